@@ -1,0 +1,205 @@
+/* weir/node.h: a node: its life, its reactors, its peers, sending.
+ *
+ * Life:   create -> attach (reactors), listen, dial -> start -> ... -> stop -> free
+ *
+ * A node has shards; a shard is one thread with one event loop that owns connections outright. A
+ * *reactor* is a set of callbacks that owns channels; a callback about a peer runs on the shard that
+ * owns the peer. Per peer the order is: PEER_UP, then messages and writable events, then PEER_DOWN,
+ * and nothing after. Messages of one channel arrive in the order they were sent; between channels there
+ * is no order.
+ *
+ * Unless a function says otherwise it can be called on any thread. On the thread of the shard that owns
+ * the peer it acts at once; from elsewhere it goes through the shard's mailbox.
+ */
+#ifndef WEIR_NODE_H
+#define WEIR_NODE_H
+
+#include "weir/base.h"
+#include "weir/buf.h"
+#include "weir/config.h"
+#include "weir/error.h"
+#include "weir/metrics.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weir_node weir_node;
+
+/* A received message: `len` bytes at `data`, borrowed until the callback returns unless kept. */
+struct weir_msg {
+    weir_peer peer;
+    const uint8_t *data;
+    uint32_t len;
+    uint16_t channel;
+    uint16_t reserved;
+    struct weir_buf *buf; /* the engine's own, for weir_msg_keep; do not touch */
+};
+
+enum weir_event {
+    WEIR_PEER_UP = 1,   /* handshake done, messages may be sent                                  */
+    WEIR_PEER_DOWN = 2, /* a peer that was up is gone: reason; its id is stale from here on       */
+    WEIR_PEER_FAILED =
+        3, /* a connection that never came up: reason. peer is {0} when a dial failed */
+};
+
+struct weir_reactor {
+    uint32_t size; /* sizeof(struct weir_reactor)                                           */
+    uint32_t reserved;
+    void *ctx; /* handed to every callback                                              */
+    /* Messages that were verified, all of this reactor's channels, possibly of several peers. */
+    void (*on_batch)(void *ctx, const struct weir_msg *msgs, uint32_t msg_cnt);
+    /* A peer came or went: enum weir_event and enum weir_reason. Every reactor hears of every peer. */
+    void (*on_peer)(void *ctx, weir_peer peer, int event, int reason);
+    /* Once after a send answered WEIR_E_FULL: half of the channel's queue is free again. */
+    void (*on_writable)(void *ctx, weir_peer peer, uint16_t channel);
+    /* Runs on each shard at start and then when it asked to: returns the time of its next call,
+     * 0 for never. `now` is on CLOCK_MONOTONIC. */
+    weir_ns (*on_tick)(void *ctx, uint32_t shard, weir_ns now);
+};
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+/* Makes a node from a configuration, which is copied. No ring and no thread exist yet.
+ * Errors: WEIR_E_CONFIG (a field out of range), WEIR_E_VERSION (a newer struct that uses unknown
+ * fields), WEIR_E_NOMEM. A line for the log callback names the field. */
+WEIR_API WEIR_MUST_CHECK int weir_node_create(weir_node **ret_node, const struct weir_config *cfg);
+
+/* Attaches a reactor with `channel_cnt` channels (0 is allowed: it hears of peers only). Before start.
+ * Errors: WEIR_E_DUPLICATE (a channel id that is attached already), WEIR_E_CONFIG, WEIR_E_VERSION,
+ * WEIR_E_LIMIT (more than WEIR_CHANNELS_MAX channels or 64 reactors), WEIR_E_STATE (after start). */
+WEIR_API WEIR_MUST_CHECK int weir_node_attach(weir_node *node, const struct weir_reactor *reactor,
+                                              const struct weir_channel *channels,
+                                              uint32_t channel_cnt);
+
+/* Listens at "IPV4:PORT", "[IPV6]:PORT" or "unix:PATH" (a stale socket file is replaced, one in use is
+ * not); port 0 lets the system choose. TCP listeners exist on every shard (SO_REUSEPORT). Before start.
+ * Errors: WEIR_E_ADDRESS, WEIR_E_IN_USE, WEIR_E_ACCESS, WEIR_E_DESCRIPTORS, WEIR_E_LIMIT (16), WEIR_E_SYSTEM. */
+WEIR_API WEIR_MUST_CHECK int weir_node_listen(weir_node *node, const char *address);
+
+/* Writes the address of listener `idx`, with the port the system chose, as weir_dial takes it.
+ * Errors: WEIR_E_MISUSE (no such listener), WEIR_E_TOO_BIG (`ret_len` bytes are too few: 128 do). */
+WEIR_API int weir_node_address(weir_node *node, uint32_t idx, char *ret_address, size_t ret_len);
+
+/* Makes the rings and, unless WEIR_CONFIG_CALLER_TURNS, one thread per shard; returns when all run.
+ * Errors: WEIR_E_NO_URING, WEIR_E_KERNEL, WEIR_E_MEMLOCK, WEIR_E_NOMEM, WEIR_E_DESCRIPTORS, WEIR_E_STATE. */
+WEIR_API WEIR_MUST_CHECK int weir_node_start(weir_node *node);
+
+/* Runs one turn of a shard on the calling thread, which owns the shard from its first turn on. Waits
+ * for work at most `wait_max` (0: does not wait). Only with WEIR_CONFIG_CALLER_TURNS.
+ * Returns the number of completions handled. Errors: WEIR_E_STATE, WEIR_E_MISUSE, as weir_node_start. */
+WEIR_API int64_t weir_node_turn(weir_node *node, uint32_t shard, weir_ns wait_max);
+
+/* Stops: no new peers, queued messages are sent until `drain` has passed, then every peer gets a
+ * goodbye (WEIR_R_SHUTDOWN) and the threads end. With caller turns: keep turning until
+ * weir_node_turn() answers WEIR_E_STATE. Returns 0, or WEIR_E_TIMEOUT when bytes had to be given up.
+ * Errors: WEIR_E_SHARD_THREAD (from a callback: call it elsewhere), WEIR_E_STATE (was never started). */
+WEIR_API int weir_node_stop(weir_node *node, weir_ns drain);
+
+/* Frees a node that is stopped or was never started (a running one is stopped first, without drain);
+ * NULL is fine. With caller turns: on the thread that turned. Kept messages stay valid. */
+WEIR_API void weir_node_free(weir_node *node);
+
+/* ---- peers --------------------------------------------------------------------------------- */
+
+enum weir_dial_flags {
+    WEIR_DIAL_PERSIST =
+        1u << 0, /* dial again, with backoff and jitter, whenever it fails or ends  */
+};
+
+/* Dials an address (as weir_node_listen takes it, port not 0). The outcome is an on_peer event.
+ * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (dials_max), WEIR_E_STATE (stopping), WEIR_E_FULL (mailbox). */
+WEIR_API WEIR_MUST_CHECK int weir_dial(weir_node *node, const char *address, uint32_t flags);
+
+/* Forgets a persistent dial; a connection that exists stays. Errors: WEIR_E_GONE (not being dialed),
+ * WEIR_E_ADDRESS. */
+WEIR_API int weir_dial_cancel(weir_node *node, const char *address);
+
+/* Closes a peer with a goodbye that carries `reason` (WEIR_R_APPLICATION for 0).
+ * Errors: WEIR_E_GONE, WEIR_E_FULL (mailbox). */
+WEIR_API int weir_disconnect(weir_node *node, weir_peer peer, int reason);
+
+/* Describes a peer. Errors: WEIR_E_GONE, WEIR_E_VERSION.
+ * Thread: the owning shard's (inside a callback); elsewhere it waits for the shard for up to 1 s:
+ * WEIR_E_TIMEOUT. */
+WEIR_API int weir_peer_info(weir_node *node, weir_peer peer, struct weir_peer_info *ret_info);
+
+/* The shard that owns the peer. */
+WEIR_API uint32_t weir_peer_shard(weir_peer peer);
+
+/* ---- sending ------------------------------------------------------------------------------- */
+
+/* Queues a copy of a message; never blocks. 0 means queued: it will be sent unless the connection ends.
+ * Errors: WEIR_E_FULL (on_writable follows), WEIR_E_GONE, WEIR_E_TOO_BIG, WEIR_E_NO_CHANNEL,
+ * WEIR_E_NOMEM (pool or peer budget). On the channel's overflow policy see enum weir_overflow.
+ * The bound of a queue is weir_channel.send_bytes_max; what other threads sent and the shard has not
+ * yet taken is bounded by the same figure apart. */
+WEIR_API WEIR_MUST_CHECK int weir_try_send(weir_node *node, weir_peer peer, uint16_t channel,
+                                           const void *data, size_t len);
+
+/* As weir_try_send, but waits up to `timeout` for room. Errors: also WEIR_E_TIMEOUT, and
+ * WEIR_E_SHARD_THREAD on any of the node's shard threads. */
+WEIR_API WEIR_MUST_CHECK int weir_send(weir_node *node, weir_peer peer, uint16_t channel,
+                                       const void *data, size_t len, weir_ns timeout);
+
+/* As weir_try_send, without a copy: the reference `take` is consumed whatever the result and released
+ * exactly once, when the bytes have been handed to the kernel (or the send failed). */
+WEIR_API WEIR_MUST_CHECK int weir_send_buf(weir_node *node, weir_peer peer, uint16_t channel,
+                                           struct weir_buf *take);
+
+/* Which peers a broadcast goes to; NULL for all that are up and have the channel. */
+struct weir_fanout {
+    uint32_t size; /* sizeof(struct weir_fanout)                       */
+    uint32_t reserved;
+    weir_peer except;                         /* {0} for none                                     */
+    int (*accept)(void *ctx, weir_peer peer); /* nonzero: send to it; NULL: to all; shard thread  */
+    void *ctx; /* valid until the node stops when called off a shard thread */
+};
+
+/* Sends one message to many peers: encoded and hashed once. Peers whose queue is full are treated by
+ * the channel's policy.
+ * Returns how many peers it was queued for; called off a shard thread, or with several shards, peers of
+ * other shards are not counted (they are queued a moment later).
+ * Errors: WEIR_E_TOO_BIG, WEIR_E_NO_CHANNEL, WEIR_E_NOMEM, WEIR_E_FULL (a mailbox), WEIR_E_STATE. */
+WEIR_API int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size_t len,
+                                const struct weir_fanout *fanout);
+
+/* ---- receiving ----------------------------------------------------------------------------- */
+
+/* Keeps a message beyond the callback: the bytes are the returned buffer's and count against the
+ * channel's credit and the peer's budget until weir_buf_unref(). Large messages are not copied.
+ * Errors: WEIR_E_NOMEM (the pool or the peer's budget).  Thread: inside on_batch only. */
+WEIR_API WEIR_MUST_CHECK int weir_msg_keep(weir_node *node, const struct weir_msg *msg,
+                                           struct weir_buf **ret_buf);
+
+/* Stops (or goes on with) delivering one channel of one peer. What has arrived, at most the channel's
+ * recv_bytes_max, is held; the peer then runs out of credit on this channel and no other.
+ * Errors: WEIR_E_GONE, WEIR_E_NO_CHANNEL.  Thread: the owning shard's; elsewhere through the mailbox. */
+WEIR_API int weir_channel_pause(weir_node *node, weir_peer peer, uint16_t channel, int is_paused);
+
+/* ---- looking ------------------------------------------------------------------------------- */
+
+/* Reads the node's counters. Errors: WEIR_E_VERSION, WEIR_E_MISUSE. */
+WEIR_API int weir_metrics_read(weir_node *node, struct weir_metrics *ret_metrics);
+
+/* The clock that weir uses (CLOCK_MONOTONIC). */
+WEIR_API weir_ns weir_now(void);
+
+/* One probed fact about the system. */
+struct weir_check {
+    char name[32];
+    int32_t status; /* 0 fine, 1 slower or smaller than it could be, 2 weir cannot run          */
+    int32_t error;  /* the WEIR_E_* that weir_node_start would give when status is 2           */
+    char found[160];
+    char remedy[256]; /* "" when nothing is to be done                                          */
+};
+
+/* Looks at kernel, io_uring (each feature is tried), limits and sysctls.
+ * Returns how many of `ret_checks` were filled, at most `check_max` (32 suffice). */
+WEIR_API int64_t weir_doctor(struct weir_check *ret_checks, size_t check_max);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,12 @@
+/* weir/weir.h: everything. */
+#ifndef WEIR_WEIR_H
+#define WEIR_WEIR_H
+
+#include "weir/base.h"
+#include "weir/buf.h"
+#include "weir/config.h"
+#include "weir/error.h"
+#include "weir/metrics.h"
+#include "weir/node.h"
+
+#endif
