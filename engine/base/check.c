@@ -1,0 +1,18 @@
+#include "engine/base/check.h"
+
+#include <stdlib.h>
+
+/* Written once, just before the abort: `p weir_check_last` in the core says which check it was. */
+static struct {
+    const char *volatile file;
+    const char *volatile expr;
+    volatile int line;
+} weir_check_last;
+
+void weir_check_failed(const char *file, int line, const char *expr)
+{
+    weir_check_last.file = file;
+    weir_check_last.expr = expr;
+    weir_check_last.line = line;
+    abort();
+}
