@@ -1,0 +1,524 @@
+/* engine/io/uring_ring.c: makes the ring, runs its turns, wakes and frees it. */
+#include "engine/io/uring_ring.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/mem/heap.h"
+#include "weir/base.h"
+#include "weir/error.h"
+
+#define RING_ENTRIES_MAX 32768u /* the kernel's bound for the submission queue and a buffer ring */
+#define SQ_CNT_MIN 8u
+#define MEMLOCK_TRIES 5
+#define MEMLOCK_PAUSE_NS 20000000
+
+/* Everything of Linux 6.1. SUBMIT_ALL: one bad entry must not hold up those behind it. DEFER_TASKRUN:
+ * completions are made when this thread asks for them, never by an interrupt in the middle of its
+ * work; it needs SINGLE_ISSUER, and R_DISABLED lets another thread than the owner make the ring. */
+#define RING_FLAGS                                                                         \
+    (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED | \
+     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE)
+#define RING_FEATURES                                                                        \
+    (IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | \
+     IORING_FEAT_CQE_SKIP)
+
+static uint64_t clock_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * WEIR_NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- submitting and waiting ---------------------------------------------------------------- */
+
+/* Hands the returned buffers to the kernel: one store of the ring's tail, whatever their number. */
+static void publish(struct weir_uring *u)
+{
+    if (u->return_cnt) {
+        io_uring_buf_ring_advance(u->buf_ring, (int)u->return_cnt);
+        u->return_cnt = 0;
+    }
+}
+
+struct io_uring_sqe *weir_uring_sqe(struct weir_uring *u)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+    if (WEIR_LIKELY(sqe != NULL) || u->owner == 0)
+        return sqe;
+    publish(u); /* first, because a receive that is armed by this submit may need them */
+    io_uring_submit(&u->ring);
+    u->stats.syscalls++;
+    return io_uring_get_sqe(&u->ring);
+}
+
+/* A multishot poll of the eventfd, which is edge-triggered: each write makes one completion and nobody
+ * ever reads the counter. It is armed once (and again should an overflow of the CQ end it). */
+static void arm_wake(struct weir_uring *u)
+{
+    struct io_uring_sqe *sqe = weir_uring_sqe(u);
+    if (sqe == NULL)
+        return; /* the next turn tries again */
+    io_uring_prep_poll_multishot(sqe, u->wake_fd, POLLIN);
+    weir_uring_mark(sqe, WEIR_URING_WAKE, 0);
+    u->is_wake_armed = true;
+}
+
+/* Wakes are cheap while the owner is at work: only the one that finds it asleep makes a system call.
+ *
+ *      AWAKE --turn waits--> ASLEEP --wake: write(eventfd)--> WOKEN
+ *        ^ \-------------wake------------------------------->  |
+ *        `------------------- turn ends its wait --------------'
+ *
+ * The exchange here releases what the waker wrote before (a mailbox's item) and pairs with the
+ * exchange in fall_awake(), which acquires it: a waker that finds WOKEN makes no call, and its item
+ * is seen when the owner looks into the mailbox after that turn. */
+static void uring_wake(struct weir_io *io)
+{
+    struct weir_uring *u = weir_uring_of(io);
+    if (atomic_exchange_explicit(&u->wake_state, WEIR_URING_WOKEN, memory_order_acq_rel) ==
+        WEIR_URING_ASLEEP)
+        (void)!eventfd_write(u->wake_fd, 1);
+}
+
+/* True when the owner may sleep: nobody has woken it since its last wait. */
+static bool fall_asleep(struct weir_uring *u)
+{
+    uint32_t state = WEIR_URING_AWAKE;
+    return atomic_compare_exchange_strong_explicit(&u->wake_state, &state, WEIR_URING_ASLEEP,
+                                                   memory_order_acq_rel, memory_order_acquire);
+}
+
+static void fall_awake(struct weir_uring *u)
+{
+    (void)atomic_exchange_explicit(&u->wake_state, WEIR_URING_AWAKE, memory_order_acq_rel);
+}
+
+static void note_overflow(struct weir_uring *u)
+{
+    bool is_overflown = io_uring_cq_has_overflow(&u->ring);
+    if (WEIR_UNLIKELY(is_overflown) && !u->is_overflown)
+        u->stats.overflows++;
+    u->is_overflown = is_overflown;
+}
+
+/* Looks again and again without sleeping in the kernel. TASKRUN_FLAG (set for busy polling only) shows
+ * deferred work in shared memory, so that a round that finds nothing makes no system call. */
+static int enter_and_spin(struct weir_uring *u, uint64_t wait_ns)
+{
+    uint64_t start_ns = clock_ns();
+    int rc = io_uring_submit_and_get_events(&u->ring);
+    u->stats.syscalls++;
+    while (rc >= 0 && io_uring_cq_ready(&u->ring) == 0) {
+        if (IO_URING_READ_ONCE(*u->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) {
+            rc = io_uring_get_events(&u->ring);
+            u->stats.syscalls++;
+            continue;
+        }
+        if (atomic_load_explicit(&u->wake_state, memory_order_relaxed) == WEIR_URING_WOKEN ||
+            clock_ns() - start_ns >= wait_ns)
+            break;
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+    }
+    fall_awake(u); /* acquires what a waker wrote */
+    return rc;
+}
+
+static int enter_and_sleep(struct weir_uring *u, uint64_t wait_ns)
+{
+    /* The wait ends with the first completion. A min-timeout wait (6.12), which lets several gather,
+     * would trade latency for batches that a loaded shard has anyway: it does not come here then. */
+    struct io_uring_cqe *cqe = NULL;
+    struct __kernel_timespec ts = {.tv_sec = (int64_t)(wait_ns / WEIR_NS_PER_S),
+                                   .tv_nsec = (long long)(wait_ns % WEIR_NS_PER_S)};
+    int rc = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, wait_ns == WEIR_NS_FOREVER ? NULL : &ts,
+                                              NULL);
+    u->stats.syscalls++;
+    fall_awake(u);
+    return rc;
+}
+
+/* One system call: submits, lets deferred work run, and sleeps if there is nothing to report.
+ *
+ * With DEFER_TASKRUN nothing progresses unless we enter with GETEVENTS, so every enter has it, also
+ * when completions are already there. The one exception: the CQ holds all the caller can take, and
+ * there is nothing to submit. Then the entry is put off until that backlog is worked down, which also
+ * lets what a sender adds meanwhile gather. */
+static int enter(struct weir_uring *u, uint32_t event_max, uint64_t wait_ns)
+{
+    note_overflow(u);
+    unsigned ready = io_uring_cq_ready(&u->ring);
+    if (ready >= event_max && io_uring_sq_ready(&u->ring) == 0)
+        return 0;
+
+    int rc;
+    if (wait_ns > 0 && ready == 0) {
+        if (u->cfg.is_busy_poll)
+            rc = enter_and_spin(u, wait_ns);
+        else if (fall_asleep(u))
+            rc = enter_and_sleep(u, wait_ns);
+        else {
+            rc = io_uring_submit_and_get_events(&u->ring);
+            u->stats.syscalls++;
+            fall_awake(u);
+        }
+    } else {
+        rc = io_uring_submit_and_get_events(&u->ring);
+        u->stats.syscalls++;
+    }
+    note_overflow(u);
+    /* ETIME, EINTR: the wait is over. EAGAIN, EBUSY: the kernel is short of memory for requests; what
+     * it did not take is still in the queue. Others (EBADR: completions were lost) are the end. */
+    if (rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY)
+        return 0;
+    return WEIR_E_SYSTEM;
+}
+
+/* ---- reaping ------------------------------------------------------------------------------- */
+
+/* Fills in the event of a completion; false for one that nobody is told of. */
+static bool translate(struct weir_uring *u, const struct io_uring_cqe *cqe, struct weir_io_event *ret_event)
+{
+    uint32_t kind = (uint32_t)(cqe->user_data >> WEIR_URING_KIND_SHIFT);
+    struct weir_io_event event = {
+        .token = cqe->user_data & WEIR_URING_TOKEN_MASK,
+        .res = cqe->res,
+        .kind = (uint16_t)kind,
+        /* Whatever res says: an overflow ends a multishot with a good completion. */
+        .flags = cqe->flags & IORING_CQE_F_MORE ? WEIR_IO_MORE : 0,
+    };
+    switch (kind) {
+    case WEIR_IO_RECV:
+        if (cqe->flags & IORING_CQE_F_BUFFER) {
+            uint32_t buf_idx = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+            WEIR_CHECK(buf_idx < u->cfg.recv_buf_cnt && !u->is_lent[buf_idx]);
+            if (cqe->res > 0) {
+                u->is_lent[buf_idx] = 1;
+                event.flags |= WEIR_IO_BUF;
+                event.buf_idx = buf_idx;
+                event.data = u->bufs + (size_t)buf_idx * u->cfg.recv_buf_bytes;
+            } else {
+                /* Some kernels spend a buffer on the end of the stream: the caller need not know. */
+                weir_uring_buf_return(u, buf_idx);
+            }
+        } else if (cqe->res == -ENOBUFS) {
+            u->stats.recv_starved++;
+        }
+        break;
+    case WEIR_IO_CONNECT:
+        weir_uring_connect_ended(u, event.token);
+        break;
+    case WEIR_URING_UNCONNECTED:
+        event.kind = WEIR_IO_SHUTDOWN;
+        event.res = -ENOTCONN;
+        break;
+    case WEIR_URING_WAKE:
+        u->is_wake_armed = (cqe->flags & IORING_CQE_F_MORE) != 0;
+        return false;
+    case WEIR_URING_DROPPED:
+        return false;
+    default:
+        break;
+    }
+    *ret_event = event;
+    return true;
+}
+
+static int64_t reap(struct weir_uring *u, struct weir_io_event *ret_events, uint32_t event_max)
+{
+    struct io_uring_cqe *cqe;
+    unsigned head, seen = 0;
+    uint32_t event_cnt = 0;
+    io_uring_for_each_cqe(&u->ring, head, cqe)
+    {
+        if (event_cnt == event_max)
+            break; /* the rest stays where it is, for the next turn */
+        seen++;
+        event_cnt += translate(u, cqe, &ret_events[event_cnt]);
+    }
+    io_uring_cq_advance(&u->ring, seen);
+    u->stats.completions += seen;
+    return event_cnt;
+}
+
+static int64_t uring_turn(struct weir_io *io, struct weir_io_event *ret_events, uint32_t event_max,
+                          uint64_t wait_ns)
+{
+    struct weir_uring *u = weir_uring_of(io);
+    publish(u);
+    if (WEIR_UNLIKELY(!u->is_wake_armed))
+        arm_wake(u);
+    int error = enter(u, event_max, wait_ns);
+    u->now_ns = clock_ns();
+    return error ? error : reap(u, ret_events, event_max);
+}
+
+/* ---- the smaller operations ---------------------------------------------------------------- */
+
+static uint64_t uring_now(struct weir_io *io)
+{
+    return weir_uring_of(io)->now_ns;
+}
+
+static void uring_random(struct weir_io *io, void *ret_bytes, size_t len)
+{
+    uint8_t *bytes = ret_bytes;
+    while (len > 0) {
+        ssize_t got = getrandom(bytes, len, 0);
+        weir_uring_of(io)->stats.syscalls++;
+        if (got < 0) {
+            /* Only EINTR can happen here. Weak randomness must not pass for strong. */
+            WEIR_CHECK(errno == EINTR);
+            continue;
+        }
+        bytes += got;
+        len -= (size_t)got;
+    }
+}
+
+static void uring_stats(const struct weir_io *io, struct weir_io_stats *ret_stats)
+{
+    *ret_stats = ((const struct weir_uring *)(const void *)io)->stats;
+}
+
+static int uring_enable(struct weir_io *io)
+{
+    struct weir_uring *u = weir_uring_of(io);
+    WEIR_CHECK(u->owner == 0);
+    if (io_uring_enable_rings(&u->ring) != 0)
+        return WEIR_E_SYSTEM;
+    u->owner = gettid();
+    /* Saves the look-up of the descriptor in each enter; refused (by a limit), it changes nothing. */
+    (void)io_uring_register_ring_fd(&u->ring);
+    u->stats.syscalls += 2;
+    u->now_ns = clock_ns();
+    return 0;
+}
+
+/* ---- making and freeing -------------------------------------------------------------------- */
+
+/* Ends what is still in flight, so that nothing refers to sockets and buffers any more when this
+ * returns, and closes accepted sockets that nobody has seen. */
+static void drain(struct weir_uring *u)
+{
+    struct io_uring_sync_cancel_reg all = {.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL,
+                                           .timeout = {.tv_sec = -1, .tv_nsec = -1}};
+    (void)io_uring_submit(&u->ring);
+    (void)io_uring_register_sync_cancel(&u->ring, &all);
+    for (int round = 0; round < 1000; round++) {
+        struct io_uring_cqe *cqe;
+        unsigned head, seen = 0;
+        (void)io_uring_get_events(&u->ring);
+        io_uring_for_each_cqe(&u->ring, head, cqe)
+        {
+            seen++;
+            if (cqe->user_data >> WEIR_URING_KIND_SHIFT == WEIR_IO_ACCEPT && cqe->res >= 0)
+                close(cqe->res);
+        }
+        io_uring_cq_advance(&u->ring, seen);
+        if (seen == 0 && !io_uring_cq_has_overflow(&u->ring))
+            break;
+    }
+}
+
+static void uring_free(struct weir_io *io)
+{
+    if (io == NULL)
+        return;
+    struct weir_uring *u = weir_uring_of(io);
+    while (u->listener_cnt > 0)
+        weir_uring_close(io, u->listeners[0].sock);
+    if (u->ring.ring_fd >= 0) {
+        if (u->owner == gettid()) {
+            drain(u);
+        } else if (u->owner != 0) {
+            /* The owner's thread is over, and the kernel has cancelled its requests; a ring of one
+             * issuer takes no orders from us. The index that stands for the descriptor was that
+             * thread's: liburing would free the entry of the same number in ours. */
+            struct io_uring_cqe *cqe;
+            unsigned head;
+            io_uring_for_each_cqe(&u->ring, head, cqe)
+            {
+                if (cqe->user_data >> WEIR_URING_KIND_SHIFT == WEIR_IO_ACCEPT && cqe->res >= 0)
+                    close(cqe->res);
+            }
+            u->ring.int_flags = 0;
+            u->ring.enter_ring_fd = u->ring.ring_fd;
+        }
+        io_uring_queue_exit(&u->ring);
+    }
+    if (u->buf_ring)
+        munmap(u->buf_ring, u->map_bytes);
+    if (u->wake_fd >= 0)
+        close(u->wake_fd);
+    weir_heap_release(u->is_lent);
+    weir_heap_release(u->msgs);
+    weir_heap_release(u->addrs);
+    weir_heap_release(u->connects);
+    weir_heap_release(u);
+}
+
+static const struct weir_io_ops uring_ops = {
+    .enable = uring_enable,
+    .free = uring_free,
+    .listen = weir_uring_listen,
+    .accept = weir_uring_accept,
+    .connect = weir_uring_connect,
+    .tune = weir_uring_tune,
+    .bound_unsent = weir_uring_bound_unsent,
+    .recv = weir_uring_recv,
+    .recv_done = weir_uring_recv_done,
+    .send = weir_uring_send,
+    .shutdown = weir_uring_shutdown,
+    .cancel = weir_uring_cancel,
+    .close = weir_uring_close,
+    .peer_addr = weir_uring_peer_addr,
+    .turn = uring_turn,
+    .wake = uring_wake,
+    .now = uring_now,
+    .random = uring_random,
+    .stats = uring_stats,
+};
+
+/* What a refused io_uring_setup means. Sandboxes answer EPERM, ENOSYS, EACCES or EOPNOTSUPP, and whoever
+ * writes the next one may choose another: all that is not a shortage, or a flag that the kernel does
+ * not know, is "not available". */
+static int error_of_setup(int rc)
+{
+    switch (-rc) {
+    case ENOMEM: return WEIR_E_MEMLOCK; /* or no memory at all: create() tells them apart */
+    case EMFILE:
+    case ENFILE: return WEIR_E_DESCRIPTORS;
+    case EINVAL: return WEIR_E_KERNEL;
+    default: return WEIR_E_NO_URING;
+    }
+}
+
+static int make_ring(struct weir_uring *u)
+{
+    struct io_uring_params params = {
+        .flags = RING_FLAGS | (u->cfg.is_busy_poll ? IORING_SETUP_TASKRUN_FLAG : 0),
+        .cq_entries = u->cfg.cq_cnt,
+    };
+    /* liburing adds NO_SQARRAY (6.6) where the kernel takes it, and tries again without. */
+    int rc = io_uring_queue_init_params(u->cfg.sq_cnt, &u->ring, &params);
+    if (rc != 0) {
+        u->ring.ring_fd = -1;
+        return error_of_setup(rc);
+    }
+    return (u->ring.features & RING_FEATURES) == RING_FEATURES ? 0 : WEIR_E_KERNEL;
+}
+
+static int make_bufs(struct weir_uring *u)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t head = u->cfg.recv_buf_cnt * sizeof(struct io_uring_buf);
+    head = (head + page - 1) / page * page;
+    size_t bytes = head + (size_t)u->cfg.recv_buf_cnt * u->cfg.recv_buf_bytes;
+    /* Populated, so that running out of memory shows now. Ordinary memory that the kernel is told of:
+     * rings that the kernel maps (IOU_PBUF_RING_MMAP) have a record of holes. */
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (map == MAP_FAILED)
+        return WEIR_E_NOMEM;
+    u->buf_ring = map;
+    u->bufs = (uint8_t *)map + head;
+    u->map_bytes = bytes;
+
+    struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)map,
+                                   .ring_entries = u->cfg.recv_buf_cnt,
+                                   .bgid = WEIR_URING_BUF_GROUP};
+    int rc = io_uring_register_buf_ring(&u->ring, &reg, 0);
+    if (rc != 0)
+        return error_of_setup(rc);
+    io_uring_buf_ring_init(u->buf_ring);
+    for (uint32_t i = 0; i < u->cfg.recv_buf_cnt; i++)
+        weir_uring_buf_return(u, i);
+    publish(u);
+    return 0;
+}
+
+static int make(struct weir_io **ret_io, const struct weir_io_config *cfg)
+{
+    struct weir_uring *u = weir_heap_alloc(NULL, sizeof(*u));
+    if (u == NULL)
+        return WEIR_E_NOMEM;
+    u->io.ops = &uring_ops;
+    u->cfg = *cfg;
+    u->ring.ring_fd = -1;
+    u->wake_fd = -1;
+    u->now_ns = clock_ns();
+    atomic_init(&u->wake_state, WEIR_URING_AWAKE);
+
+    int error = make_ring(u);
+    if (error)
+        goto out;
+    error = make_bufs(u);
+    if (error)
+        goto out;
+    error = WEIR_E_NOMEM;
+    u->is_lent = weir_heap_alloc(NULL, cfg->recv_buf_cnt);
+    u->msgs = weir_heap_alloc(NULL, u->ring.sq.ring_entries * sizeof(*u->msgs));
+    u->addrs = weir_heap_alloc(NULL, u->ring.sq.ring_entries * sizeof(*u->addrs));
+    u->connects = weir_heap_alloc(NULL, WEIR_URING_CONNECTS_MAX * sizeof(*u->connects));
+    if (u->is_lent == NULL || u->msgs == NULL || u->addrs == NULL || u->connects == NULL)
+        goto out;
+    u->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (u->wake_fd < 0) {
+        error = weir_uring_socket_error(errno);
+        goto out;
+    }
+    *ret_io = &u->io;
+    return 0;
+out:
+    uring_free(&u->io);
+    return error;
+}
+
+static bool is_in_range(const struct weir_io_config *cfg)
+{
+    return cfg->sq_cnt >= SQ_CNT_MIN && cfg->sq_cnt <= RING_ENTRIES_MAX && cfg->cq_cnt >= cfg->sq_cnt &&
+           cfg->cq_cnt <= 2 * RING_ENTRIES_MAX && cfg->recv_buf_bytes >= 1 &&
+           cfg->recv_buf_bytes <= (1u << 30) && cfg->recv_buf_cnt >= 1 &&
+           cfg->recv_buf_cnt <= RING_ENTRIES_MAX && (cfg->recv_buf_cnt & (cfg->recv_buf_cnt - 1)) == 0 &&
+           cfg->socket_recv_bytes <= INT32_MAX && cfg->socket_send_bytes <= INT32_MAX;
+}
+
+int weir_io_uring_create(struct weir_io **ret_io, const struct weir_io_config *cfg)
+{
+    if (!is_in_range(cfg))
+        return WEIR_E_CONFIG;
+    if (cfg->tcp_congestion && !weir_uring_has_congestion(cfg->tcp_congestion))
+        return WEIR_E_CONFIG;
+    int error = make(ret_io, cfg);
+    /* Rings and buffer rings are charged against RLIMIT_MEMLOCK (8 MiB for most users, all their
+     * processes together), and a closed ring's charge comes back only 25 to 36 ms later (measured on
+     * 6.18): a node that is started again at once must not be made smaller for that. */
+    for (int i = 0; i < MEMLOCK_TRIES && error == WEIR_E_MEMLOCK; i++) {
+        const struct timespec pause = {.tv_nsec = MEMLOCK_PAUSE_NS};
+        nanosleep(&pause, NULL);
+        error = make(ret_io, cfg);
+    }
+    if (error != WEIR_E_MEMLOCK)
+        return error;
+
+    /* Once, with half of everything; then it is the operator's turn. */
+    struct weir_io_config half = *cfg;
+    half.sq_cnt = cfg->sq_cnt / 2 >= SQ_CNT_MIN ? cfg->sq_cnt / 2 : SQ_CNT_MIN;
+    half.cq_cnt = cfg->cq_cnt / 2 >= half.sq_cnt ? cfg->cq_cnt / 2 : half.sq_cnt;
+    half.recv_buf_cnt = cfg->recv_buf_cnt > 1 ? cfg->recv_buf_cnt / 2 : 1;
+    error = make(ret_io, &half);
+    if (error != WEIR_E_MEMLOCK)
+        return error;
+    struct rlimit limit;
+    bool is_bounded = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_bounded ? WEIR_E_MEMLOCK : WEIR_E_NOMEM;
+}

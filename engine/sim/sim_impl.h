@@ -1,0 +1,164 @@
+/* engine/sim/sim_impl.h: the simulator from the inside.
+ *
+ *   sim_world.c   clock, agenda, addresses, what tests call
+ *   sim_sock.c    what happens on sockets: connections, pipes, operations that act
+ *   sim_io.c      struct weir_io_ops: rules checked, operations started, events delivered
+ *
+ * An operation is *started* by a call, *armed* when its io's turn submits it, and then on its io's agenda
+ * whenever it may be able to act: acting looks at the socket afresh, and either makes an event or
+ * waits to be put on the agenda by what it waits for (bytes, room, a connection, an end).
+ *
+ * Sockets are type-stable: a freed one goes to a list and its generation is raised, so that an entry of
+ * an agenda can tell that its socket is another one now.
+ */
+#ifndef WEIR_ENGINE_SIM_SIM_IMPL_H
+#define WEIR_ENGINE_SIM_SIM_IMPL_H
+
+#include <stdatomic.h>
+
+#include "engine/base/check.h"
+#include "engine/sim/sim_io.h"
+
+#define SIM_BACKLOG_MAX 4096u
+#define SIM_RETRY_NS UINT64_C(1000000) /* a SYN that found the backlog full comes again */
+
+enum sim_state { SIM_FREE, SIM_FRESH, SIM_LISTENING, SIM_CONNECTED };
+
+/* One for each kind of operation that can be in flight on a socket once. */
+struct sim_op {
+    bool is_started; /* from the call to the last event's delivery */
+    bool is_armed;   /* from submission to the making of the last event */
+    bool is_listed;  /* on the agenda */
+    uint64_t token;
+    const struct iovec *iov; /* send */
+    uint32_t iov_cnt;
+    uint64_t iov_hash; /* of what the caller must not touch */
+};
+
+struct sim_sock {
+    struct weir_sim *sim;
+    struct sim_io *io; /* NULL: raw */
+    uint64_t gen;
+    int fd; /* -1: not accepted yet */
+    uint8_t state;
+    bool is_shut_rd, is_shut_wr; /* by this end */
+    bool is_fin;                 /* the other end writes no more */
+    bool is_reset;
+    struct sim_sock *peer; /* NULL: closed, or never connected */
+    struct weir_addr addr; /* listening: own; otherwise the other end's */
+    uint32_t in_flight;    /* operations whose last event was not delivered yet */
+    struct sim_op ops[WEIR_IO_SHUTDOWN]; /* by kind; shutdowns may be many and are not here */
+
+    uint8_t *pipe; /* bytes to be read here, a ring of sim->window_bytes */
+    uint32_t pipe_head, pipe_len;
+
+    struct sim_sock *backlog, *next; /* listening: dialed, oldest first; and the link of that list */
+    uint32_t backlog_cnt;
+};
+
+struct sim_entry {
+    uint64_t due_ns, seq;
+    struct sim_sock *sock;
+    uint64_t gen;
+    uint32_t kind;
+    int32_t res; /* shutdown: what its event will say */
+    uint64_t token;
+};
+
+struct sim_event {
+    struct weir_io_event event;
+    struct sim_sock *sock;
+    uint64_t gen;
+};
+
+/* Started, to be submitted by the next turn. */
+struct sim_start {
+    struct sim_sock *sock; /* NULL: a cancel */
+    uint64_t gen;
+    uint32_t kind;
+    int how;
+    uint64_t token;
+};
+
+/* Grows as it must: the simulator is the one place where nothing is bounded before. */
+struct sim_list {
+    void *items;
+    size_t cnt, cap;
+};
+
+struct sim_io {
+    struct weir_io io;
+    struct weir_sim *sim;
+    struct sim_io *next;
+    struct weir_io_config cfg;
+    uint32_t host;
+    bool is_enabled;
+    bool is_overflown;
+    _Atomic bool is_woken;
+    uint64_t now_ns;      /* of the last turn */
+    uint64_t deadline_ns; /* when the wait of the last turn ends */
+    uint64_t rng;
+    struct sim_list agenda; /* struct sim_entry, a heap by (due_ns, seq) */
+    struct sim_list starts; /* struct sim_start */
+    struct sim_list events; /* struct sim_event: the completion queue */
+    size_t event_head;
+    uint8_t *bufs;
+    uint8_t *is_lent;
+    uint32_t *ready_bufs; /* a ring of recv_buf_cnt, first in first out, as the kernel's */
+    uint32_t ready_head, ready_cnt;
+    uint32_t *returned_bufs; /* given back since the last turn */
+    uint32_t returned_cnt;
+    struct weir_io_stats stats;
+};
+
+struct weir_sim {
+    struct weir_sim_config cfg;
+    uint64_t now_ns, rng, seq, digest;
+    struct sim_io *ios;
+    struct sim_list socks; /* struct sim_sock *, by descriptor; NULL: free */
+    struct sim_list every; /* struct sim_sock *: all that were ever made */
+    struct sim_list spare; /* struct sim_sock *: to be used again */
+    struct sim_list holes; /* struct weir_addr: blackholes */
+    uint32_t sock_cnt;
+    uint16_t next_port;
+    weir_sim_tap tap;
+    void *tap_ctx;
+    uint64_t fail_in;
+    int fail_error;
+};
+
+/* sim_world.c */
+void *sim_list_add(struct sim_list *list, size_t item_bytes);
+uint64_t sim_random(uint64_t *state);
+bool sim_is_chance(struct weir_sim *sim, uint32_t ppm);
+/* The bytes that may go at once: `chunk_max` as in the configuration. */
+uint32_t sim_chunk(struct weir_sim *sim, uint64_t len, uint32_t chunk_max);
+void sim_agenda_add(struct sim_io *io, struct sim_entry entry);
+bool sim_agenda_pop(struct sim_io *io, uint64_t now_ns, struct sim_entry *ret_entry);
+struct sim_sock *sim_sock_of(struct weir_sim *sim, int fd); /* NULL: not open */
+struct sim_sock *sim_sock_make(struct weir_sim *sim, struct sim_io *io);
+int sim_sock_open(struct sim_sock *sock); /* gives it a descriptor; -EMFILE */
+void sim_sock_free(struct sim_sock *sock);
+/* One of those who listen there, at random; NULL: nobody. `host` is the dialer's, 0 for raw ones. */
+struct sim_sock *sim_find_listener(struct weir_sim *sim, const struct weir_addr *addr, uint32_t host);
+bool sim_is_taken(struct weir_sim *sim, const struct weir_addr *addr, uint32_t host);
+bool sim_is_hole(const struct weir_sim *sim, const struct weir_addr *addr);
+uint16_t sim_port(struct weir_sim *sim);
+bool sim_is_wildcard(const struct weir_addr *addr);
+void sim_host_addr(uint32_t host, uint8_t family, uint16_t port, struct weir_addr *ret_addr);
+
+/* sim_sock.c */
+/* Puts an armed operation on its agenda, `after_ns` and a random delay from now. */
+void sim_list_op(struct sim_sock *sock, uint32_t kind, uint64_t after_ns);
+void sim_act(struct sim_sock *sock, uint32_t kind); /* at its time on the agenda */
+void sim_post(struct sim_sock *sock, const struct weir_io_event *event);
+void sim_join(struct sim_sock *listener, struct sim_sock *dialer, const struct weir_addr *from);
+uint64_t sim_write(struct sim_sock *sock, const uint8_t *bytes, uint64_t len); /* as room permits */
+uint64_t sim_read(struct sim_sock *sock, uint8_t *ret_bytes, uint64_t len);
+int sim_shut(struct sim_sock *sock, int how);
+void sim_break(struct sim_sock *sock); /* RST */
+void sim_sock_close(struct sim_sock *sock);
+struct sim_sock *sim_backlog_pop(struct sim_sock *listener);
+uint64_t sim_iov_hash(const struct iovec *iov, uint32_t iov_cnt);
+
+#endif

@@ -1,0 +1,351 @@
+/* engine/sim/sim_sock.c: what happens on sockets. */
+#include "engine/sim/sim_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "weir/error.h"
+
+/* ---- events and agenda --------------------------------------------------------------------- */
+
+void sim_list_op(struct sim_sock *sock, uint32_t kind, uint64_t after_ns)
+{
+    struct sim_op *op = &sock->ops[kind];
+    if (sock->io == NULL || !op->is_armed || op->is_listed)
+        return;
+    struct weir_sim *sim = sock->sim;
+    op->is_listed = true;
+    sim_agenda_add(sock->io, (struct sim_entry){
+                                 .due_ns = sim->now_ns + after_ns +
+                                           weir_sim_random(sim, sim->cfg.delay_max_ns + 1),
+                                 .sock = sock,
+                                 .gen = sock->gen,
+                                 .kind = kind,
+                             });
+}
+
+void sim_post(struct sim_sock *sock, const struct weir_io_event *event)
+{
+    struct sim_event *posted = sim_list_add(&sock->io->events, sizeof(*posted));
+    *posted = (struct sim_event){.event = *event, .sock = sock, .gen = sock->gen};
+}
+
+/* An event without MORE: the operation is over. */
+static void end(struct sim_sock *sock, uint32_t kind, int32_t res)
+{
+    struct sim_op *op = &sock->ops[kind];
+    op->is_armed = false;
+    sim_post(sock, &(struct weir_io_event){.token = op->token, .res = res, .kind = (uint16_t)kind});
+}
+
+/* Whether the completion queue has no room: its multishots end with the event being made. */
+static bool is_full(struct sim_io *io)
+{
+    bool is_overflown = io->events.cnt - io->event_head >= io->cfg.cq_cnt;
+    if (is_overflown && !io->is_overflown)
+        io->stats.overflows++;
+    io->is_overflown = is_overflown;
+    return is_overflown;
+}
+
+uint64_t sim_iov_hash(const struct iovec *iov, uint32_t iov_cnt)
+{
+    uint64_t hash = iov_cnt;
+    for (uint32_t i = 0; i < iov_cnt; i++) {
+        const uint8_t *bytes = iov[i].iov_base;
+        size_t len = iov[i].iov_len;
+        hash = (hash ^ (uintptr_t)bytes ^ len) * UINT64_C(0x9E3779B97F4A7C15);
+        for (; len >= 8; bytes += 8, len -= 8) {
+            uint64_t word;
+            memcpy(&word, bytes, 8);
+            hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+            hash ^= hash >> 29;
+        }
+        for (; len > 0; bytes++, len--)
+            hash = (hash ^ *bytes) * UINT64_C(0x9E3779B97F4A7C15);
+    }
+    return hash;
+}
+
+/* ---- connections --------------------------------------------------------------------------- */
+
+static void become_connected(struct sim_sock *sock, struct sim_sock *peer)
+{
+    sock->state = SIM_CONNECTED;
+    sock->peer = peer;
+    sock->pipe = malloc(sock->sim->cfg.window_bytes);
+    WEIR_CHECK(sock->pipe != NULL);
+}
+
+void sim_join(struct sim_sock *listener, struct sim_sock *dialer, const struct weir_addr *from)
+{
+    struct sim_sock *other = sim_sock_make(listener->sim, listener->io);
+    become_connected(dialer, other);
+    become_connected(other, dialer);
+    other->addr = *from;
+    struct sim_sock **link = &listener->backlog;
+    while (*link)
+        link = &(*link)->next;
+    *link = other;
+    listener->backlog_cnt++;
+    sim_list_op(listener, WEIR_IO_ACCEPT, listener->sim->cfg.latency_ns);
+}
+
+struct sim_sock *sim_backlog_pop(struct sim_sock *listener)
+{
+    struct sim_sock *sock = listener->backlog;
+    listener->backlog = sock->next;
+    sock->next = NULL;
+    listener->backlog_cnt--;
+    return sock;
+}
+
+static void wake_all(struct sim_sock *sock, uint64_t after_ns)
+{
+    sim_list_op(sock, WEIR_IO_RECV, after_ns);
+    sim_list_op(sock, WEIR_IO_SEND, after_ns);
+}
+
+void sim_break(struct sim_sock *sock)
+{
+    struct sim_sock *ends[2] = {sock, sock->peer};
+    for (int i = 0; i < 2; i++) {
+        if (ends[i] == NULL || ends[i]->state != SIM_CONNECTED)
+            continue;
+        ends[i]->is_reset = true;
+        ends[i]->pipe_len = 0;
+        wake_all(ends[i], 0);
+    }
+}
+
+int sim_shut(struct sim_sock *sock, int how)
+{
+    if (sock->state == SIM_LISTENING) {
+        if (how != SHUT_WR && sock->ops[WEIR_IO_ACCEPT].is_armed)
+            end(sock, WEIR_IO_ACCEPT, -EINVAL);
+        return 0;
+    }
+    if (sock->state != SIM_CONNECTED) {
+        if (how == SHUT_RDWR && sock->ops[WEIR_IO_CONNECT].is_armed)
+            end(sock, WEIR_IO_CONNECT, -ECANCELED);
+        return -ENOTCONN;
+    }
+    if (sock->is_reset)
+        return -ENOTCONN;
+    if (how != SHUT_WR)
+        sock->is_shut_rd = true;
+    if (how != SHUT_RD && !sock->is_shut_wr) {
+        sock->is_shut_wr = true;
+        if (sock->peer) {
+            sock->peer->is_fin = true;
+            sim_list_op(sock->peer, WEIR_IO_RECV, sock->sim->cfg.latency_ns);
+        }
+    }
+    wake_all(sock, 0);
+    return 0;
+}
+
+static void close_one(struct sim_sock *sock)
+{
+    struct sim_sock *peer = sock->peer;
+    if (peer) {
+        if (sock->pipe_len > 0) /* TCP: closing with unread bytes is a reset */
+            sim_break(sock);
+        peer->is_fin = true;
+        peer->peer = NULL;
+        wake_all(peer, sock->sim->cfg.latency_ns);
+    }
+    sim_sock_free(sock);
+}
+
+void sim_sock_close(struct sim_sock *sock)
+{
+    while (sock->backlog) {
+        struct sim_sock *waiting = sim_backlog_pop(sock);
+        sim_break(waiting);
+        close_one(waiting);
+    }
+    close_one(sock);
+}
+
+/* ---- bytes --------------------------------------------------------------------------------- */
+
+uint64_t sim_write(struct sim_sock *sock, const uint8_t *bytes, uint64_t len)
+{
+    struct weir_sim *sim = sock->sim;
+    struct sim_sock *to = sock->peer;
+    uint32_t window = sim->cfg.window_bytes;
+    uint64_t done = 0;
+    while (done < len && to->pipe_len < window) {
+        uint32_t at = (to->pipe_head + to->pipe_len) % window;
+        uint64_t run = weir_min_u64(window - to->pipe_len, window - at);
+        run = weir_min_u64(run, len - done);
+        memcpy(to->pipe + at, bytes + done, run);
+        if (sim->tap)
+            sim->tap(sim->tap_ctx, sock->fd, to->pipe + at, run);
+        to->pipe_len += (uint32_t)run;
+        done += run;
+    }
+    sim_list_op(to, WEIR_IO_RECV, sim->cfg.latency_ns);
+    return done;
+}
+
+uint64_t sim_read(struct sim_sock *sock, uint8_t *ret_bytes, uint64_t len)
+{
+    uint32_t window = sock->sim->cfg.window_bytes;
+    uint64_t done = 0;
+    while (done < len && sock->pipe_len > 0) {
+        uint64_t run = weir_min_u64(sock->pipe_len, window - sock->pipe_head);
+        run = weir_min_u64(run, len - done);
+        memcpy(ret_bytes + done, sock->pipe + sock->pipe_head, run);
+        sock->pipe_head = (sock->pipe_head + (uint32_t)run) % window;
+        sock->pipe_len -= (uint32_t)run;
+        done += run;
+    }
+    if (sock->peer)
+        sim_list_op(sock->peer, WEIR_IO_SEND, sock->sim->cfg.latency_ns);
+    return done;
+}
+
+/* ---- operations that act ------------------------------------------------------------------- */
+
+static void act_accept(struct sim_sock *sock)
+{
+    struct weir_sim *sim = sock->sim;
+    if (sock->backlog == NULL)
+        return;
+    if (sim_is_chance(sim, sim->cfg.accept_fail_ppm) || sim_sock_open(sock->backlog) != 0) {
+        end(sock, WEIR_IO_ACCEPT, -EMFILE);
+        return;
+    }
+    struct sim_sock *accepted = sim_backlog_pop(sock);
+    if (is_full(sock->io) || sim_is_chance(sim, sim->cfg.accept_end_ppm)) {
+        end(sock, WEIR_IO_ACCEPT, accepted->fd);
+        return;
+    }
+    sim_post(sock, &(struct weir_io_event){.token = sock->ops[WEIR_IO_ACCEPT].token,
+                                           .res = accepted->fd,
+                                           .kind = WEIR_IO_ACCEPT,
+                                           .flags = WEIR_IO_MORE});
+    if (sock->backlog)
+        sim_list_op(sock, WEIR_IO_ACCEPT, 0);
+}
+
+static void act_connect(struct sim_sock *sock)
+{
+    struct weir_sim *sim = sock->sim;
+    if (sim_is_hole(sim, &sock->addr))
+        return; /* until somebody shuts it down */
+    struct sim_sock *listener = sim_find_listener(sim, &sock->addr, sock->io->host);
+    if (listener == NULL || sim_is_chance(sim, sim->cfg.connect_fail_ppm)) {
+        end(sock, WEIR_IO_CONNECT, sock->addr.family == WEIR_ADDR_UNIX ? -ENOENT : -ECONNREFUSED);
+        return;
+    }
+    if (listener->backlog_cnt >= SIM_BACKLOG_MAX) {
+        sim_list_op(sock, WEIR_IO_CONNECT, SIM_RETRY_NS);
+        return;
+    }
+    struct weir_addr from;
+    uint16_t port = sock->addr.family == WEIR_ADDR_UNIX ? 0 : sim_port(sim);
+    sim_host_addr(sock->io->host, sock->addr.family, port, &from);
+    sim_join(listener, sock, &from);
+    end(sock, WEIR_IO_CONNECT, 0);
+}
+
+static void act_recv(struct sim_sock *sock)
+{
+    struct weir_sim *sim = sock->sim;
+    struct sim_io *io = sock->io;
+    if (sock->is_reset) {
+        end(sock, WEIR_IO_RECV, -ECONNRESET);
+        return;
+    }
+    if (sock->state != SIM_CONNECTED) {
+        end(sock, WEIR_IO_RECV, -ENOTCONN);
+        return;
+    }
+    if (sock->pipe_len == 0) {
+        if (sock->is_fin || sock->is_shut_rd)
+            end(sock, WEIR_IO_RECV, 0);
+        return;
+    }
+    if (io->ready_cnt == 0) {
+        io->stats.recv_starved++;
+        end(sock, WEIR_IO_RECV, -ENOBUFS);
+        return;
+    }
+    uint32_t buf_idx = io->ready_bufs[io->ready_head++ % io->cfg.recv_buf_cnt];
+    io->ready_cnt--;
+    WEIR_CHECK(!io->is_lent[buf_idx]);
+    io->is_lent[buf_idx] = 1;
+    uint8_t *buf = io->bufs + (size_t)buf_idx * io->cfg.recv_buf_bytes;
+    uint32_t len = sim_chunk(sim, weir_min_u64(sock->pipe_len, io->cfg.recv_buf_bytes),
+                             sim->cfg.recv_chunk_max);
+    struct weir_io_event event = {.token = sock->ops[WEIR_IO_RECV].token,
+                                  .res = (int32_t)sim_read(sock, buf, len),
+                                  .kind = WEIR_IO_RECV,
+                                  .flags = WEIR_IO_BUF | WEIR_IO_MORE,
+                                  .data = buf,
+                                  .buf_idx = buf_idx};
+    if (is_full(io) || sim_is_chance(sim, sim->cfg.recv_end_ppm)) {
+        event.flags = WEIR_IO_BUF;
+        sock->ops[WEIR_IO_RECV].is_armed = false;
+    }
+    sim_post(sock, &event);
+    if (sock->pipe_len > 0 || sock->is_fin || sock->is_shut_rd)
+        sim_list_op(sock, WEIR_IO_RECV, 0);
+}
+
+static void act_send(struct sim_sock *sock)
+{
+    struct weir_sim *sim = sock->sim;
+    struct sim_op *op = &sock->ops[WEIR_IO_SEND];
+    /* The caller must leave the bytes and the iovec alone until the event. */
+    WEIR_CHECK(sim_iov_hash(op->iov, op->iov_cnt) == op->iov_hash);
+    if (sock->is_reset || sim_is_chance(sim, sim->cfg.reset_ppm)) {
+        sim_break(sock);
+        end(sock, WEIR_IO_SEND, -ECONNRESET);
+        return;
+    }
+    if (sock->state != SIM_CONNECTED || sock->is_shut_wr) {
+        end(sock, WEIR_IO_SEND, -EPIPE);
+        return;
+    }
+    uint64_t len = 0;
+    for (uint32_t i = 0; i < op->iov_cnt; i++)
+        len += op->iov[i].iov_len;
+    len = sim_chunk(sim, len, sim->cfg.send_chunk_max);
+    if (sock->peer == NULL || sock->peer->is_shut_rd) {
+        /* TCP takes the bytes, and what comes back is a reset. */
+        sim_break(sock);
+        end(sock, WEIR_IO_SEND, (int32_t)len);
+        return;
+    }
+    if (sock->peer->pipe_len == sim->cfg.window_bytes)
+        return; /* its reads put us on the agenda */
+    uint64_t done = 0;
+    for (uint32_t i = 0; i < op->iov_cnt && done < len; i++) {
+        uint64_t piece = weir_min_u64(op->iov[i].iov_len, len - done);
+        uint64_t taken = sim_write(sock, op->iov[i].iov_base, piece);
+        done += taken;
+        if (taken < piece)
+            break;
+    }
+    end(sock, WEIR_IO_SEND, (int32_t)done);
+}
+
+void sim_act(struct sim_sock *sock, uint32_t kind)
+{
+    sock->ops[kind].is_listed = false;
+    if (!sock->ops[kind].is_armed)
+        return; /* cancelled or shut meanwhile */
+    switch ((enum weir_io_kind)kind) {
+    case WEIR_IO_ACCEPT: act_accept(sock); break;
+    case WEIR_IO_CONNECT: act_connect(sock); break;
+    case WEIR_IO_RECV: act_recv(sock); break;
+    case WEIR_IO_SEND: act_send(sock); break;
+    case WEIR_IO_SHUTDOWN: break; /* not an operation of the agenda's */
+    }
+}
