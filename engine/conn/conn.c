@@ -1,0 +1,469 @@
+#include "engine/conn/conn.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "engine/base/check.h"
+#include "engine/conn/tx.h"
+#include "weir/error.h"
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+int weir_hub_init(struct weir_hub *hub)
+{
+    uint32_t conn_cnt = hub->cfg->peers_max;
+    uint32_t channel_cnt = hub->channel_cnt;
+    hub->codec_stride = (hub->codec->state_bytes + 63) & ~(size_t)63;
+    hub->conns = weir_heap_alloc(hub->heap, conn_cnt * sizeof(struct weir_conn));
+    hub->conn_channels = weir_heap_alloc(hub->heap, (size_t)conn_cnt * channel_cnt *
+                                                        sizeof(struct weir_conn_channel));
+    hub->codec_states = weir_heap_alloc(hub->heap, conn_cnt * hub->codec_stride);
+    hub->finish_tags =
+        weir_heap_alloc(hub->heap, (size_t)conn_cnt * channel_cnt * sizeof(uint64_t));
+    if (!hub->conns || !hub->conn_channels || !hub->codec_states || !hub->finish_tags) {
+        weir_hub_fini(hub);
+        weir_hub_free(hub);
+        return WEIR_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < channel_cnt; i++) {
+        hub->costs[i] = weir_sched_cost(hub->channels[i].weight);
+        if (hub->channels[i].flags & WEIR_CHANNEL_URGENT)
+            hub->urgent |= UINT64_C(1) << i;
+    }
+    for (uint32_t i = conn_cnt; i-- > 0;) {
+        struct weir_conn *conn = &hub->conns[i];
+        conn->hub = hub;
+        conn->slot = i;
+        conn->gen = 1;
+        conn->sock = -1;
+        conn->channels = hub->conn_channels + (size_t)i * channel_cnt;
+        conn->codec_state = hub->codec_states + i * hub->codec_stride;
+        conn->next_free = hub->free_conns;
+        hub->free_conns = conn;
+    }
+    return 0;
+}
+
+void weir_hub_fini(struct weir_hub *hub)
+{
+    for (uint32_t i = 0; hub->conns && i < hub->cfg->peers_max; i++) {
+        struct weir_conn *conn = &hub->conns[i];
+        if (conn->state == WEIR_CONN_FREE)
+            continue;
+        atomic_store_explicit(&conn->live_gen, 0, memory_order_release);
+        conn->flags &= ~(uint32_t)WEIR_CONN_OP_SEND;
+        if (conn->sock >= 0)
+            hub->io->ops->close(hub->io, conn->sock);
+        weir_wheel_cancel(hub->wheel, &conn->timer);
+        weir_rx_reset(conn);
+        weir_tx_reset(conn);
+        weir_sendq_reset(conn);
+    }
+    while (hub->all_tx) {
+        struct weir_tx *tx = hub->all_tx;
+        hub->all_tx = tx->next_all;
+        weir_heap_release(tx);
+    }
+    while (hub->item_chunks) {
+        struct weir_item *chunk = hub->item_chunks;
+        hub->item_chunks = chunk->next;
+        weir_heap_release(chunk);
+    }
+    hub->free_tx = NULL;
+    hub->free_items = NULL;
+    weir_heap_release(hub->codec_states);
+    weir_heap_release(hub->finish_tags);
+    hub->codec_states = NULL;
+    hub->finish_tags = NULL;
+}
+
+void weir_hub_free(struct weir_hub *hub)
+{
+    weir_heap_release(hub->conns);
+    weir_heap_release(hub->conn_channels);
+    hub->conns = NULL;
+    hub->conn_channels = NULL;
+}
+
+/* ---- state changes ------------------------------------------------------------------------- */
+
+static void enter(struct weir_conn *conn, enum weir_conn_state state)
+{
+    struct weir_hub *hub = conn->hub;
+    if (conn->state == WEIR_CONN_HANDSHAKE)
+        weir_uncount(&hub->metrics.handshake_cnt, 1);
+    if (conn->state == WEIR_CONN_READY) {
+        atomic_store_explicit(&conn->live_gen, 0, memory_order_release);
+        weir_uncount(&hub->metrics.ready_cnt, 1);
+    }
+    if (state == WEIR_CONN_HANDSHAKE)
+        weir_count(&hub->metrics.handshake_cnt, 1);
+    if (state == WEIR_CONN_READY)
+        weir_count(&hub->metrics.ready_cnt, 1);
+    conn->state = (uint8_t)state;
+    conn->state_ns = hub->now_ns;
+}
+
+static struct weir_conn *conn_take(struct weir_hub *hub)
+{
+    struct weir_conn *conn = hub->free_conns;
+    if (!conn)
+        return NULL;
+    hub->free_conns = conn->next_free;
+    struct weir_conn_channel *channels = conn->channels;
+    /* What comes before `flags` belongs to the slot, and other threads may be reading it. */
+    memset(&conn->flags, 0, sizeof(*conn) - offsetof(struct weir_conn, flags));
+    conn->sock = -1;
+    conn->dial_idx = UINT32_MAX;
+    conn->timer.kind = WEIR_TIMER_CONN;
+    conn->timer.arg = conn->slot;
+    conn->opened_ns = conn->last_rx_ns = conn->last_tx_ns = hub->now_ns;
+    conn->busy_since_ns = conn->pings_since_ns = hub->now_ns;
+    for (uint32_t i = 0; i < hub->channel_cnt; i++) {
+        struct weir_conn_channel *channel = &channels[i];
+        /* remote_bytes is the slot's: a letter that is under way gives back what it reserved. */
+        WEIR_DCHECK(!channel->head && !channel->partial && !channel->held_head);
+        channel->tx_used = channel->tx_limit = 0;
+        channel->rx_used = channel->rx_consumed = 0;
+        channel->rx_limit = hub->channels[i].recv_bytes_max;
+        channel->is_agreed = channel->is_paused = channel->is_stalled = false;
+        channel->was_full_run = false;
+        atomic_store_explicit(&channel->want_writable, false, memory_order_relaxed);
+        atomic_store_explicit(&channel->queued_bytes, 0, memory_order_relaxed);
+        atomic_store_explicit(&channel->msg_bytes_max, 0, memory_order_relaxed);
+    }
+    weir_sched_init(&conn->sched, hub->finish_tags + (size_t)conn->slot * hub->channel_cnt,
+                    hub->costs, hub->urgent, hub->channel_cnt);
+    weir_count(&hub->metrics.conn_cnt, 1);
+    return conn;
+}
+
+static void conn_put(struct weir_conn *conn)
+{
+    struct weir_hub *hub = conn->hub;
+    enter(conn, WEIR_CONN_FREE);
+    conn->gen = conn->gen + 1 ? conn->gen + 1 : 1;
+    conn->next_free = hub->free_conns;
+    hub->free_conns = conn;
+    weir_uncount(&hub->metrics.conn_cnt, 1);
+}
+
+static void arm_recv(struct weir_conn *conn)
+{
+    struct weir_hub *hub = conn->hub;
+    if (hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn)) == 0)
+        conn->flags |= WEIR_CONN_OP_RECV;
+    else
+        weir_conn_abort(conn, WEIR_R_INTERNAL);
+}
+
+void weir_conn_established(struct weir_conn *conn)
+{
+    struct weir_hub *hub = conn->hub;
+    bool is_dialer = (conn->flags & WEIR_CONN_IS_DIALER) != 0;
+    enter(conn, WEIR_CONN_HANDSHAKE);
+    hub->codec->begin(conn->codec_state, hub->offer, is_dialer);
+    conn->last_rx_ns = conn->last_tx_ns = hub->now_ns;
+    if (is_dialer)
+        conn->flags |= WEIR_CONN_HAS_PULL;
+    arm_recv(conn);
+    weir_conn_mark_dirty(conn);
+    weir_keepalive_set(conn);
+}
+
+int weir_conn_accept(struct weir_hub *hub, int sock, struct weir_conn **ret_conn)
+{
+    uint64_t pending = atomic_load_explicit(&hub->metrics.handshake_cnt, memory_order_relaxed);
+    if (pending >= hub->cfg->handshakes_max)
+        return WEIR_E_LIMIT;
+    struct weir_conn *conn = conn_take(hub);
+    if (!conn)
+        return WEIR_E_LIMIT;
+    conn->sock = sock;
+    hub->io->ops->tune(hub->io, sock);
+    if (!hub->io->ops->peer_addr(hub->io, sock, &conn->addr))
+        conn->addr.family = WEIR_ADDR_NONE;
+    weir_count(&hub->metrics.accepted, 1);
+    weir_conn_established(conn);
+    *ret_conn = conn;
+    return 0;
+}
+
+int weir_conn_dial(struct weir_hub *hub, const struct weir_addr *addr, uint32_t dial_idx,
+                   struct weir_conn **ret_conn)
+{
+    struct weir_conn *conn = conn_take(hub);
+    if (!conn)
+        return WEIR_E_LIMIT;
+    conn->flags |= WEIR_CONN_IS_DIALER;
+    conn->addr = *addr;
+    conn->dial_idx = dial_idx;
+    enter(conn, WEIR_CONN_DIALING);
+    int error = hub->io->ops->connect(hub->io, addr, weir_conn_token(conn), &conn->sock);
+    if (error) {
+        conn_put(conn);
+        return error;
+    }
+    conn->flags |= WEIR_CONN_OP_CONNECT;
+    weir_keepalive_set(conn);
+    *ret_conn = conn;
+    return 0;
+}
+
+void weir_conn_agreed(struct weir_conn *conn)
+{
+    struct weir_hub *hub = conn->hub;
+    const struct weir_agreed *agreed = hub->codec->agreed(conn->codec_state);
+    conn->frame_bytes_max = agreed->frame_bytes_max;
+    for (uint32_t i = 0; i < agreed->channel_cnt; i++) {
+        struct weir_conn_channel *channel = &conn->channels[agreed->channels[i].local_idx];
+        uint32_t half = agreed->channels[i].window_bytes / 2;
+        channel->is_agreed = true;
+        channel->tx_limit = agreed->channels[i].window_bytes;
+        /* A frame never needs more than half of the window, so that credit, which comes back in quarters,
+         * always suffices for the next one. */
+        channel->frame_bytes_max = half < agreed->frame_bytes_max ? half : agreed->frame_bytes_max;
+        atomic_store_explicit(&channel->msg_bytes_max, agreed->channels[i].msg_bytes_max,
+                              memory_order_relaxed);
+    }
+    enter(conn, WEIR_CONN_READY);
+    conn->flags |= WEIR_CONN_WAS_READY;
+    conn->last_ping_ns = hub->now_ns;
+    /* Release: a thread that sees the generation sees the channels as they were agreed. */
+    atomic_store_explicit(&conn->live_gen, conn->gen, memory_order_release);
+    weir_keepalive_set(conn);
+    hub->ops->ready(conn);
+}
+
+/* Says once that the connection is over. */
+static void tell(struct weir_conn *conn, uint16_t reason)
+{
+    if (conn->flags & WEIR_CONN_TOLD)
+        return;
+    conn->flags |= WEIR_CONN_TOLD;
+    conn->close_reason = reason;
+    weir_count(&conn->hub->metrics.closes[reason < WEIR_REASON_CNT ? reason : 0], 1);
+    conn->hub->ops->ended(conn, reason, (conn->flags & WEIR_CONN_WAS_READY) != 0);
+}
+
+static void drain(struct weir_conn *conn)
+{
+    struct weir_hub *hub = conn->hub;
+    enter(conn, WEIR_CONN_DRAIN);
+    conn->flags |= WEIR_CONN_RX_DEAD;
+    if (conn->sock >= 0 &&
+        hub->io->ops->shutdown(hub->io, conn->sock, SHUT_RDWR, weir_conn_token(conn)) == 0)
+        conn->shutdown_cnt++;
+    weir_keepalive_set(conn);
+}
+
+void weir_conn_abort(struct weir_conn *conn, uint16_t reason)
+{
+    if (conn->state == WEIR_CONN_FREE || conn->state == WEIR_CONN_DRAIN)
+        return;
+    tell(conn, reason);
+    if (conn->state != WEIR_CONN_DRAIN)
+        drain(conn);
+}
+
+void weir_conn_close(struct weir_conn *conn, uint16_t reason, bool is_graceful)
+{
+    switch ((enum weir_conn_state)conn->state) {
+    case WEIR_CONN_FREE:
+    case WEIR_CONN_GOODBYE:
+    case WEIR_CONN_LINGER:
+    case WEIR_CONN_DRAIN:
+        return;
+    case WEIR_CONN_DIALING:
+        weir_conn_abort(conn, reason);
+        return;
+    case WEIR_CONN_HANDSHAKE:
+        if (!(conn->flags & WEIR_CONN_HAS_PULL)) {
+            weir_conn_abort(conn, reason);
+            return;
+        }
+        break;
+    case WEIR_CONN_READY:
+        break;
+    }
+    enter(conn, WEIR_CONN_GOODBYE);
+    if (is_graceful)
+        conn->flags |= WEIR_CONN_DRAIN_FIRST;
+    else
+        conn->flags |= WEIR_CONN_RX_DEAD;
+    tell(conn, reason);
+    if (!is_graceful)
+        weir_sendq_reset(conn);
+    weir_conn_mark_dirty(conn);
+    weir_keepalive_set(conn);
+}
+
+void weir_conn_said_goodbye(struct weir_conn *conn)
+{
+    struct weir_hub *hub = conn->hub;
+    if (conn->state != WEIR_CONN_GOODBYE)
+        return;
+    enter(conn, WEIR_CONN_LINGER);
+    conn->flags |= WEIR_CONN_RX_DEAD;
+    if (!(conn->flags & (WEIR_CONN_OP_RECV | WEIR_CONN_STARVED))) {
+        drain(conn); /* the peer's end was seen already */
+        return;
+    }
+    if (hub->io->ops->shutdown(hub->io, conn->sock, SHUT_WR, weir_conn_token(conn)) == 0)
+        conn->shutdown_cnt++;
+    weir_keepalive_set(conn);
+}
+
+void weir_conn_broken(struct weir_conn *conn)
+{
+    weir_verify_flush(conn->hub); /* what came before the end counts, a goodbye above all */
+    if (conn->state == WEIR_CONN_GOODBYE || conn->state == WEIR_CONN_LINGER)
+        drain(conn);
+    else
+        weir_conn_abort(conn, WEIR_R_RESET);
+}
+
+void weir_conn_settle(struct weir_conn *conn)
+{
+    struct weir_hub *hub = conn->hub;
+    if (conn->state != WEIR_CONN_DRAIN || conn->shutdown_cnt ||
+        (conn->flags & (WEIR_CONN_OP_RECV | WEIR_CONN_OP_SEND | WEIR_CONN_OP_CONNECT)))
+        return;
+    weir_verify_flush(hub); /* no pending frame may name a slot that is about to be another's */
+    weir_wheel_cancel(hub->wheel, &conn->timer);
+    weir_rx_reset(conn);
+    weir_tx_reset(conn);
+    weir_sendq_reset(conn);
+    if (conn->flags & (WEIR_CONN_DIRTY | WEIR_CONN_STARVED | WEIR_CONN_RESUMED))
+        return; /* a list of the hub holds it until its stage comes round, which settles it */
+    if (conn->sock >= 0)
+        hub->io->ops->close(hub->io, conn->sock);
+    conn->sock = -1;
+    conn_put(conn);
+}
+
+/* ---- events -------------------------------------------------------------------------------- */
+
+struct weir_conn *weir_conn_of_token(struct weir_hub *hub, uint64_t token)
+{
+    uint32_t slot = (uint32_t)token;
+    if (slot >= hub->cfg->peers_max)
+        return NULL;
+    struct weir_conn *conn = &hub->conns[slot];
+    if (conn->state == WEIR_CONN_FREE || (conn->gen & 0xFFFFFFu) != (uint32_t)(token >> 32))
+        return NULL;
+    return conn;
+}
+
+static uint16_t reason_of_errno(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+    case ENOENT:
+        return WEIR_R_REFUSED;
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case EADDRNOTAVAIL:
+    case EACCES:
+    case EPERM:
+        return WEIR_R_UNREACHABLE;
+    case ETIMEDOUT:
+        return WEIR_R_DIAL_TIMEOUT;
+    default:
+        return WEIR_R_RESET;
+    }
+}
+
+static void on_connect(struct weir_conn *conn, int32_t res)
+{
+    conn->flags &= ~(uint32_t)WEIR_CONN_OP_CONNECT;
+    if (conn->state != WEIR_CONN_DIALING)
+        return;
+    if (res < 0) {
+        weir_conn_abort(conn, reason_of_errno(-res));
+        return;
+    }
+    weir_count(&conn->hub->metrics.dialed, 1);
+    weir_conn_established(conn);
+}
+
+static void on_recv(struct weir_conn *conn, const struct weir_io_event *event)
+{
+    struct weir_hub *hub = conn->hub;
+    if (!(event->flags & WEIR_IO_MORE))
+        conn->flags &= ~(uint32_t)WEIR_CONN_OP_RECV;
+    if (event->res > 0) {
+        weir_rx_event(conn, event);
+    } else if (event->flags & WEIR_IO_BUF) {
+        hub->io->ops->recv_done(hub->io, event->buf_idx);
+    }
+    if (event->flags & WEIR_IO_MORE)
+        return;
+    if (conn->state == WEIR_CONN_DRAIN)
+        return;
+    if (event->res > 0 || event->res == -ENOBUFS || event->res == -EINTR || event->res == -EAGAIN) {
+        if (!(conn->flags & WEIR_CONN_STARVED)) {
+            conn->flags |= WEIR_CONN_STARVED;
+            conn->next_starved = hub->starved;
+            hub->starved = conn;
+        }
+        return;
+    }
+    if (event->res < 0) {
+        weir_conn_broken(conn);
+        return;
+    }
+    weir_verify_flush(hub);
+    if (conn->state == WEIR_CONN_LINGER)
+        drain(conn);
+    else if (conn->state == WEIR_CONN_GOODBYE)
+        weir_keepalive_set(
+            conn); /* it may have shut its writing side only: the goodbye still goes */
+    else
+        weir_conn_abort(conn, WEIR_R_EOF);
+}
+
+void weir_conn_event(struct weir_hub *hub, const struct weir_io_event *event)
+{
+    struct weir_conn *conn = weir_conn_of_token(hub, event->token);
+    if (!conn) {
+        if (event->flags & WEIR_IO_BUF)
+            hub->io->ops->recv_done(hub->io, event->buf_idx);
+        return;
+    }
+    switch ((enum weir_io_kind)event->kind) {
+    case WEIR_IO_CONNECT:
+        on_connect(conn, event->res);
+        break;
+    case WEIR_IO_RECV:
+        on_recv(conn, event);
+        break;
+    case WEIR_IO_SEND:
+        weir_tx_event(conn, event->res);
+        break;
+    case WEIR_IO_SHUTDOWN:
+        WEIR_CHECK(conn->shutdown_cnt > 0);
+        conn->shutdown_cnt--;
+        break;
+    case WEIR_IO_ACCEPT:
+        break;
+    }
+    weir_conn_settle(conn);
+}
+
+void weir_conn_verify(const struct weir_conn *conn)
+{
+    uint64_t queued = 0;
+    for (uint32_t i = 0; i < conn->hub->channel_cnt; i++) {
+        const struct weir_conn_channel *channel = &conn->channels[i];
+        WEIR_CHECK((channel->head == NULL) == (channel->tail == NULL));
+        WEIR_CHECK((channel->head != NULL) == ((conn->active >> i) & 1));
+        WEIR_CHECK(channel->tx_used <= channel->tx_limit);
+        WEIR_CHECK(channel->rx_used <= channel->rx_limit);
+        WEIR_CHECK(channel->partial_len <= channel->partial_total || !channel->partial);
+        queued += atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed);
+    }
+    WEIR_CHECK(queued == conn->bytes_queued);
+}

@@ -1,0 +1,135 @@
+#include "engine/base/check.h"
+#include "engine/conn/conn.h"
+#include "weir/error.h"
+
+#define FIRST_PING_NS WEIR_NS_PER_S /* so that a new peer's round-trip time is known soon */
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t ping_due(const struct weir_conn *conn)
+{
+    const struct weir_config *cfg = conn->hub->cfg;
+    if (conn->ping_sent_ns)
+        return conn->ping_sent_ns + cfg->ping_timeout_ns;
+    if (conn->rtt_ns == 0)
+        return conn->last_ping_ns + sooner(FIRST_PING_NS, cfg->ping_interval_ns);
+    return conn->last_ping_ns + cfg->ping_interval_ns;
+}
+
+static bool has_unsent(const struct weir_conn *conn)
+{
+    return conn->tx != NULL;
+}
+
+static uint64_t next_deadline(const struct weir_conn *conn)
+{
+    const struct weir_config *cfg = conn->hub->cfg;
+    switch ((enum weir_conn_state)conn->state) {
+    case WEIR_CONN_FREE:
+    case WEIR_CONN_DRAIN:
+        return UINT64_MAX;
+    case WEIR_CONN_DIALING:
+        return conn->state_ns + cfg->dial_timeout_ns;
+    case WEIR_CONN_HANDSHAKE:
+        return conn->state_ns + cfg->handshake_timeout_ns;
+    case WEIR_CONN_GOODBYE:
+    case WEIR_CONN_LINGER:
+        return conn->state_ns + cfg->goodbye_linger_ns;
+    case WEIR_CONN_READY:
+        break;
+    }
+    uint64_t due = sooner(ping_due(conn), conn->last_rx_ns + cfg->idle_timeout_ns);
+    /* Looked at from time to time even when nothing is unsent now: a send may begin meanwhile. */
+    uint64_t stall =
+        (has_unsent(conn) ? conn->last_tx_ns : conn->hub->now_ns) + cfg->stall_timeout_ns;
+    return sooner(due, stall);
+}
+
+void weir_keepalive_set(struct weir_conn *conn)
+{
+    struct weir_hub *hub = conn->hub;
+    uint64_t due = next_deadline(conn);
+    if (due == UINT64_MAX)
+        weir_wheel_cancel(hub->wheel, &conn->timer);
+    else
+        weir_wheel_set(hub->wheel, &conn->timer,
+                       due > hub->now_ns ? due : hub->now_ns + WEIR_NS_PER_MS);
+}
+
+static void fire_ready(struct weir_conn *conn)
+{
+    const struct weir_config *cfg = conn->hub->cfg;
+    uint64_t now = conn->hub->now_ns;
+    if (now >= conn->last_rx_ns + cfg->idle_timeout_ns) {
+        weir_conn_close(conn, WEIR_R_IDLE, false);
+    } else if (has_unsent(conn) && now >= conn->last_tx_ns + cfg->stall_timeout_ns) {
+        weir_conn_abort(conn, WEIR_R_STALLED);
+    } else if (now >= ping_due(conn)) {
+        if (conn->ping_sent_ns) {
+            weir_conn_close(conn, WEIR_R_PING_TIMEOUT, false);
+        } else {
+            conn->flags |= WEIR_CONN_WANT_PING;
+            conn->last_ping_ns = now; /* not again before it was sent */
+            weir_conn_mark_dirty(conn);
+        }
+    }
+}
+
+void weir_keepalive_fire(struct weir_conn *conn)
+{
+    if (conn->hub->now_ns >= next_deadline(conn)) {
+        switch ((enum weir_conn_state)conn->state) {
+        case WEIR_CONN_FREE:
+        case WEIR_CONN_DRAIN:
+            break;
+        case WEIR_CONN_DIALING:
+            weir_conn_abort(conn, WEIR_R_DIAL_TIMEOUT);
+            break;
+        case WEIR_CONN_HANDSHAKE:
+            weir_conn_abort(conn, WEIR_R_HANDSHAKE_TIMEOUT);
+            break;
+        case WEIR_CONN_GOODBYE:
+        case WEIR_CONN_LINGER:
+            weir_conn_abort(conn, conn->close_reason);
+            break;
+        case WEIR_CONN_READY:
+            fire_ready(conn);
+            break;
+        }
+    }
+    if (conn->state != WEIR_CONN_FREE)
+        weir_keepalive_set(conn);
+}
+
+void weir_keepalive_ping(struct weir_conn *conn, uint64_t value)
+{
+    uint64_t now = conn->hub->now_ns;
+    if (now - conn->pings_since_ns >= WEIR_NS_PER_S) {
+        conn->pings_since_ns = now;
+        conn->pings_seen = 0;
+    }
+    if (++conn->pings_seen > WEIR_PINGS_PER_S_MAX) {
+        weir_conn_close(conn, WEIR_R_FLOOD, false);
+        return;
+    }
+    /* Pings that arrive together are answered once, with the latest value. */
+    conn->pong_value = value;
+    conn->flags |= WEIR_CONN_WANT_PONG;
+    weir_conn_mark_dirty(conn);
+}
+
+void weir_keepalive_pong(struct weir_conn *conn, uint64_t value)
+{
+    if (conn->ping_sent_ns == 0 || value != conn->ping_sent_ns)
+        return; /* late, or made up: it proves nothing */
+    uint64_t now = conn->hub->now_ns;
+    uint64_t rtt = now > value ? now - value : 1;
+    /* RFC 6298, 2.3: the smoothed round-trip time moves by an eighth of the difference. */
+    conn->rtt_ns = conn->rtt_ns ? conn->rtt_ns - conn->rtt_ns / 8 + rtt / 8 : rtt;
+    if (conn->rtt_min_ns == 0 || rtt < conn->rtt_min_ns)
+        conn->rtt_min_ns = rtt;
+    conn->ping_sent_ns = 0;
+}

@@ -1,0 +1,306 @@
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/conn/conn.h"
+#include "weir/error.h"
+
+/* The window of a connection is one inequality, received >= framed >= verified >= consumed:
+ *   received   bytes of the event, plus what `carry` or `place` hold
+ *   framed     decoded and admitted: in hub->frames
+ *   verified   frames before weir_verify_flush's cursor
+ *   consumed   delivered: their memory is given back
+ * A whole frame stays where the kernel put it until the flush. What is cut by the end of a receive buffer
+ * is copied: a fragment straight to its place in its message, anything else to `carry`. So a receive buffer
+ * is never held beyond a turn, and the ring cannot be starved by a peer that sends half frames. */
+
+static struct weir_frame *frame_slot(struct weir_hub *hub)
+{
+    if (hub->frame_cnt == WEIR_HUB_FRAMES)
+        weir_verify_flush(hub);
+    return &hub->frames[hub->frame_cnt];
+}
+
+/* Puts the end of a stream in line behind the frames before it. */
+static void fault(struct weir_conn *conn, uint16_t reason)
+{
+    struct weir_frame *frame = frame_slot(conn->hub);
+    *frame = (struct weir_frame){.kind = WEIR_FRAME_FAULT, .fault = reason, .conn_idx = conn->slot};
+    conn->hub->frame_cnt++;
+    conn->flags |= WEIR_CONN_RX_DEAD;
+}
+
+/* Begins a message of several fragments, or one whose only fragment is cut. */
+static uint16_t partial_begin(struct weir_conn *conn, uint32_t channel_idx, uint32_t total)
+{
+    struct weir_hub *hub = conn->hub;
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    if (conn->bytes_held + conn->bytes_queued + total > hub->cfg->peer_bytes_max)
+        return WEIR_R_LIMIT_MEMORY;
+    channel->partial = weir_pool_take(hub->pool, total);
+    if (!channel->partial)
+        return WEIR_R_LIMIT_MEMORY;
+    channel->partial->len = total;
+    channel->partial_total = total;
+    channel->partial_len = 0;
+    conn->bytes_held += total;
+    /* Nothing of the message comes back before its end, so all that is due must be granted now. */
+    if (channel->rx_consumed + hub->channels[channel_idx].recv_bytes_max > channel->rx_limit) {
+        conn->credit_due |= UINT64_C(1) << channel_idx;
+        conn->flags |= WEIR_CONN_WANT_CREDIT;
+        weir_conn_mark_dirty(conn);
+    }
+    return 0;
+}
+
+/* Checks a data frame against what was agreed, before anything of it is stored. `is_cut`: its payload is
+ * not all there. Returns 0, or why the connection must end. */
+static uint16_t admit(struct weir_conn *conn, struct weir_frame *frame, bool is_cut)
+{
+    struct weir_hub *hub = conn->hub;
+    uint32_t idx = hub->channel_idx_of[frame->channel];
+    if (WEIR_UNLIKELY(idx >= hub->channel_cnt || !conn->channels[idx].is_agreed))
+        return WEIR_R_BAD_CHANNEL;
+    struct weir_conn_channel *channel = &conn->channels[idx];
+    frame->channel_idx = idx;
+    if (WEIR_UNLIKELY(frame->len > channel->rx_limit - channel->rx_used))
+        return WEIR_R_CREDIT;
+    uint32_t off = 0;
+    switch (frame->kind) {
+    case WEIR_FRAME_RUN:
+        if (channel->partial)
+            return WEIR_R_BAD_FRAGMENT;
+        channel->rx_used += frame->len;
+        return 0;
+    case WEIR_FRAME_FIRST:
+        if (channel->partial || frame->len == 0 || frame->len > frame->aux)
+            return WEIR_R_BAD_FRAGMENT;
+        if (frame->aux > hub->channels[idx].msg_bytes_max)
+            return WEIR_R_MESSAGE_TOO_BIG;
+        channel->rx_used += frame->len;
+        if (frame->len == frame->aux && !is_cut)
+            return 0; /* delivered from where it lies */
+        uint16_t reason = partial_begin(conn, idx, frame->aux);
+        if (reason)
+            return reason;
+        break;
+    case WEIR_FRAME_MORE:
+        if (!channel->partial || frame->aux != channel->partial_len || frame->len == 0 ||
+            frame->len > channel->partial_total - channel->partial_len)
+            return WEIR_R_BAD_FRAGMENT;
+        channel->rx_used += frame->len;
+        off = channel->partial_len;
+        break;
+    default:
+        return WEIR_R_BAD_KIND;
+    }
+    channel->partial_len = off + frame->len;
+    frame->hold = channel->partial;
+    if (channel->partial_len == channel->partial_total)
+        channel->partial = NULL; /* the reference goes with the frame that completes it */
+    else
+        weir_buf_hold(frame->hold);
+    return 0;
+}
+
+/* Admits the frames that the codec just put behind hub->frames. Returns false when one broke the stream. */
+static bool admit_all(struct weir_conn *conn, uint32_t frame_cnt, struct weir_buf *window)
+{
+    struct weir_hub *hub = conn->hub;
+    for (uint32_t i = 0; i < frame_cnt; i++) {
+        struct weir_frame *frame = &hub->frames[hub->frame_cnt];
+        frame->conn_idx = conn->slot;
+        frame->hold = NULL;
+        uint16_t reason = frame->kind == WEIR_FRAME_FAULT ? frame->fault : 0;
+        if (frame->kind <= WEIR_FRAME_MORE)
+            reason = admit(conn, frame, false);
+        if (WEIR_UNLIKELY(reason)) {
+            fault(conn, reason);
+            return false;
+        }
+        /* In the window of a carry buffer, the frame keeps it; a fragment keeps its message, and there is
+         * none in a carry: its payload was placed. */
+        if (window && !frame->hold)
+            frame->hold = weir_buf_hold(window);
+        hub->pending_bytes += frame->len;
+        hub->frame_cnt++;
+    }
+    return true;
+}
+
+/* Starts placing a cut fragment. `have` payload bytes are at `payload`. */
+static bool place_begin(struct weir_conn *conn, const struct weir_frame *partial,
+                        const uint8_t *payload, size_t have)
+{
+    conn->place = *partial;
+    conn->place.conn_idx = conn->slot;
+    conn->place.hold = NULL;
+    uint16_t reason = admit(conn, &conn->place, true);
+    if (reason) {
+        conn->place.kind = 0;
+        fault(conn, reason);
+        return false;
+    }
+    uint32_t off = conn->place.kind == WEIR_FRAME_FIRST ? 0 : conn->place.aux;
+    conn->place.payload = conn->place.hold->data + off;
+    conn->place_len = (uint32_t)have;
+    memcpy(conn->place.payload, payload, have);
+    return true;
+}
+
+static void place_end(struct weir_conn *conn)
+{
+    struct weir_frame *frame = frame_slot(conn->hub);
+    *frame = conn->place;
+    conn->hub->frame_cnt++;
+    conn->hub->pending_bytes += frame->len;
+    conn->place.kind = 0;
+    conn->place.hold = NULL;
+}
+
+/* Keeps the start of something that is not all there. */
+static bool carry_begin(struct weir_conn *conn, const uint8_t *data, size_t len, size_t need)
+{
+    WEIR_CHECK(need > len);
+    struct weir_buf *buf = weir_pool_take(conn->hub->pool, need);
+    if (!buf) {
+        fault(conn, WEIR_R_LIMIT_MEMORY);
+        return false;
+    }
+    memcpy(buf->data, data, len);
+    buf->len = len;
+    conn->carry = buf;
+    conn->carry_need = need;
+    return true;
+}
+
+static void handshake_progress(struct weir_conn *conn, const struct weir_feed *feed)
+{
+    conn->flags |= WEIR_CONN_HAS_PULL;
+    weir_conn_mark_dirty(conn);
+    if (feed->fault)
+        weir_conn_close(conn, feed->fault, false);
+    else if (feed->is_ready)
+        weir_conn_agreed(conn);
+}
+
+/* Decodes a window. Everything in it is dealt with: framed, placed or carried. `window` is the carry buffer
+ * it lies in, or NULL. */
+static void decode(struct weir_conn *conn, uint8_t *data, size_t len, struct weir_buf *window)
+{
+    struct weir_hub *hub = conn->hub;
+    while (len && !(conn->flags & WEIR_CONN_RX_DEAD)) {
+        frame_slot(hub);
+        struct weir_feed feed = {0};
+        hub->codec->feed(conn->codec_state, data, len, hub->frames + hub->frame_cnt,
+                         WEIR_HUB_FRAMES - hub->frame_cnt, &feed);
+        WEIR_CHECK(feed.consumed <= len);
+        data += feed.consumed;
+        len -= feed.consumed;
+        if (conn->state == WEIR_CONN_HANDSHAKE) {
+            handshake_progress(conn, &feed);
+            if (feed.consumed)
+                continue;
+        }
+        if (!admit_all(conn, feed.frame_cnt, window) || len == 0)
+            return;
+        if (feed.has_partial && feed.partial.kind <= WEIR_FRAME_MORE &&
+            feed.partial.kind != WEIR_FRAME_RUN) {
+            place_begin(conn, &feed.partial, data + feed.partial_head, len - feed.partial_head);
+            return;
+        }
+        if (feed.need > len) {
+            carry_begin(conn, data, len, feed.need);
+            return;
+        }
+        WEIR_CHECK(feed.consumed > 0 || feed.frame_cnt > 0); /* otherwise the codec stands still */
+    }
+}
+
+/* Completes the carry with new bytes; returns how many it took. */
+static size_t carry_on(struct weir_conn *conn, const uint8_t *data, size_t len)
+{
+    struct weir_buf *carry = conn->carry;
+    size_t take = conn->carry_need - carry->len;
+    if (take > len)
+        take = len;
+    memcpy(carry->data + carry->len, data, take);
+    carry->len += take;
+    if (carry->len < conn->carry_need)
+        return take;
+    conn->carry = NULL;
+    decode(conn, carry->data, carry->len, carry);
+    weir_buf_unref(carry);
+    return take;
+}
+
+void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
+{
+    struct weir_hub *hub = conn->hub;
+    uint8_t *data = event->data;
+    size_t len = (size_t)event->res;
+    conn->last_rx_ns = hub->now_ns;
+    conn->wire_rx += len;
+    weir_count(&hub->metrics.wire_rx, len);
+    while (len && !(conn->flags & WEIR_CONN_RX_DEAD)) {
+        size_t took;
+        if (conn->place.kind) {
+            took = conn->place.len - conn->place_len;
+            if (took > len)
+                took = len;
+            memcpy(conn->place.payload + conn->place_len, data, took);
+            conn->place_len += (uint32_t)took;
+            if (conn->place_len == conn->place.len)
+                place_end(conn);
+        } else if (conn->carry) {
+            took = carry_on(conn, data, len);
+        } else {
+            decode(conn, data, len, NULL);
+            took = len;
+        }
+        data += took;
+        len -= took;
+    }
+    hub->used_bufs[hub->used_buf_cnt++] = event->buf_idx;
+    if (hub->pending_bytes >= WEIR_HUB_PENDING_BYTES ||
+        hub->used_buf_cnt == sizeof(hub->used_bufs) / sizeof(hub->used_bufs[0]))
+        weir_verify_flush(hub);
+}
+
+void weir_rx_rearm(struct weir_hub *hub)
+{
+    struct weir_conn *conn = hub->starved;
+    hub->starved = NULL;
+    while (conn) {
+        struct weir_conn *next = conn->next_starved;
+        conn->flags &= ~(uint32_t)WEIR_CONN_STARVED;
+        if (conn->state != WEIR_CONN_DRAIN && conn->state != WEIR_CONN_FREE &&
+            !(conn->flags & WEIR_CONN_OP_RECV)) {
+            if (hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn)) == 0)
+                conn->flags |= WEIR_CONN_OP_RECV;
+            else
+                weir_conn_abort(conn, WEIR_R_INTERNAL);
+        }
+        weir_conn_settle(conn);
+        conn = next;
+    }
+}
+
+void weir_rx_reset(struct weir_conn *conn)
+{
+    if (conn->place.kind)
+        weir_buf_unref(conn->place.hold);
+    conn->place.kind = 0;
+    weir_buf_unref(conn->carry);
+    conn->carry = NULL;
+    for (uint32_t i = 0; i < conn->hub->channel_cnt; i++) {
+        struct weir_conn_channel *channel = &conn->channels[i];
+        weir_buf_unref(channel->partial);
+        channel->partial = NULL;
+        while (channel->held_head) {
+            struct weir_buf *buf = channel->held_head;
+            channel->held_head = buf->next;
+            weir_buf_unref(buf);
+        }
+        channel->held_tail = NULL;
+    }
+}

@@ -1,0 +1,316 @@
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/conn/conn.h"
+#include "weir/error.h"
+
+#define PREFIX 2u /* a run's length in front of each message                                */
+#define FIRST_RUN \
+    4096u /* capacity of the first run of an empty queue; later ones are full frames */
+#define ITEMS_PER_CHUNK 256u
+
+static struct weir_item *item_take(struct weir_hub *hub)
+{
+    struct weir_item *item = hub->free_items;
+    if (WEIR_UNLIKELY(!item)) {
+        struct weir_item *chunk = weir_heap_alloc(hub->heap, ITEMS_PER_CHUNK * sizeof(*chunk));
+        if (!chunk)
+            return NULL;
+        /* The first of a chunk links the chunks for weir_hub_fini; it is never handed out. */
+        chunk[0].next = hub->item_chunks;
+        hub->item_chunks = chunk;
+        for (uint32_t i = 1; i < ITEMS_PER_CHUNK; i++) {
+            chunk[i].next = hub->free_items;
+            hub->free_items = &chunk[i];
+        }
+        item = hub->free_items;
+    }
+    hub->free_items = item->next;
+    return item;
+}
+
+void weir_item_free(struct weir_hub *hub, struct weir_item *item)
+{
+    item->next = hub->free_items;
+    hub->free_items = item;
+}
+
+void weir_shared_unref(struct weir_shared *shared)
+{
+    if (atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    weir_buf_unref(shared->buf);
+    weir_heap_release(shared);
+}
+
+static void append(struct weir_conn *conn, uint32_t channel_idx, struct weir_item *item)
+{
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    item->next = NULL;
+    if (channel->tail)
+        channel->tail->next = item;
+    else
+        channel->head = item;
+    channel->tail = item;
+    conn->active |= UINT64_C(1) << channel_idx;
+}
+
+static inline void account(struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes,
+                           uint64_t msg_len)
+{
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    weir_count(&channel->queued_bytes, bytes);
+    conn->bytes_queued += bytes;
+    weir_count(&conn->hub->metrics.channels[channel_idx].msgs_tx, 1);
+    weir_count(&conn->hub->metrics.channels[channel_idx].bytes_tx, msg_len);
+    weir_conn_mark_dirty(conn);
+}
+
+static inline bool has_room(const struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)
+{
+    const struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    uint64_t queued = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed) +
+                      atomic_load_explicit(&channel->remote_bytes, memory_order_relaxed);
+    return queued == 0 || queued + bytes <= conn->hub->channels[channel_idx].send_bytes_max;
+}
+
+static void item_drop(struct weir_conn *conn, uint32_t channel_idx, struct weir_item *item)
+{
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    uint64_t bytes = item->len - item->off;
+    weir_uncount(&channel->queued_bytes, bytes);
+    conn->bytes_queued -= bytes;
+    if (item->shared)
+        weir_shared_unref(item->shared);
+    else
+        weir_buf_unref(item->buf);
+    weir_item_free(conn->hub, item);
+}
+
+/* Drops the oldest items that nothing was sent of, until `bytes` fit. */
+static void drop_oldest(struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)
+{
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    struct weir_item **link = &channel->head;
+    if (*link && (*link)->off) /* begun: its message must be finished */
+        link = &(*link)->next;
+    while (*link && !has_room(conn, channel_idx, bytes)) {
+        struct weir_item *item = *link;
+        *link = item->next;
+        item_drop(conn, channel_idx, item);
+        weir_count(&conn->hub->metrics.channels[channel_idx].dropped, 1);
+    }
+    channel->tail = channel->head;
+    while (channel->tail && channel->tail->next)
+        channel->tail = channel->tail->next;
+    if (!channel->head)
+        conn->active &= ~(UINT64_C(1) << channel_idx);
+}
+
+/* Makes room by the channel's policy, or answers why there is none. */
+static int make_room(struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)
+{
+    struct weir_hub *hub = conn->hub;
+    switch ((enum weir_overflow)hub->channels[channel_idx].overflow) {
+    case WEIR_OVERFLOW_DROP_OLDEST:
+        drop_oldest(conn, channel_idx, bytes);
+        if (has_room(conn, channel_idx, bytes))
+            return 0;
+        break;
+    case WEIR_OVERFLOW_CLOSE:
+        weir_conn_close(conn, WEIR_R_OVERFLOW, false);
+        return WEIR_E_GONE;
+    case WEIR_OVERFLOW_REFUSE:
+        break;
+    }
+    weir_count(&hub->metrics.channels[channel_idx].refused, 1);
+    atomic_store_explicit(&conn->channels[channel_idx].want_writable, true, memory_order_relaxed);
+    return WEIR_E_FULL;
+}
+
+/* Everything that is asked before a message of `len` bytes is queued as `bytes`. */
+static inline int check(struct weir_conn *conn, uint32_t channel_idx, size_t len, uint64_t bytes,
+                        bool is_reserved)
+{
+    const struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    if (WEIR_UNLIKELY(!channel->is_agreed))
+        return WEIR_E_NO_CHANNEL;
+    if (WEIR_UNLIKELY(len > atomic_load_explicit(&channel->msg_bytes_max, memory_order_relaxed)))
+        return WEIR_E_TOO_BIG;
+    if (is_reserved)
+        return 0;
+    if (WEIR_UNLIKELY(!has_room(conn, channel_idx, bytes))) {
+        int error = make_room(conn, channel_idx, bytes);
+        if (error)
+            return error;
+    }
+    if (WEIR_UNLIKELY(conn->bytes_queued + conn->bytes_held + bytes >
+                      conn->hub->cfg->peer_bytes_max))
+        return WEIR_E_NOMEM;
+    return 0;
+}
+
+/* Copies a message. Up to 128 bytes by moves of fixed size that may overlap: a call of the library's
+ * memcpy costs as much as the rest of queueing a small message. */
+static inline void copy(uint8_t *to, const uint8_t *from, size_t len)
+{
+    if (len > 128) {
+        memcpy(to, from, len);
+    } else if (len >= 32) {
+        size_t last = len - 32;
+        for (size_t at = 0; at < last; at += 32)
+            memcpy(to + at, from + at, 32);
+        memcpy(to + last, from + last, 32);
+    } else if (len >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + len - 16, from + len - 16, 16);
+    } else if (len >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + len - 8, from + len - 8, 8);
+    } else {
+        for (size_t i = 0; i < len; i++)
+            to[i] = from[i];
+    }
+}
+
+static inline void run_append(struct weir_item *run, const void *data, size_t len)
+{
+    uint8_t *at = run->buf->data + run->len;
+    at[0] = (uint8_t)len;
+    at[1] = (uint8_t)(len >> 8);
+    copy(at + PREFIX, data, len);
+    run->len += (uint32_t)(PREFIX + len);
+    run->msg_cnt++;
+}
+
+/* Opens a run with room for at least one message of `len`. */
+static struct weir_item *run_open(struct weir_conn *conn, uint32_t channel_idx, size_t len)
+{
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    /* A lone message takes a small buffer, so that thousands of peers with one message each do not take
+     * a frame each; a queue that grows takes full frames. */
+    size_t cap = channel->head || channel->was_full_run ? channel->frame_bytes_max : FIRST_RUN;
+    if (cap < PREFIX + len)
+        cap = PREFIX + len;
+    struct weir_item *item = item_take(conn->hub);
+    if (!item)
+        return NULL;
+    struct weir_buf *buf = weir_pool_take(conn->hub->pool, cap);
+    if (!buf) {
+        weir_item_free(conn->hub, item);
+        return NULL;
+    }
+    channel->was_full_run = channel->head != NULL;
+    *item = (struct weir_item){.buf = buf, .kind = WEIR_ITEM_RUN};
+    append(conn, channel_idx, item);
+    return item;
+}
+
+static int queue_whole(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf *take,
+                       struct weir_shared *shared, size_t len)
+{
+    struct weir_item *item = item_take(conn->hub);
+    if (!item) {
+        weir_buf_unref(take);
+        return WEIR_E_NOMEM;
+    }
+    *item = (struct weir_item){.buf = shared ? shared->buf : take,
+                               .shared = shared,
+                               .len = (uint32_t)len,
+                               .kind = shared ? WEIR_ITEM_SHARED : WEIR_ITEM_WHOLE};
+    append(conn, channel_idx, item);
+    account(conn, channel_idx, len, len);
+    return 0;
+}
+
+int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *data, size_t len,
+                    bool is_reserved)
+{
+    int error = check(conn, channel_idx, len, PREFIX + len, is_reserved);
+    if (WEIR_UNLIKELY(error))
+        return error;
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    if (PREFIX + len <= channel->frame_bytes_max) {
+        struct weir_item *run = channel->tail;
+        size_t end = run ? run->len + PREFIX + len : 0;
+        if (WEIR_UNLIKELY(!run || run->kind != WEIR_ITEM_RUN || end > run->buf->cap ||
+                          end > channel->frame_bytes_max)) {
+            run = run_open(conn, channel_idx, len);
+            if (!run)
+                return WEIR_E_NOMEM;
+        }
+        run_append(run, data, len);
+        account(conn, channel_idx, PREFIX + len, len);
+        return 0;
+    }
+    struct weir_buf *buf = weir_pool_take(conn->hub->pool, len);
+    if (!buf)
+        return WEIR_E_NOMEM;
+    memcpy(buf->data, data, len);
+    buf->len = len;
+    return queue_whole(conn, channel_idx, buf, NULL, len);
+}
+
+int weir_sendq_buf(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf *take,
+                   bool is_reserved)
+{
+    size_t len = take->len;
+    if (len == 0) { /* an empty message exists only inside a run */
+        int error = weir_sendq_copy(conn, channel_idx, NULL, 0, is_reserved);
+        weir_buf_unref(take);
+        return error;
+    }
+    int error = check(conn, channel_idx, len, len, is_reserved);
+    if (error) {
+        weir_buf_unref(take);
+        return error;
+    }
+    return queue_whole(conn, channel_idx, take, NULL, len);
+}
+
+int weir_sendq_shared(struct weir_conn *conn, uint32_t channel_idx, struct weir_shared *shared)
+{
+    const struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    size_t len = shared->buf->len;
+    if (channel->is_agreed && shared->frame_bytes > channel->frame_bytes_max)
+        return weir_sendq_buf(conn, channel_idx, weir_buf_hold(shared->buf), false);
+    int error = check(conn, channel_idx, len, len, false);
+    if (error)
+        return error;
+    atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
+    error = queue_whole(conn, channel_idx, NULL, shared, len);
+    if (error)
+        weir_shared_unref(shared);
+    return error;
+}
+
+void weir_sendq_release(struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)
+{
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    conn->bytes_queued -= bytes;
+    uint64_t queued = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed) - bytes;
+    /* Pairs with the sender that sets want_writable and then looks at queued_bytes again (node/send.c):
+     * one of the two sees the other's store. Once per send, so the fence is cheap. */
+    atomic_store_explicit(&channel->queued_bytes, queued, memory_order_seq_cst);
+    if (!atomic_load_explicit(&channel->want_writable, memory_order_seq_cst))
+        return;
+    if (queued > conn->hub->channels[channel_idx].send_bytes_max / 2 ||
+        conn->state != WEIR_CONN_READY)
+        return;
+    atomic_store_explicit(&channel->want_writable, false, memory_order_relaxed);
+    conn->hub->ops->writable(conn, channel_idx);
+}
+
+void weir_sendq_reset(struct weir_conn *conn)
+{
+    for (uint32_t i = 0; i < conn->hub->channel_cnt; i++) {
+        struct weir_conn_channel *channel = &conn->channels[i];
+        while (channel->head) {
+            struct weir_item *item = channel->head;
+            channel->head = item->next;
+            item_drop(conn, i, item);
+        }
+        channel->tail = NULL;
+    }
+    conn->active = 0;
+}

@@ -1,0 +1,139 @@
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/node/internal.h"
+
+/* Encodes and hashes a message once: its bytes, and the header of each of its fragments. The first header
+ * lies in the buffer's headroom, so that a small message is one piece for the kernel. */
+static struct weir_shared *encode(weir_node *node, struct weir_shard *here, uint32_t channel_idx,
+                                  const void *data, size_t len)
+{
+    const struct weir_codec *codec = &weir_codec_native;
+    uint32_t frame_bytes = node->cfg.frame_bytes_max;
+    uint32_t frame_cnt = (uint32_t)((len + frame_bytes - 1) / frame_bytes);
+    struct weir_buf *buf = NULL;
+    if (here)
+        buf = weir_pool_take(here->hub.pool, len);
+    else if (weir_buf_create(&buf, len) != 0)
+        buf = NULL;
+    struct weir_shared *shared = weir_heap_alloc_raw(
+        here ? here->hub.heap : NULL, sizeof(*shared) + (size_t)frame_cnt * codec->head_bytes);
+    if (!buf || !shared) {
+        weir_buf_unref(buf);
+        weir_heap_release(shared);
+        return NULL;
+    }
+    memcpy(buf->data, data, len);
+    buf->len = len;
+    atomic_init(&shared->refs, 1);
+    shared->frame_bytes = frame_bytes;
+    shared->head_bytes = codec->head_bytes;
+    shared->frame_cnt = frame_cnt;
+    shared->buf = buf;
+    for (uint32_t i = 0; i < frame_cnt; i++) {
+        uint32_t off = i * frame_bytes;
+        uint32_t left = (uint32_t)len - off;
+        uint8_t *head =
+            i ? shared->heads + (size_t)i * codec->head_bytes : buf->data - codec->head_bytes;
+        codec->frame_head(head, i ? WEIR_FRAME_MORE : WEIR_FRAME_FIRST,
+                          node->channels[channel_idx].id, i ? off : (uint32_t)len, buf->data + off,
+                          left < frame_bytes ? left : frame_bytes);
+    }
+    return shared;
+}
+
+static bool is_wanted(const struct weir_fanout *fanout, weir_peer peer)
+{
+    if (!fanout)
+        return true;
+    if (fanout->except.v == peer.v)
+        return false;
+    return !fanout->accept || fanout->accept(fanout->ctx, peer);
+}
+
+/* `shared` NULL: an empty message, which has no frame of its own. */
+int64_t weir_broadcast_here(struct weir_shard *shard, uint32_t channel_idx,
+                            struct weir_shared *shared, const struct weir_fanout *fanout)
+{
+    struct weir_hub *hub = &shard->hub;
+    int64_t taken = 0;
+    uint64_t left = atomic_load_explicit(&hub->metrics.ready_cnt, memory_order_relaxed);
+    for (uint32_t i = 0; left && i < hub->cfg->peers_max; i++) {
+        struct weir_conn *conn = &hub->conns[i];
+        if (conn->state != WEIR_CONN_READY)
+            continue;
+        left--;
+        if (!conn->channels[channel_idx].is_agreed || !is_wanted(fanout, weir_peer_of(conn)) ||
+            conn->state != WEIR_CONN_READY)
+            continue;
+        int error = shared ? weir_sendq_shared(conn, channel_idx, shared)
+                           : weir_sendq_copy(conn, channel_idx, NULL, 0, false);
+        taken += error == 0;
+    }
+    return taken;
+}
+
+static int post_broadcast(struct weir_shard *shard, uint32_t channel_idx,
+                          struct weir_shared *shared, const struct weir_fanout *fanout)
+{
+    struct weir_note *note = weir_note_create(WEIR_LETTER_BROADCAST, 0);
+    if (!note)
+        return WEIR_E_NOMEM;
+    note->channel_idx = channel_idx;
+    note->shared = shared;
+    if (shared) {
+        atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
+        note->letter.bytes += (uint32_t)shared->buf->len;
+    }
+    if (fanout) {
+        note->fanout = *fanout;
+        note->has_fanout = true;
+    }
+    int error = weir_shard_post(shard, note, false);
+    if (error)
+        weir_note_free(note);
+    return error;
+}
+
+int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size_t len,
+                       const struct weir_fanout *fanout)
+{
+    if (!node || (!data && len))
+        return WEIR_E_MISUSE;
+    uint32_t idx = node->channel_idx_of[channel];
+    if (idx >= node->channel_cnt)
+        return WEIR_E_NO_CHANNEL;
+    if (len > WEIR_MSG_BYTES_MAX)
+        return WEIR_E_TOO_BIG;
+    if (atomic_load(&node->state) != WEIR_NODE_RUNNING)
+        return WEIR_E_STATE;
+    struct weir_fanout own;
+    if (fanout) {
+        int error = weir_struct_take(&own, sizeof(own), fanout);
+        if (error)
+            return error;
+    }
+    struct weir_shard *here = weir_shard_here(node);
+    struct weir_shared *shared = NULL;
+    if (len) {
+        shared = encode(node, here, idx, data, len);
+        if (!shared)
+            return WEIR_E_NOMEM;
+    }
+    struct weir_hub_metrics *metrics = &(here ? here : node->shards[0])->hub.metrics;
+    atomic_fetch_add_explicit(&metrics->broadcasts, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&metrics->broadcast_encodes, shared != NULL, memory_order_relaxed);
+    int64_t taken = 0;
+    int error = 0;
+    for (uint32_t i = 0; i < node->shard_cnt; i++) {
+        if (node->shards[i] == here) {
+            taken += weir_broadcast_here(here, idx, shared, fanout ? &own : NULL);
+        } else {
+            int posted = post_broadcast(node->shards[i], idx, shared, fanout ? &own : NULL);
+            error = error ? error : posted;
+        }
+    }
+    if (shared)
+        weir_shared_unref(shared);
+    return error ? error : taken;
+}

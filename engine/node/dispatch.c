@@ -1,0 +1,182 @@
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/node/internal.h"
+#include "proto/native_run.h"
+
+static struct weir_shard *shard_of(const struct weir_hub *hub)
+{
+    return hub->user;
+}
+
+static void flush(struct weir_hub *hub)
+{
+    struct weir_shard *shard = shard_of(hub);
+    if (!shard->batch_cnt)
+        return;
+    const struct weir_reactor *reactor = &shard->node->reactors[shard->batch_reactor];
+    uint32_t cnt = shard->batch_cnt;
+    shard->batch_cnt = 0;
+    if (reactor->on_batch)
+        reactor->on_batch(reactor->ctx, shard->batch, cnt);
+}
+
+/* Makes `channel_idx`'s reactor the one that the batch is for. */
+static inline void aim(struct weir_shard *shard, uint32_t channel_idx)
+{
+    uint32_t reactor = shard->node->channel_reactor[channel_idx];
+    if (reactor == shard->batch_reactor)
+        return;
+    flush(&shard->hub);
+    shard->batch_reactor = reactor;
+}
+
+static void on_run(struct weir_conn *conn, uint32_t channel_idx, const uint8_t *run, uint32_t len,
+                   struct weir_buf *buf)
+{
+    struct weir_hub *hub = conn->hub;
+    struct weir_shard *shard = shard_of(hub);
+    aim(shard, channel_idx);
+    const weir_peer peer = weir_peer_of(conn);
+    const uint16_t id = hub->channels[channel_idx].id;
+    const uint8_t *end = run + len;
+    uint64_t msg_cnt = 0;
+    while (run < end) {
+        if (shard->batch_cnt == WEIR_BATCH_MSGS)
+            flush(hub);
+        /* Filled in a tight loop: the array of one batch stays in the L1 cache. */
+        struct weir_msg *msg = &shard->batch[shard->batch_cnt];
+        uint32_t room = WEIR_BATCH_MSGS - shard->batch_cnt;
+        uint32_t cnt = 0;
+        for (; run < end && cnt < room; cnt++, msg++) {
+            uint32_t msg_len;
+            const uint8_t *data = weir_run_next(&run, &msg_len);
+            *msg = (struct weir_msg){
+                .peer = peer, .data = data, .len = msg_len, .channel = id, .buf = buf};
+        }
+        shard->batch_cnt += cnt;
+        msg_cnt += cnt;
+    }
+    weir_count(&hub->metrics.channels[channel_idx].msgs_rx, msg_cnt);
+    weir_count(&hub->metrics.channels[channel_idx].bytes_rx, len - msg_cnt * WEIR_RUN_PREFIX);
+}
+
+static void on_message(struct weir_conn *conn, uint32_t channel_idx, const uint8_t *data,
+                       uint32_t len, struct weir_buf *buf)
+{
+    struct weir_hub *hub = conn->hub;
+    struct weir_shard *shard = shard_of(hub);
+    aim(shard, channel_idx);
+    if (shard->batch_cnt == WEIR_BATCH_MSGS)
+        flush(hub);
+    shard->batch[shard->batch_cnt++] = (struct weir_msg){.peer = weir_peer_of(conn),
+                                                         .data = data,
+                                                         .len = len,
+                                                         .channel = hub->channels[channel_idx].id,
+                                                         .buf = buf};
+    weir_count(&hub->metrics.channels[channel_idx].msgs_rx, 1);
+    weir_count(&hub->metrics.channels[channel_idx].bytes_rx, len);
+}
+
+static void on_writable(struct weir_conn *conn, uint32_t channel_idx)
+{
+    struct weir_shard *shard = shard_of(conn->hub);
+    weir_node *node = shard->node;
+    const struct weir_reactor *reactor = &node->reactors[node->channel_reactor[channel_idx]];
+    weir_waiters_wake(node);
+    if (reactor->on_writable)
+        reactor->on_writable(reactor->ctx, weir_peer_of(conn), node->channels[channel_idx].id);
+}
+
+static void tell_all(struct weir_shard *shard, weir_peer peer, int event, int reason)
+{
+    weir_node *node = shard->node;
+    for (uint32_t i = 0; i < node->reactor_cnt; i++) {
+        if (node->reactors[i].on_peer)
+            node->reactors[i].on_peer(node->reactors[i].ctx, peer, event, reason);
+    }
+}
+
+static void on_ready(struct weir_conn *conn)
+{
+    struct weir_shard *shard = shard_of(conn->hub);
+    char text[WEIR_ADDR_TEXT_BYTES] = "?";
+    if (conn->addr.family != WEIR_ADDR_NONE)
+        weir_addr_format(&conn->addr, text);
+    weir_log(shard->node, WEIR_LOG_INFO, "peer %016llx up: %s, %s",
+             (unsigned long long)weir_peer_of(conn).v, text,
+             conn->flags & WEIR_CONN_IS_DIALER ? "dialed" : "accepted");
+    tell_all(shard, weir_peer_of(conn), WEIR_PEER_UP, WEIR_R_NONE);
+}
+
+static void on_ended(struct weir_conn *conn, uint16_t reason, bool was_ready)
+{
+    struct weir_shard *shard = shard_of(conn->hub);
+    char text[WEIR_ADDR_TEXT_BYTES] = "?";
+    if (conn->addr.family != WEIR_ADDR_NONE)
+        weir_addr_format(&conn->addr, text);
+    weir_log(shard->node, was_ready ? WEIR_LOG_INFO : WEIR_LOG_DEBUG, "peer %016llx %s: %s, %s",
+             (unsigned long long)weir_peer_of(conn).v, was_ready ? "down" : "failed", text,
+             weir_reason_name(reason));
+    WEIR_CHECK(shard->ended_cnt < shard->ended_max);
+    uint32_t at = (shard->ended_head + shard->ended_cnt++) % shard->ended_max;
+    shard->ended[at] = (struct weir_ended){.peer = weir_peer_of(conn).v,
+                                           .dial_idx = conn->dial_idx,
+                                           .reason = reason,
+                                           .was_ready = was_ready};
+}
+
+void weir_dispatch_ended(struct weir_shard *shard)
+{
+    while (shard->ended_cnt) {
+        struct weir_ended ended = shard->ended[shard->ended_head];
+        shard->ended_head = (shard->ended_head + 1) % shard->ended_max;
+        shard->ended_cnt--;
+        weir_waiters_wake(shard->node);
+        tell_all(shard, (weir_peer){ended.was_ready ? ended.peer : 0},
+                 ended.was_ready ? WEIR_PEER_DOWN : WEIR_PEER_FAILED, ended.reason);
+        if (ended.dial_idx != UINT32_MAX)
+            weir_dialer_ended(&shard->dialer, ended.dial_idx, ended.reason, ended.was_ready);
+    }
+}
+
+void weir_dispatch_failed(struct weir_shard *shard, uint16_t reason)
+{
+    weir_count(&shard->hub.metrics.closes[reason], 1);
+    tell_all(shard, (weir_peer){0}, WEIR_PEER_FAILED, reason);
+}
+
+void weir_dispatch_tick(struct weir_shard *shard, uint32_t reactor_idx)
+{
+    const struct weir_reactor *reactor = &shard->node->reactors[reactor_idx];
+    if (!reactor->on_tick)
+        return;
+    weir_ns next = reactor->on_tick(reactor->ctx, shard->hub.shard, shard->hub.now_ns);
+    if (next == 0)
+        return;
+    struct weir_timer *timer = &shard->tick_timers[reactor_idx];
+    timer->kind = WEIR_TIMER_TICK;
+    timer->arg = reactor_idx;
+    weir_wheel_set(&shard->wheel, timer, next);
+}
+
+void weir_dispatch_ticks(struct weir_shard *shard)
+{
+    for (uint32_t i = 0; i < shard->node->reactor_cnt; i++)
+        weir_dispatch_tick(shard, i);
+}
+
+static void on_log(struct weir_hub *hub, int level, const char *line)
+{
+    weir_log(shard_of(hub)->node, level, "%s", line);
+}
+
+const struct weir_hub_ops weir_dispatch_ops = {
+    .ready = on_ready,
+    .ended = on_ended,
+    .run = on_run,
+    .message = on_message,
+    .flush = flush,
+    .writable = on_writable,
+    .log = on_log,
+};

@@ -1,0 +1,256 @@
+/* engine/node/internal.h: what the files of the node layer share: the node, its shards, their letters.
+ *
+ *   node.c      life: create, attach, listen, start, stop, free
+ *   config.c    defaults and ranges
+ *   shard.c     one shard's turn: the only file that knows the order of the stages
+ *   dispatch.c  messages and events -> reactors
+ *   letters.c   calls from other threads, as the shard carries them out
+ *   send.c      try_send, send, send_buf, from any thread
+ *   broadcast.c one message to many
+ *   peer.c      dial, disconnect, pause, info, keep
+ *   metrics.c   counters
+ */
+#ifndef WEIR_ENGINE_NODE_INTERNAL_H
+#define WEIR_ENGINE_NODE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "engine/base/wheel.h"
+#include "engine/conn/conn.h"
+#include "engine/mem/mailbox.h"
+#include "engine/peers/dial.h"
+#include "weir/node.h"
+
+#define WEIR_REACTORS_MAX 64u
+#define WEIR_LISTENERS_MAX 16u
+#define WEIR_BATCH_MSGS 1024u
+#define WEIR_EVENTS_PER_TURN 256u
+
+#define WEIR_TIMER_TICK 3u
+#define WEIR_TIMER_ACCEPT 4u
+
+/* Tokens of listeners: above every slot. */
+#define WEIR_TOKEN_LISTENER 0xFF000000u
+
+enum weir_node_state {
+    WEIR_NODE_NEW = 0,
+    WEIR_NODE_RUNNING,
+    WEIR_NODE_STOPPING,
+    WEIR_NODE_STOPPED
+};
+
+struct weir_ended { /* an event that waits for its place in the turn */
+    uint64_t peer;
+    uint32_t dial_idx;
+    uint16_t reason;
+    bool was_ready;
+};
+
+struct weir_shard {
+    struct weir_hub hub;
+    weir_node *node;
+    struct weir_io *io;
+    struct weir_wheel wheel;
+    struct weir_mailbox mailbox;
+    struct weir_dialer dialer;
+    pthread_t thread;
+    _Atomic bool is_owned; /* `owner` is set and the hub is there                            */
+    pthread_t owner;       /* the thread that turns                                          */
+    int init_error;
+    bool has_thread;
+    bool is_done; /* stopped: turn answers WEIR_E_STATE                             */
+    bool is_stopping;
+    bool has_lost; /* the drain ended with bytes unsent                              */
+    uint64_t drain_until_ns, give_up_ns;
+    int listen_socks[WEIR_LISTENERS_MAX]; /* -1: not on this shard                               */
+    bool is_accepting[WEIR_LISTENERS_MAX];
+    struct weir_timer accept_timers[WEIR_LISTENERS_MAX];
+    struct weir_timer tick_timers[WEIR_REACTORS_MAX];
+    struct weir_msg *batch; /* WEIR_BATCH_MSGS of them, all of reactor `batch_reactor`        */
+    uint32_t batch_cnt;
+    uint32_t batch_reactor;
+    struct weir_ended *ended; /* a ring of ended_max                                            */
+    uint32_t ended_head, ended_cnt, ended_max;
+    struct weir_io_event *events;
+};
+
+struct weir_node {
+    struct weir_config cfg; /* every default written out; strings are ours                    */
+    char network_id[WEIR_NETWORK_ID_BYTES_MAX + 1];
+    char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
+    char tcp_congestion[32];
+    struct weir_channel channels[WEIR_CHANNELS_MAX];
+    char channel_names[WEIR_CHANNELS_MAX][32];
+    uint32_t channel_cnt;
+    uint8_t channel_reactor[WEIR_CHANNELS_MAX];
+    uint8_t *channel_idx_of; /* 65,536: id -> position, 0xFF                                   */
+    struct weir_channel_desc descs[WEIR_CHANNELS_MAX];
+    struct weir_offer offer;
+    struct weir_reactor reactors[WEIR_REACTORS_MAX];
+    uint32_t reactor_cnt;
+    struct weir_addr listeners[WEIR_LISTENERS_MAX];
+    uint32_t listener_cnt;
+    struct weir_shard **shards;
+    uint32_t shard_cnt; /* made so far                                                    */
+    _Atomic int state;  /* enum weir_node_state                                           */
+    _Atomic uint32_t next_dial_shard;
+    pthread_mutex_t mutex; /* start and stop hand-shakes, dials, waiting senders             */
+    pthread_cond_t cond;
+    uint32_t shards_up;
+    _Atomic uint32_t
+        waiter_cnt;          /* threads in weir_send                                           */
+    struct weir_addr *dials; /* being dialed, dial_cnt of cfg.dials_max                        */
+    uint32_t dial_cnt;
+    uint32_t *dial_shards;
+};
+
+/* ---- ids ----------------------------------------------------------------------------------- */
+
+static inline weir_peer weir_peer_of(const struct weir_conn *conn)
+{
+    return (weir_peer){((uint64_t)conn->gen << 32) | (conn->hub->shard << 24) | conn->slot};
+}
+
+static inline uint32_t weir_peer_slot(weir_peer peer)
+{
+    return (uint32_t)peer.v & 0xFFFFFFu;
+}
+
+static inline uint32_t weir_peer_gen(weir_peer peer)
+{
+    return (uint32_t)(peer.v >> 32);
+}
+
+/* The shard of a peer, NULL for a bogus id or before the shard runs. Any thread. */
+static inline struct weir_shard *weir_shard_of(weir_node *node, weir_peer peer)
+{
+    uint32_t idx = ((uint32_t)peer.v >> 24) & 0xFFu;
+    if (idx >= node->shard_cnt || weir_peer_gen(peer) == 0)
+        return NULL;
+    struct weir_shard *shard = node->shards[idx];
+    if (!atomic_load_explicit(&shard->is_owned, memory_order_acquire) ||
+        weir_peer_slot(peer) >= node->cfg.peers_max)
+        return NULL;
+    return shard;
+}
+
+static inline bool weir_shard_is_here(const struct weir_shard *shard)
+{
+    return atomic_load_explicit(&shard->is_owned, memory_order_acquire) &&
+           pthread_equal(shard->owner, pthread_self());
+}
+
+/* The calling thread's shard, NULL when it is none of this node's. */
+struct weir_shard *weir_shard_here(weir_node *node);
+
+/* The ready connection of a peer, NULL when it is gone. Shard thread. */
+static inline struct weir_conn *weir_conn_of_peer(struct weir_shard *shard, weir_peer peer)
+{
+    struct weir_conn *conn = &shard->hub.conns[weir_peer_slot(peer)];
+    if (atomic_load_explicit(&conn->live_gen, memory_order_relaxed) != weir_peer_gen(peer))
+        return NULL;
+    return conn;
+}
+
+/* ---- letters ------------------------------------------------------------------------------- */
+
+enum weir_letter_kind {
+    WEIR_LETTER_SEND = 1,
+    WEIR_LETTER_SEND_BUF,
+    WEIR_LETTER_BROADCAST,
+    WEIR_LETTER_DIAL,
+    WEIR_LETTER_DIAL_CANCEL,
+    WEIR_LETTER_DISCONNECT,
+    WEIR_LETTER_PAUSE,
+    WEIR_LETTER_ADOPT,
+    WEIR_LETTER_INFO,
+    WEIR_LETTER_STOP,
+};
+
+struct weir_info_answer { /* shared by the asker and the shard; the last one frees it */
+    _Atomic uint32_t refs;
+    bool is_done;
+    int error;
+    struct weir_peer_info info;
+};
+
+struct weir_note {
+    struct weir_letter letter;
+    weir_peer peer;
+    uint32_t channel_idx;
+    uint32_t flags;       /* DIAL: flags; DISCONNECT: reason; PAUSE: is_paused; ADOPT: socket    */
+    uint64_t deadline_ns; /* STOP */
+    uint32_t
+        reserved_bytes; /* SEND, SEND_BUF: reserved in the channel's remote_bytes             */
+    struct weir_buf *buf;
+    struct weir_shared *shared;
+    struct weir_info_answer *answer;
+    struct weir_fanout fanout;
+    bool has_fanout;
+    struct weir_addr addr; /* DIAL, DIAL_CANCEL */
+    uint32_t len;          /* SEND */
+    uint8_t data[];
+};
+
+/* Makes a note with `len` bytes behind it; NULL when memory is short. */
+struct weir_note *weir_note_create(uint32_t kind, uint32_t len);
+void weir_note_free(struct weir_note *note);
+
+/* Puts a note and wakes the shard. Errors: WEIR_E_FULL (the note stays the caller's). */
+int weir_shard_post(struct weir_shard *shard, struct weir_note *note, bool must_arrive);
+
+/* Carries out all letters. Shard thread. */
+void weir_letters_run(struct weir_shard *shard);
+/* Throws away what will never be carried out. */
+void weir_letters_drop(struct weir_shard *shard);
+
+/* ---- shard.c ------------------------------------------------------------------------------- */
+
+/* Makes a shard with its (disabled) ring. Errors: those of weir_io_uring_create, WEIR_E_NOMEM. */
+int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t idx);
+/* Makes the hub, on the thread that will turn. */
+int weir_shard_init(struct weir_shard *shard);
+void weir_shard_fini(struct weir_shard *shard);
+void weir_shard_free(struct weir_shard *shard);
+int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max);
+void *weir_shard_main(void *arg);
+void weir_shard_stop(struct weir_shard *shard, uint64_t drain_until_ns);
+/* Takes over an accepted socket, or closes it. */
+void weir_shard_adopt(struct weir_shard *shard, int sock);
+
+/* ---- dispatch.c ---------------------------------------------------------------------------- */
+
+extern const struct weir_hub_ops weir_dispatch_ops;
+void weir_dispatch_ended(
+    struct weir_shard *shard); /* tells the reactors of connections that ended */
+void weir_dispatch_failed(struct weir_shard *shard, uint16_t reason);
+void weir_dispatch_ticks(struct weir_shard *shard);
+void weir_dispatch_tick(struct weir_shard *shard, uint32_t reactor_idx);
+
+/* ---- others -------------------------------------------------------------------------------- */
+
+/* Copies a configuration and writes defaults; says in the log what is wrong. */
+int weir_config_take(weir_node *node, const struct weir_config *cfg);
+int weir_channel_take(weir_node *node, const struct weir_channel *channel,
+                      struct weir_channel *ret_channel);
+/* Copies a caller's struct of `*from` bytes over `to_bytes` zero bytes. WEIR_E_VERSION, WEIR_E_CONFIG. */
+int weir_struct_take(void *to, size_t to_bytes, const void *from);
+
+void weir_log(weir_node *node, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Makes the shards with their rings, once; the mutex is held. */
+int weir_node_prepare(weir_node *node);
+
+/* Wakes threads in weir_send when there are any. */
+void weir_waiters_wake(weir_node *node);
+
+void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_info);
+/* Sends a shared message to this shard's peers; returns how many took it. */
+int64_t weir_broadcast_here(struct weir_shard *shard, uint32_t channel_idx,
+                            struct weir_shared *shared, const struct weir_fanout *fanout);
+void weir_dial_forget(weir_node *node, const struct weir_addr *addr);
+
+#endif

@@ -1,0 +1,177 @@
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/node/internal.h"
+
+struct weir_note *weir_note_create(uint32_t kind, uint32_t len)
+{
+    struct weir_note *note = weir_heap_alloc_raw(NULL, sizeof(*note) + len);
+    if (!note)
+        return NULL;
+    memset(note, 0, sizeof(*note));
+    note->letter.kind = kind;
+    note->letter.bytes = (uint32_t)sizeof(*note) + len;
+    note->len = len;
+    return note;
+}
+
+static void answer_unref(struct weir_info_answer *answer)
+{
+    if (answer && atomic_fetch_sub_explicit(&answer->refs, 1, memory_order_acq_rel) == 1)
+        weir_heap_release(answer);
+}
+
+void weir_note_free(struct weir_note *note)
+{
+    weir_buf_unref(note->buf);
+    if (note->shared)
+        weir_shared_unref(note->shared);
+    answer_unref(note->answer);
+    weir_heap_release(note);
+}
+
+int weir_shard_post(struct weir_shard *shard, struct weir_note *note, bool must_arrive)
+{
+    bool must_wake = false;
+    if (must_arrive) {
+        weir_mailbox_put_always(&shard->mailbox, &note->letter, &must_wake);
+    } else {
+        int error = weir_mailbox_put(&shard->mailbox, &note->letter, &must_wake);
+        if (error)
+            return error;
+    }
+    if (must_wake)
+        shard->io->ops->wake(shard->io);
+    return 0;
+}
+
+/* Gives a reservation back and says writable when that makes room. */
+static void unreserve(struct weir_shard *shard, const struct weir_note *note)
+{
+    if (!note->reserved_bytes)
+        return;
+    uint32_t slot = weir_peer_slot(note->peer);
+    struct weir_conn *conn = &shard->hub.conns[slot];
+    struct weir_conn_channel *channel = &conn->channels[note->channel_idx];
+    uint64_t remote = atomic_fetch_sub_explicit(&channel->remote_bytes, note->reserved_bytes,
+                                                memory_order_seq_cst) -
+                      note->reserved_bytes;
+    if (!atomic_load_explicit(&channel->want_writable, memory_order_seq_cst) ||
+        conn->state != WEIR_CONN_READY)
+        return;
+    uint64_t queued = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed);
+    if (queued + remote > shard->hub.channels[note->channel_idx].send_bytes_max / 2)
+        return;
+    atomic_store_explicit(&channel->want_writable, false, memory_order_relaxed);
+    shard->hub.ops->writable(conn, note->channel_idx);
+}
+
+static void run_send(struct weir_shard *shard, struct weir_note *note)
+{
+    struct weir_conn *conn = weir_conn_of_peer(shard, note->peer);
+    bool is_reserved = shard->hub.channels[note->channel_idx].overflow == WEIR_OVERFLOW_REFUSE;
+    int error = WEIR_E_GONE;
+    if (conn && note->letter.kind == WEIR_LETTER_SEND) {
+        error = weir_sendq_copy(conn, note->channel_idx, note->data, note->len, is_reserved);
+    } else if (conn) {
+        error = weir_sendq_buf(conn, note->channel_idx, note->buf, is_reserved);
+        note->buf = NULL; /* consumed */
+    }
+    /* The sender was told "queued". What cannot be queued now ends the connection: a message may be lost
+     * with its connection, never out of the middle of a stream. */
+    if (conn && error == WEIR_E_NOMEM)
+        weir_conn_close(conn, WEIR_R_LIMIT_MEMORY, false);
+    unreserve(shard, note);
+}
+
+static void run_info(struct weir_shard *shard, struct weir_note *note)
+{
+    struct weir_info_answer *answer = note->answer;
+    struct weir_conn *conn = weir_conn_of_peer(shard, note->peer);
+    pthread_mutex_lock(&shard->node->mutex);
+    answer->error = conn ? 0 : WEIR_E_GONE;
+    if (conn)
+        weir_info_fill(conn, &answer->info);
+    answer->is_done = true;
+    pthread_cond_broadcast(&shard->node->cond);
+    pthread_mutex_unlock(&shard->node->mutex);
+}
+
+static void run_dial(struct weir_shard *shard, const struct weir_note *note)
+{
+    if (!shard->is_stopping && weir_dialer_add(&shard->dialer, &note->addr, note->flags) == 0)
+        return;
+    weir_dial_forget(shard->node, &note->addr);
+    weir_dispatch_failed(shard, shard->is_stopping ? WEIR_R_SHUTDOWN : WEIR_R_LIMIT_PEERS);
+}
+
+static void run_one(struct weir_shard *shard, struct weir_note *note)
+{
+    struct weir_conn *conn;
+    switch ((enum weir_letter_kind)note->letter.kind) {
+    case WEIR_LETTER_SEND:
+    case WEIR_LETTER_SEND_BUF:
+        run_send(shard, note);
+        break;
+    case WEIR_LETTER_BROADCAST:
+        weir_broadcast_here(shard, note->channel_idx, note->shared,
+                            note->has_fanout ? &note->fanout : NULL);
+        break;
+    case WEIR_LETTER_DIAL:
+        run_dial(shard, note);
+        break;
+    case WEIR_LETTER_DIAL_CANCEL:
+        weir_dialer_remove(&shard->dialer, &note->addr);
+        break;
+    case WEIR_LETTER_DISCONNECT:
+        conn = weir_conn_of_peer(shard, note->peer);
+        if (conn)
+            weir_conn_close(conn, (uint16_t)note->flags, true);
+        break;
+    case WEIR_LETTER_PAUSE:
+        conn = weir_conn_of_peer(shard, note->peer);
+        if (conn)
+            weir_conn_pause(conn, note->channel_idx, note->flags != 0);
+        break;
+    case WEIR_LETTER_ADOPT:
+        weir_shard_adopt(shard, (int)note->flags);
+        break;
+    case WEIR_LETTER_INFO:
+        run_info(shard, note);
+        break;
+    case WEIR_LETTER_STOP:
+        weir_shard_stop(shard, note->deadline_ns);
+        break;
+    }
+}
+
+void weir_letters_run(struct weir_shard *shard)
+{
+    struct weir_letter *letter = weir_mailbox_take(&shard->mailbox);
+    bool had_mail = letter != NULL;
+    while (letter) {
+        struct weir_letter *next = letter->next;
+        struct weir_note *note = (struct weir_note *)letter;
+        uint32_t bytes = letter->bytes;
+        run_one(shard, note);
+        weir_note_free(note);
+        weir_mailbox_credit(&shard->mailbox, bytes);
+        letter = next;
+    }
+    if (had_mail)
+        weir_waiters_wake(shard->node);
+}
+
+void weir_letters_drop(struct weir_shard *shard)
+{
+    struct weir_letter *letter = weir_mailbox_take(&shard->mailbox);
+    while (letter) {
+        struct weir_letter *next = letter->next;
+        struct weir_note *note = (struct weir_note *)letter;
+        if (letter->kind == WEIR_LETTER_ADOPT)
+            shard->io->ops->close(shard->io, (int)note->flags);
+        weir_mailbox_credit(&shard->mailbox, letter->bytes);
+        weir_note_free(note);
+        letter = next;
+    }
+}

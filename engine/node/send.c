@@ -1,0 +1,172 @@
+#include <string.h>
+#include <time.h>
+
+#include "engine/base/check.h"
+#include "engine/node/internal.h"
+
+/* What another thread can know of a channel before it asks the shard. */
+static int reserve(struct weir_shard *shard, weir_peer peer, uint32_t idx, size_t len,
+                   uint32_t bytes)
+{
+    struct weir_conn *conn = &shard->hub.conns[weir_peer_slot(peer)];
+    struct weir_conn_channel *channel = &conn->channels[idx];
+    const struct weir_channel *cfg = &shard->node->channels[idx];
+    /* Acquire: the channels are as they were when this generation became ready. */
+    if (atomic_load_explicit(&conn->live_gen, memory_order_acquire) != weir_peer_gen(peer))
+        return WEIR_E_GONE;
+    uint32_t msg_max = atomic_load_explicit(&channel->msg_bytes_max, memory_order_relaxed);
+    if (msg_max == 0)
+        return WEIR_E_NO_CHANNEL;
+    if (len > msg_max)
+        return WEIR_E_TOO_BIG;
+    uint64_t remote =
+        atomic_fetch_add_explicit(&channel->remote_bytes, bytes, memory_order_seq_cst);
+    for (int i = 0; i < 2; i++) {
+        /* The other policies are the shard's to carry out; only the mailbox's part is bounded here. */
+        uint64_t queued = cfg->overflow == WEIR_OVERFLOW_REFUSE
+                              ? atomic_load_explicit(&channel->queued_bytes, memory_order_seq_cst)
+                              : 0;
+        if (remote + queued == 0 || remote + queued + bytes <= cfg->send_bytes_max)
+            return 0;
+        /* Said first, looked again after: pairs with weir_sendq_release and unreserve. */
+        atomic_store_explicit(&channel->want_writable, true, memory_order_seq_cst);
+        remote = atomic_load_explicit(&channel->remote_bytes, memory_order_seq_cst) - bytes;
+    }
+    atomic_fetch_sub_explicit(&channel->remote_bytes, bytes, memory_order_seq_cst);
+    return WEIR_E_FULL;
+}
+
+static int post_send(struct weir_shard *shard, weir_peer peer, uint32_t idx, struct weir_note *note,
+                     size_t len)
+{
+    uint32_t bytes = (uint32_t)len + 2;
+    int error = reserve(shard, peer, idx, len, bytes);
+    if (error)
+        return error;
+    note->peer = peer;
+    note->channel_idx = idx;
+    note->reserved_bytes = bytes;
+    error = weir_shard_post(shard, note, false);
+    if (error) {
+        struct weir_conn_channel *channel = &shard->hub.conns[weir_peer_slot(peer)].channels[idx];
+        atomic_store_explicit(&channel->want_writable, true, memory_order_seq_cst);
+        atomic_fetch_sub_explicit(&channel->remote_bytes, bytes, memory_order_seq_cst);
+    }
+    return error;
+}
+
+/* The channel's position, or the error. */
+static inline int channel_of(const weir_node *node, uint16_t channel, uint32_t *ret_idx)
+{
+    uint32_t idx = node->channel_idx_of[channel];
+    if (WEIR_UNLIKELY(idx >= node->channel_cnt))
+        return WEIR_E_NO_CHANNEL;
+    *ret_idx = idx;
+    return 0;
+}
+
+int weir_try_send(weir_node *node, weir_peer peer, uint16_t channel, const void *data, size_t len)
+{
+    if (WEIR_UNLIKELY(!node || (!data && len)))
+        return WEIR_E_MISUSE;
+    uint32_t idx;
+    int error = channel_of(node, channel, &idx);
+    if (WEIR_UNLIKELY(error))
+        return error;
+    struct weir_shard *shard = weir_shard_of(node, peer);
+    if (WEIR_UNLIKELY(!shard))
+        return WEIR_E_GONE;
+    if (WEIR_LIKELY(weir_shard_is_here(shard))) {
+        struct weir_conn *conn = weir_conn_of_peer(shard, peer);
+        if (WEIR_UNLIKELY(!conn))
+            return WEIR_E_GONE;
+        return weir_sendq_copy(conn, idx, data, len, false);
+    }
+    if (len > WEIR_MSG_BYTES_MAX)
+        return WEIR_E_TOO_BIG;
+    struct weir_note *note = weir_note_create(WEIR_LETTER_SEND, (uint32_t)len);
+    if (!note)
+        return WEIR_E_NOMEM;
+    if (len)
+        memcpy(note->data, data, len);
+    error = post_send(shard, peer, idx, note, len);
+    if (error)
+        weir_note_free(note);
+    return error;
+}
+
+int weir_send_buf(weir_node *node, weir_peer peer, uint16_t channel, struct weir_buf *take)
+{
+    if (!node || !take) {
+        weir_buf_unref(take);
+        return WEIR_E_MISUSE;
+    }
+    uint32_t idx = 0;
+    int error = channel_of(node, channel, &idx);
+    struct weir_shard *shard = weir_shard_of(node, peer);
+    if (!error && !shard)
+        error = WEIR_E_GONE;
+    if (!error && take->len > WEIR_MSG_BYTES_MAX)
+        error = WEIR_E_TOO_BIG;
+    if (error) {
+        weir_buf_unref(take);
+        return error;
+    }
+    if (weir_shard_is_here(shard)) {
+        struct weir_conn *conn = weir_conn_of_peer(shard, peer);
+        if (conn)
+            return weir_sendq_buf(conn, idx, take, false);
+        weir_buf_unref(take);
+        return WEIR_E_GONE;
+    }
+    struct weir_note *note = weir_note_create(WEIR_LETTER_SEND_BUF, 0);
+    if (!note) {
+        weir_buf_unref(take);
+        return WEIR_E_NOMEM;
+    }
+    note->buf = take;
+    note->letter.bytes += (uint32_t)take->len;
+    error = post_send(shard, peer, idx, note, take->len);
+    if (error)
+        weir_note_free(note);
+    return error;
+}
+
+void weir_waiters_wake(weir_node *node)
+{
+    /* Pairs with the add in weir_send: either the waiter sees the room, or it is seen here. */
+    if (atomic_load_explicit(&node->waiter_cnt, memory_order_seq_cst) == 0)
+        return;
+    pthread_mutex_lock(&node->mutex);
+    pthread_cond_broadcast(&node->cond);
+    pthread_mutex_unlock(&node->mutex);
+}
+
+static struct timespec deadline_of(weir_ns timeout)
+{
+    weir_ns now = weir_now();
+    weir_ns until = timeout > UINT64_MAX / 4 ? now + UINT64_MAX / 4 : now + timeout;
+    return (struct timespec){.tv_sec = (time_t)(until / WEIR_NS_PER_S),
+                             .tv_nsec = (long)(until % WEIR_NS_PER_S)};
+}
+
+int weir_send(weir_node *node, weir_peer peer, uint16_t channel, const void *data, size_t len,
+              weir_ns timeout)
+{
+    if (!node)
+        return WEIR_E_MISUSE;
+    if (weir_shard_here(node))
+        return WEIR_E_SHARD_THREAD;
+    int error = weir_try_send(node, peer, channel, data, len);
+    if (error != WEIR_E_FULL)
+        return error;
+    struct timespec deadline = deadline_of(timeout);
+    int waited = 0;
+    atomic_fetch_add_explicit(&node->waiter_cnt, 1, memory_order_seq_cst);
+    pthread_mutex_lock(&node->mutex);
+    while ((error = weir_try_send(node, peer, channel, data, len)) == WEIR_E_FULL && !waited)
+        waited = pthread_cond_timedwait(&node->cond, &node->mutex, &deadline);
+    pthread_mutex_unlock(&node->mutex);
+    atomic_fetch_sub_explicit(&node->waiter_cnt, 1, memory_order_seq_cst);
+    return error == WEIR_E_FULL ? WEIR_E_TIMEOUT : error;
+}

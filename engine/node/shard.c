@@ -1,0 +1,413 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/node/internal.h"
+
+#define ACCEPT_RETRY_NS \
+    (100 * WEIR_NS_PER_MS)                /* after EMFILE and the like                          */
+#define STOP_STEP_NS (2 * WEIR_NS_PER_MS) /* how often a stopping shard looks whether it is done */
+#define POOL_CACHE_SHARE 4                /* a quarter of the pool may lie ready for reuse       */
+
+/* ---- pool callbacks ------------------------------------------------------------------------ */
+
+static void pool_released(void *ctx, uint64_t owner, uint32_t channel_idx, uint32_t charge)
+{
+    struct weir_shard *shard = ctx;
+    struct weir_conn *conn = weir_conn_of_peer(shard, (weir_peer){owner});
+    if (!conn)
+        return;
+    conn->bytes_held -= charge;
+    weir_credit_consume(conn, channel_idx, charge);
+}
+
+static void pool_wake(void *ctx)
+{
+    struct weir_shard *shard = ctx;
+    shard->io->ops->wake(shard->io);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+/* What the io calls 0 the configuration calls UINT32_MAX: there 0 is the default. */
+static uint32_t own_size(uint32_t bytes)
+{
+    return bytes == UINT32_MAX ? 0 : bytes;
+}
+
+int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t idx)
+{
+    const struct weir_config *cfg = &node->cfg;
+    struct weir_shard *shard = weir_heap_alloc(NULL, sizeof(*shard));
+    if (!shard)
+        return WEIR_E_NOMEM;
+    shard->node = node;
+    shard->hub.shard = idx;
+    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++)
+        shard->listen_socks[i] = -1;
+    weir_mailbox_init(&shard->mailbox, cfg->mailbox_bytes_max);
+    struct weir_io_config io_cfg = {
+        .sq_cnt = 512,
+        .cq_cnt = 4096,
+        .recv_buf_bytes = cfg->recv_buf_bytes,
+        .recv_buf_cnt = cfg->recv_buf_cnt,
+        .socket_recv_bytes = own_size(cfg->socket_recv_bytes),
+        .socket_send_bytes = own_size(cfg->socket_send_bytes),
+        .tcp_congestion = cfg->tcp_congestion,
+        .is_busy_poll = (cfg->flags & WEIR_CONFIG_BUSY_POLL) != 0,
+    };
+    int error = weir_io_uring_create(&shard->io, &io_cfg);
+    if (error) {
+        weir_heap_release(shard);
+        return error;
+    }
+    *ret_shard = shard;
+    return 0;
+}
+
+static int take_memory(struct weir_shard *shard)
+{
+    const struct weir_config *cfg = &shard->node->cfg;
+    struct weir_hub *hub = &shard->hub;
+    hub->heap = weir_heap_create();
+    if (!hub->heap)
+        return WEIR_E_NOMEM;
+    struct weir_pool_config pool_cfg = {
+        .bytes_max = cfg->pool_bytes_max,
+        .cache_bytes_max = cfg->pool_bytes_max / POOL_CACHE_SHARE,
+        .on_release = pool_released,
+        .wake = pool_wake,
+        .ctx = shard,
+    };
+    hub->pool = weir_pool_create(hub->heap, &pool_cfg);
+    shard->batch = weir_heap_alloc(hub->heap, WEIR_BATCH_MSGS * sizeof(*shard->batch));
+    shard->events = weir_heap_alloc(hub->heap, WEIR_EVENTS_PER_TURN * sizeof(*shard->events));
+    /* A slot ends once per opening and opens again only by an event: two a turn cannot be exceeded. */
+    shard->ended_max = 2 * cfg->peers_max + WEIR_EVENTS_PER_TURN;
+    shard->ended = weir_heap_alloc(hub->heap, shard->ended_max * sizeof(*shard->ended));
+    if (!hub->pool || !shard->batch || !shard->events || !shard->ended)
+        return WEIR_E_NOMEM;
+    int error = weir_dialer_init(&shard->dialer, hub, cfg->dials_max);
+    return error ? error : weir_hub_init(hub);
+}
+
+static void dial_forgotten(void *ctx, const struct weir_addr *addr)
+{
+    weir_dial_forget(((struct weir_shard *)ctx)->node, addr);
+}
+
+static void dial_failed(void *ctx, const struct weir_addr *addr, uint16_t reason)
+{
+    (void)addr;
+    weir_dispatch_failed(ctx, reason);
+}
+
+static void pin(struct weir_shard *shard)
+{
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+        return;
+    uint32_t nth = shard->hub.shard % (uint32_t)CPU_COUNT(&allowed);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed) || nth--)
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        sched_setaffinity(0, sizeof(one), &one); /* advice: a failure changes nothing but speed */
+        return;
+    }
+}
+
+static void arm_accept(struct weir_shard *shard, uint32_t idx)
+{
+    if (shard->listen_socks[idx] < 0 || shard->is_accepting[idx] || shard->is_stopping)
+        return;
+    if (shard->io->ops->accept(shard->io, shard->listen_socks[idx], WEIR_TOKEN_LISTENER + idx) == 0)
+        shard->is_accepting[idx] = true;
+}
+
+int weir_shard_init(struct weir_shard *shard)
+{
+    weir_node *node = shard->node;
+    struct weir_hub *hub = &shard->hub;
+    hub->io = shard->io;
+    hub->wheel = &shard->wheel;
+    hub->codec = &weir_codec_native;
+    hub->cfg = &node->cfg;
+    hub->channels = node->channels;
+    hub->channel_cnt = node->channel_cnt;
+    hub->channel_idx_of = node->channel_idx_of;
+    hub->offer = &node->offer;
+    hub->ops = &weir_dispatch_ops;
+    hub->user = shard;
+    shard->dialer.forget = dial_forgotten;
+    shard->dialer.failed = dial_failed;
+    shard->dialer.ctx = shard;
+    if (node->cfg.flags & WEIR_CONFIG_PIN)
+        pin(shard);
+    int error = shard->io->ops->enable(shard->io);
+    if (!error)
+        error = take_memory(shard);
+    if (error)
+        return error;
+    hub->now_ns = weir_now();
+    weir_wheel_init(&shard->wheel, hub->now_ns);
+    shard->owner = pthread_self();
+    atomic_store_explicit(&shard->is_owned, true, memory_order_release);
+    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
+        shard->accept_timers[i].kind = WEIR_TIMER_ACCEPT;
+        shard->accept_timers[i].arg = i;
+        arm_accept(shard, i);
+    }
+    weir_dispatch_ticks(shard);
+    return 0;
+}
+
+/* Ends what only the shard's own thread may touch. Slots, mailbox and ring stay until weir_shard_free:
+ * other threads may be in the middle of a call. */
+void weir_shard_fini(struct weir_shard *shard)
+{
+    struct weir_hub *hub = &shard->hub;
+    bool was_owned = atomic_exchange_explicit(&shard->is_owned, false, memory_order_acq_rel);
+    weir_letters_drop(shard);
+    if (was_owned)
+        weir_hub_fini(hub);
+    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
+        if (shard->listen_socks[i] >= 0)
+            shard->io->ops->close(shard->io, shard->listen_socks[i]);
+        shard->listen_socks[i] = -1;
+    }
+    weir_dialer_fini(&shard->dialer);
+    weir_heap_release(shard->batch);
+    weir_heap_release(shard->events);
+    weir_heap_release(shard->ended);
+    shard->batch = NULL;
+    shard->events = NULL;
+    shard->ended = NULL;
+    if (hub->pool)
+        weir_pool_reclaim(hub->pool);
+    weir_pool_free(hub->pool);
+    hub->pool = NULL;
+    weir_waiters_wake(shard->node);
+}
+
+void weir_shard_free(struct weir_shard *shard)
+{
+    if (!shard)
+        return;
+    weir_shard_fini(shard);
+    weir_letters_drop(shard);
+    weir_hub_free(&shard->hub);
+    shard->io->ops->free(shard->io);
+    weir_heap_free(shard->hub.heap);
+    weir_heap_release(shard);
+}
+
+/* ---- accepting ----------------------------------------------------------------------------- */
+
+/* The shard with the fewest connections, when it has so many fewer that moving one is worth a letter. */
+static struct weir_shard *lighter(struct weir_shard *shard)
+{
+    weir_node *node = shard->node;
+    uint64_t own = atomic_load_explicit(&shard->hub.metrics.conn_cnt, memory_order_relaxed);
+    struct weir_shard *best = shard;
+    uint64_t least = own;
+    for (uint32_t i = 0; i < node->shard_cnt; i++) {
+        struct weir_shard *other = node->shards[i];
+        uint64_t cnt = atomic_load_explicit(&other->hub.metrics.conn_cnt, memory_order_relaxed);
+        if (cnt < least && atomic_load_explicit(&other->is_owned, memory_order_acquire)) {
+            least = cnt;
+            best = other;
+        }
+    }
+    return own > least + 1 + least / 8 ? best : shard;
+}
+
+void weir_shard_adopt(struct weir_shard *shard, int sock)
+{
+    struct weir_conn *conn;
+    if (!shard->is_stopping && weir_conn_accept(&shard->hub, sock, &conn) == 0)
+        return;
+    shard->io->ops->close(shard->io, sock);
+    weir_count(&shard->hub.metrics.refused, 1);
+    weir_count(&shard->hub.metrics.closes[WEIR_R_LIMIT_PEERS], 1);
+}
+
+static void on_accept(struct weir_shard *shard, const struct weir_io_event *event)
+{
+    uint32_t idx = (uint32_t)event->token - WEIR_TOKEN_LISTENER;
+    if (!(event->flags & WEIR_IO_MORE))
+        shard->is_accepting[idx] = false;
+    if (event->res >= 0) {
+        struct weir_shard *other = shard->node->shard_cnt > 1 ? lighter(shard) : shard;
+        struct weir_note *note = other == shard ? NULL : weir_note_create(WEIR_LETTER_ADOPT, 0);
+        if (note) {
+            note->flags = (uint32_t)event->res;
+            (void)weir_shard_post(other, note, true);
+        } else {
+            weir_shard_adopt(shard, event->res);
+        }
+    } else if (event->res != -ECANCELED) {
+        weir_log(shard->node, WEIR_LOG_WARN, "accept: %s; trying again in 100 ms",
+                 strerror(-event->res));
+        weir_wheel_set(&shard->wheel, &shard->accept_timers[idx],
+                       shard->hub.now_ns + ACCEPT_RETRY_NS);
+        return;
+    }
+    arm_accept(shard, idx);
+}
+
+/* ---- stopping ------------------------------------------------------------------------------ */
+
+void weir_shard_stop(struct weir_shard *shard, uint64_t drain_until_ns)
+{
+    if (shard->is_stopping)
+        return;
+    shard->is_stopping = true;
+    shard->drain_until_ns = drain_until_ns;
+    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
+        weir_wheel_cancel(&shard->wheel, &shard->accept_timers[i]);
+        if (shard->is_accepting[i])
+            (void)shard->io->ops->cancel(shard->io, WEIR_TOKEN_LISTENER + i);
+    }
+    weir_dialer_stop(&shard->dialer);
+}
+
+/* Says goodbye to whom nothing is owed any more; true when nobody is left. */
+static bool step_stop(struct weir_shard *shard)
+{
+    struct weir_hub *hub = &shard->hub;
+    bool is_late = hub->now_ns >= shard->drain_until_ns;
+    for (uint32_t i = 0; i < hub->cfg->peers_max; i++) {
+        struct weir_conn *conn = &hub->conns[i];
+        bool is_owed = conn->state == WEIR_CONN_READY && (conn->bytes_queued || conn->tx);
+        if (is_owed && !is_late)
+            continue;
+        shard->has_lost |= is_owed && conn->bytes_queued;
+        if (conn->state != WEIR_CONN_FREE)
+            weir_conn_close(conn, WEIR_R_SHUTDOWN, false);
+    }
+    bool is_accepting = false;
+    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++)
+        is_accepting |= shard->is_accepting[i];
+    if (is_late && !shard->give_up_ns)
+        shard->give_up_ns = hub->now_ns + hub->cfg->goodbye_linger_ns + WEIR_NS_PER_S;
+    uint64_t left = atomic_load_explicit(&hub->metrics.conn_cnt, memory_order_relaxed);
+    return (left == 0 && !is_accepting) || (shard->give_up_ns && hub->now_ns >= shard->give_up_ns);
+}
+
+/* ---- the turn ------------------------------------------------------------------------------ */
+
+static void run_timers(struct weir_shard *shard)
+{
+    struct weir_timer *timer;
+    while ((timer = weir_wheel_pop(&shard->wheel, shard->hub.now_ns)) != NULL) {
+        switch (timer->kind) {
+        case WEIR_TIMER_CONN: {
+            struct weir_conn *conn = &shard->hub.conns[timer->arg];
+            weir_keepalive_fire(conn);
+            weir_conn_settle(conn);
+            break;
+        }
+        case WEIR_TIMER_DIAL:
+            weir_dialer_fire(&shard->dialer, timer->arg);
+            break;
+        case WEIR_TIMER_TICK:
+            weir_dispatch_tick(shard, timer->arg);
+            break;
+        case WEIR_TIMER_ACCEPT:
+            arm_accept(shard, timer->arg);
+            break;
+        default:
+            WEIR_CHECK(!"a timer of no kind");
+        }
+    }
+}
+
+static uint64_t wait_of(struct weir_shard *shard, uint64_t wait_max)
+{
+    struct weir_hub *hub = &shard->hub;
+    if (wait_max == 0 || hub->dirty_head || hub->resumed || hub->starved || shard->ended_cnt)
+        return 0;
+    uint64_t wait = weir_wheel_wait(&shard->wheel, weir_now());
+    if (shard->is_stopping && wait > STOP_STEP_NS)
+        wait = STOP_STEP_NS;
+    return wait < wait_max ? wait : wait_max;
+}
+
+static void publish(struct weir_shard *shard)
+{
+    struct weir_hub_metrics *metrics = &shard->hub.metrics;
+    struct weir_io_stats io_stats;
+    struct weir_pool_stats pool_stats;
+    shard->io->ops->stats(shard->io, &io_stats);
+    weir_pool_stats(shard->hub.pool, &pool_stats);
+    atomic_store_explicit(&metrics->syscalls, io_stats.syscalls, memory_order_relaxed);
+    atomic_store_explicit(&metrics->completions, io_stats.completions, memory_order_relaxed);
+    atomic_store_explicit(&metrics->recv_starved, io_stats.recv_starved, memory_order_relaxed);
+    atomic_store_explicit(&metrics->pool_bytes, pool_stats.used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&metrics->pool_bufs, pool_stats.used_cnt, memory_order_relaxed);
+    weir_count(&metrics->turns, 1);
+}
+
+int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
+{
+    struct weir_hub *hub = &shard->hub;
+    uint64_t wait = wait_of(shard, wait_max);
+    if (wait && !weir_mailbox_sleep(&shard->mailbox))
+        wait = 0;
+    int64_t event_cnt = shard->io->ops->turn(shard->io, shard->events, WEIR_EVENTS_PER_TURN, wait);
+    weir_mailbox_awake(&shard->mailbox);
+    if (event_cnt < 0)
+        return event_cnt;
+    hub->now_ns = shard->io->ops->now(shard->io);
+
+    for (int64_t i = 0; i < event_cnt; i++) {
+        const struct weir_io_event *event = &shard->events[i];
+        if (event->kind == WEIR_IO_ACCEPT)
+            on_accept(shard, event);
+        else
+            weir_conn_event(hub, event); /* rx and decode */
+    }
+    weir_verify_flush(hub); /* verify and dispatch */
+    weir_verify_resume(hub);
+    weir_pool_reclaim(hub->pool);
+    run_timers(shard);
+    weir_letters_run(shard);
+    if (shard->is_stopping)
+        shard->is_done = step_stop(shard);
+    weir_dispatch_ended(shard);
+    weir_tx_flush(hub);
+    weir_rx_rearm(hub);
+    publish(shard);
+    return event_cnt;
+}
+
+void *weir_shard_main(void *arg)
+{
+    struct weir_shard *shard = arg;
+    weir_node *node = shard->node;
+    char name[16];
+    snprintf(name, sizeof(name), "weir-shard-%u", shard->hub.shard);
+    pthread_setname_np(pthread_self(), name);
+    int error = weir_shard_init(shard);
+    pthread_mutex_lock(&node->mutex);
+    shard->init_error = error;
+    node->shards_up++;
+    pthread_cond_broadcast(&node->cond);
+    pthread_mutex_unlock(&node->mutex);
+    while (!error && !shard->is_done) {
+        int64_t res = weir_shard_turn(shard, WEIR_NS_FOREVER);
+        if (res < 0) {
+            weir_log(node, WEIR_LOG_ERROR, "shard %u ends: %s", shard->hub.shard,
+                     weir_error_text((int)res));
+            shard->has_lost = true;
+            break;
+        }
+    }
+    weir_shard_fini(shard);
+    return NULL;
+}
