@@ -1,0 +1,370 @@
+/* weir node: a node that listens, keeps its peers dialed, and says what it sees. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <weir/weir.h>
+
+#include "cli.h"
+#include "commands.h"
+#include "ini_config.h"
+#include "json_out.h"
+#include "settings.h"
+
+/* Settings come in two passes, so that a flag wins over the file wherever --config stands. */
+struct node_args {
+    struct settings settings;
+    const char *config_path;
+    bool is_reading_flags; /* second pass */
+    bool is_quiet, is_json;
+    weir_ns drain_ns;
+};
+
+enum { KEY_CONFIG = 1, KEY_CHANNEL, KEY_LISTEN, KEY_PEER, KEY_JSON, KEY_QUIET, KEY_DRAIN, KEY_FIELD };
+
+static const struct cli_option own_options[] = {
+    {"listen", "ADDR", "listen there; may be given up to 16 times", KEY_LISTEN},
+    {"peer", "ADDR", "keep this peer dialed; may be given often", KEY_PEER},
+    {"channel", "SPEC", "attach a channel; may be given often", KEY_CHANNEL},
+    {"config", "FILE", "read an INI file; flags win over it", KEY_CONFIG},
+    {"drain", "TIME", "how long stopping may wait for queued messages (2s)", KEY_DRAIN},
+    {"quiet", NULL, "no line of rates every second", KEY_QUIET},
+    {"json", NULL, "print JSON, one object per line", KEY_JSON},
+    {NULL, NULL, "settings (defaults in brackets):", 0},
+};
+
+#define OWN_CNT (sizeof(own_options) / sizeof(own_options[0]))
+#define OPTIONS_MAX 64
+
+static int set_option(void *ctx, int key, const char *value)
+{
+    struct node_args *args = ctx;
+    char why[SETTINGS_WHY_BYTES];
+    if (!args->is_reading_flags) {
+        if (key == KEY_CONFIG)
+            args->config_path = value;
+        return -1;
+    }
+    bool is_good = true;
+    const char *name = "";
+    switch (key) {
+    case KEY_CONFIG:
+        break;
+    case KEY_JSON:
+        args->is_json = true;
+        break;
+    case KEY_QUIET:
+        args->is_quiet = true;
+        break;
+    case KEY_DRAIN:
+        name = "drain";
+        is_good = cli_duration(value, 0, 3600 * WEIR_NS_PER_S, &args->drain_ns);
+        snprintf(why, sizeof(why), "'%.40s' is not a time from 0s to 1h with its unit", value);
+        break;
+    case KEY_CHANNEL:
+        name = "channel";
+        is_good = settings_add_channel(&args->settings, value, why);
+        break;
+    case KEY_LISTEN:
+    case KEY_PEER:
+        name = key == KEY_PEER ? "peer" : "listen";
+        is_good = settings_set(&args->settings, name, value, why);
+        break;
+    default: {
+        struct setting_name setting;
+        if (settings_name((size_t)(key - KEY_FIELD), &setting)) {
+            name = setting.name;
+            is_good = settings_set(&args->settings, name, value != NULL ? value : "yes", why);
+        }
+    }
+    }
+    if (is_good)
+        return -1;
+    return cli_fail(CLI_USAGE, "node", NULL, "--%s: %s (WEIR_E_CONFIG)", name, why);
+}
+
+static int read_args(struct node_args *args, int argc, char **argv)
+{
+    struct cli_option options[OPTIONS_MAX];
+    size_t cnt = OWN_CNT;
+    memcpy(options, own_options, sizeof(own_options));
+    struct setting_name setting;
+    for (size_t i = 0; cnt < OPTIONS_MAX && settings_name(i, &setting); i++)
+        options[cnt++] = (struct cli_option){setting.name, setting.argument, setting.help,
+                                             KEY_FIELD + (int)i};
+    const struct cli_command command = {
+        .name = "node",
+        .usage = "[--listen ADDR]... [--peer ADDR]... [--channel SPEC]... [--config FILE]",
+        .intro = "Runs a node until SIGINT or SIGTERM. Messages that arrive are counted.",
+        .notes = "A channel's SPEC is a list of\n" SETTINGS_CHANNEL_HELP "\n"
+                 "Without any, one channel with id 1 and the defaults is attached.\n\n"
+                 "The INI file has the same names: a section [node] with the settings, listen and\n"
+                 "peer, and a section [channel NAME] per channel. A SIZE may end in K, M or G, a\n"
+                 "TIME ends in ms, s, m or h.",
+        .options = options,
+        .option_cnt = cnt,
+        .set = set_option,
+    };
+    int code = cli_parse(&command, argc, argv, args);
+    if (code >= 0)
+        return code;
+    if (args->config_path != NULL) {
+        code = ini_config_read("node", args->config_path, &args->settings);
+        if (code >= 0)
+            return code;
+    }
+    args->is_reading_flags = true;
+    code = cli_parse(&command, argc, argv, args);
+    if (code >= 0)
+        return code;
+
+    char why[SETTINGS_WHY_BYTES];
+    struct settings *settings = &args->settings;
+    if (!settings_check(settings, why))
+        return cli_fail(CLI_USAGE, "node", NULL, "%s (WEIR_E_CONFIG)", why);
+    if (settings->listen_cnt + settings->peer_cnt == 0)
+        return cli_fail(CLI_USAGE, "node", "see weir node --help",
+                        "neither --listen nor --peer is given: nothing to do");
+    if (settings->channel_cnt == 0 && !settings_add_channel(settings, "id=1,name=default", why))
+        return cli_fail(CLI_FAILED, "node", NULL, "%s", why);
+    return -1;
+}
+
+/* ---- what is printed ----------------------------------------------------------------------- */
+
+struct watch {
+    weir_node *node;
+    bool is_json;
+};
+
+static void print_json(struct json_out *take)
+{
+    if (!json_out_print(stdout, take, false))
+        fprintf(stderr, "weir: node: cannot write to standard output\n");
+}
+
+static void print_listener(const struct watch *watch, const char *address)
+{
+    if (watch->is_json) {
+        struct json_out *object = json_out_object();
+        json_out_text(object, "event", "listening");
+        json_out_text(object, "address", address);
+        print_json(object);
+    } else {
+        printf("listening at %s\n", address);
+    }
+}
+
+/* On the shard's thread. One print call per line, because shards share the stream. */
+static void on_peer(void *ctx, weir_peer peer, int event, int reason)
+{
+    const struct watch *watch = ctx;
+    static const char *const names[] = {"?", "up", "down", "failed"};
+    const char *name = event >= 1 && event <= 3 ? names[event] : names[0];
+    struct weir_peer_info info = {.size = sizeof(info)};
+    bool is_known = peer.v != 0 && weir_peer_info(watch->node, peer, &info) == 0;
+    const char *address = is_known ? info.address : "";
+    if (watch->is_json) {
+        struct json_out *object = json_out_object();
+        json_out_text(object, "event", name);
+        char id[20];
+        snprintf(id, sizeof(id), "%" PRIx64, peer.v);
+        json_out_text(object, "peer", id);
+        json_out_text(object, "address", address);
+        if (event == WEIR_PEER_UP && is_known) {
+            json_out_bool(object, "is_dialer", info.is_dialer != 0);
+            json_out_text(object, "user_agent", info.user_agent);
+            json_out_count(object, "channels", info.channel_cnt);
+        } else {
+            json_out_text(object, "reason", weir_reason_name(reason));
+        }
+        print_json(object);
+    } else if (event == WEIR_PEER_UP) {
+        printf("peer %" PRIx64 " up: %s, %s, %s, %u channels\n", peer.v, address,
+               is_known && info.is_dialer ? "dialed" : "accepted",
+               is_known && info.user_agent[0] != '\0' ? info.user_agent : "no user agent",
+               is_known ? info.channel_cnt : 0);
+    } else if (peer.v != 0) {
+        printf("peer %" PRIx64 " %s: %s%s%s: %s\n", peer.v, name, address, is_known ? ", " : "",
+               weir_reason_name(reason), weir_reason_text(reason));
+    } else {
+        printf("dial %s: %s: %s\n", name, weir_reason_name(reason), weir_reason_text(reason));
+    }
+    fflush(stdout);
+}
+
+static void sum_msgs(const struct weir_metrics *metrics, uint64_t *ret_sent, uint64_t *ret_received)
+{
+    *ret_sent = *ret_received = 0;
+    for (uint32_t i = 0; i < metrics->channel_cnt && i < WEIR_CHANNELS_MAX; i++) {
+        *ret_sent += metrics->channels[i].msgs_sent;
+        *ret_received += metrics->channels[i].msgs_received;
+    }
+}
+
+static void print_rates(const struct watch *watch, const struct weir_metrics *was,
+                        const struct weir_metrics *now, double seconds)
+{
+    uint64_t sent_was, received_was, sent, received;
+    sum_msgs(was, &sent_was, &received_was);
+    sum_msgs(now, &sent, &received);
+    double in = (double)(now->wire_bytes_received - was->wire_bytes_received) / seconds;
+    double out = (double)(now->wire_bytes_sent - was->wire_bytes_sent) / seconds;
+    double msgs_in = (double)(received - received_was) / seconds;
+    double msgs_out = (double)(sent - sent_was) / seconds;
+    if (watch->is_json) {
+        struct json_out *object = json_out_object();
+        json_out_text(object, "event", "rates");
+        json_out_count(object, "peers", now->peers);
+        json_out_real(object, "bytes_in_per_s", in);
+        json_out_real(object, "bytes_out_per_s", out);
+        json_out_real(object, "msgs_in_per_s", msgs_in);
+        json_out_real(object, "msgs_out_per_s", msgs_out);
+        json_out_count(object, "frames_failed", now->frames_failed);
+        json_out_count(object, "pool_bytes", now->pool_bytes);
+        print_json(object);
+        return;
+    }
+    char in_text[CLI_TEXT_BYTES], out_text[CLI_TEXT_BYTES];
+    printf("%" PRIu64 " peers  in %s, %.0f messages/s  out %s, %.0f messages/s  failed frames %" PRIu64
+           "\n",
+           now->peers, cli_rate_text(in_text, in), msgs_in, cli_rate_text(out_text, out), msgs_out,
+           now->frames_failed);
+    fflush(stdout);
+}
+
+static void print_end(const struct watch *watch, const struct weir_metrics *metrics)
+{
+    uint64_t sent, received;
+    sum_msgs(metrics, &sent, &received);
+    if (watch->is_json) {
+        struct json_out *object = json_out_object(), *closes = json_out_object();
+        json_out_text(object, "event", "end");
+        json_out_count(object, "accepted", metrics->accepted);
+        json_out_count(object, "dialed", metrics->dialed);
+        json_out_count(object, "msgs_sent", sent);
+        json_out_count(object, "msgs_received", received);
+        json_out_count(object, "wire_bytes_sent", metrics->wire_bytes_sent);
+        json_out_count(object, "wire_bytes_received", metrics->wire_bytes_received);
+        json_out_count(object, "frames_received", metrics->frames_received);
+        json_out_count(object, "frames_failed", metrics->frames_failed);
+        for (int i = 0; i < WEIR_REASON_CNT; i++) {
+            if (metrics->closes[i] != 0)
+                json_out_count(closes, weir_reason_name(i), metrics->closes[i]);
+        }
+        json_out_put(object, "closes", closes);
+        print_json(object);
+        return;
+    }
+    printf("ended: %" PRIu64 " accepted, %" PRIu64 " dialed; %" PRIu64 " messages received, %" PRIu64
+           " sent; %" PRIu64 " frames checked, %" PRIu64 " failed\n",
+           metrics->accepted, metrics->dialed, received, sent, metrics->frames_received,
+           metrics->frames_failed);
+    for (int i = 0; i < WEIR_REASON_CNT; i++) {
+        if (metrics->closes[i] != 0)
+            printf("closed by reason: %s %" PRIu64 "\n", weir_reason_name(i), metrics->closes[i]);
+    }
+    fflush(stdout);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static int build(struct node_args *args, struct watch *watch)
+{
+    struct settings *settings = &args->settings;
+    settings->config.log = cli_log;
+    settings->config.log_ctx = (void *)(uintptr_t) "node";
+    int error = weir_node_create(&watch->node, &settings->config);
+    if (error != 0)
+        return cli_fail_weir("node", error, "cannot make a node");
+    struct weir_reactor reactor = {.size = sizeof(reactor), .ctx = watch, .on_peer = on_peer};
+    error = weir_node_attach(watch->node, &reactor, settings->channels, settings->channel_cnt);
+    if (error != 0)
+        return cli_fail_weir("node", error, "cannot attach the channels");
+    for (uint32_t i = 0; i < settings->listen_cnt; i++) {
+        error = weir_node_listen(watch->node, settings->listens[i]);
+        if (error != 0)
+            return cli_fail_weir("node", error, "cannot listen at %s", settings->listens[i]);
+    }
+    error = weir_node_start(watch->node);
+    if (error != 0)
+        return cli_fail_weir("node", error, "cannot start");
+    for (uint32_t i = 0; i < settings->listen_cnt; i++) {
+        char address[128];
+        if (weir_node_address(watch->node, i, address, sizeof(address)) == 0)
+            print_listener(watch, address);
+    }
+    fflush(stdout);
+    for (uint32_t i = 0; i < settings->peer_cnt; i++) {
+        error = weir_dial(watch->node, settings->peers[i], WEIR_DIAL_PERSIST);
+        if (error != 0)
+            return cli_fail_weir("node", error, "cannot dial %s", settings->peers[i]);
+    }
+    return -1;
+}
+
+static void run_until_signal(const struct watch *watch, bool is_quiet, int signal_fd)
+{
+    static struct weir_metrics was, now;
+    was.size = now.size = sizeof(now);
+    weir_metrics_read(watch->node, &was);
+    weir_ns last = weir_now();
+    weir_ns next = last + WEIR_NS_PER_S;
+    for (;;) {
+        weir_ns at = weir_now();
+        int wait_ms = is_quiet ? -1 : at >= next ? 0 : (int)((next - at) / WEIR_NS_PER_MS) + 1;
+        struct pollfd wait = {.fd = signal_fd, .events = POLLIN};
+        if (poll(&wait, 1, wait_ms) > 0)
+            return;
+        at = weir_now();
+        if (is_quiet || at < next)
+            continue;
+        if (weir_metrics_read(watch->node, &now) == 0)
+            print_rates(watch, &was, &now, (double)(at - last) / 1e9);
+        was = now;
+        last = at;
+        next += WEIR_NS_PER_S;
+    }
+}
+
+int cmd_node(int argc, char **argv)
+{
+    struct node_args *args = calloc(1, sizeof(*args));
+    if (args == NULL)
+        return cli_fail_weir("node", WEIR_E_NOMEM, "cannot begin");
+    settings_init(&args->settings);
+    args->drain_ns = 2 * WEIR_NS_PER_S;
+    struct watch watch = {0};
+    int signal_fd = -1;
+    int code = read_args(args, argc, argv);
+    if (code >= 0)
+        goto out;
+    watch.is_json = args->is_json;
+    signal_fd = cli_signals();
+    if (signal_fd < 0) {
+        code = cli_fail(CLI_ENVIRONMENT, "node", NULL, "signalfd: %s", strerror(errno));
+        goto out;
+    }
+    code = build(args, &watch);
+    if (code >= 0)
+        goto out;
+    run_until_signal(&watch, args->is_quiet, signal_fd);
+    if (weir_node_stop(watch.node, args->drain_ns) == WEIR_E_TIMEOUT)
+        fprintf(stderr, "weir: node: warning: queued messages were given up after the drain\n");
+    static struct weir_metrics metrics;
+    metrics.size = sizeof(metrics);
+    if (weir_metrics_read(watch.node, &metrics) == 0)
+        print_end(&watch, &metrics);
+    code = CLI_OK;
+out:
+    weir_node_free(watch.node);
+    if (signal_fd >= 0)
+        close(signal_fd);
+    settings_free(&args->settings);
+    free(args);
+    return code;
+}

@@ -1,0 +1,15 @@
+/* commands.h: the subcommands of `weir`. Each takes its own arguments, argv[0] being its name, and
+ * returns the exit code of the process (enum cli_exit). */
+#ifndef COMMANDS_H
+#define COMMANDS_H
+
+int cmd_node(int argc, char **argv);
+int cmd_send(int argc, char **argv);
+int cmd_recv(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+int cmd_demo(int argc, char **argv);
+
+/* One process of `weir demo`; not for users, and not in the help. */
+int cmd_demo_node(int argc, char **argv);
+
+#endif

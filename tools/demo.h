@@ -1,0 +1,113 @@
+/* demo.h: what the processes of `weir demo` share: channels, messages, and a page of counters.
+ *
+ *     parent ── pipe "control", lines ──► node     dial ADDR | go | stop | quit
+ *            ◄─ pipe "report", lines ──── node     listening ADDR | ready | copied | done | fail CODE TEXT
+ *            ◄─ shared memory ─────────── node     struct demo_slot: counters, one writer each
+ *
+ *     spawned ─listening─► dial ─ready─► go ─copied─► (time is up) stop ─done─► quit ─exit 0─►
+ *
+ * Node 1 is the source; the others dial it. Integers in messages are little-endian. A node ends when
+ * its control pipe does, so nothing outlives the parent.
+ */
+#ifndef DEMO_H
+#define DEMO_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <weir/weir.h>
+
+#include "histogram.h"
+
+#define DEMO_NODES_MAX 32u
+
+/* ---- channels ------------------------------------------------------------------------------ */
+
+enum demo_channel { DEMO_VOTES = 1, DEMO_STATE = 2, DEMO_BULK = 3 };
+#define DEMO_CHANNEL_CNT 3u
+
+struct demo_channel_spec {
+    uint16_t id, weight;
+    bool is_urgent;
+    const char *name;
+};
+extern const struct demo_channel_spec demo_channels[DEMO_CHANNEL_CNT];
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+/* VOTES and STATE: kind:1 zero:7 seq:8 due:8 sent:8 pattern. A FIN has the count in seq. */
+#define DEMO_STAMP_BYTES 32u
+#define DEMO_VOTE_BYTES 200u
+#define DEMO_STATE_BYTES 4096u
+#define DEMO_VOTES_PER_S 1000u
+#define DEMO_STATES_PER_S 250u
+
+enum demo_kind {
+    DEMO_STAMPED = 1,  /* a vote or a state                                                      */
+    DEMO_FIN = 2,      /* the last message of its channel                                         */
+    DEMO_MANIFEST = 3, /* entries: size:8 sha256:32 path_len:2 path                               */
+    DEMO_TOTAL = 4,    /* files:8 bytes:8, behind the manifest                                    */
+    DEMO_PACK = 5,     /* small files: entries: idx:4 len:4 bytes                                 */
+    DEMO_PART = 6,     /* a piece of a file: idx:4 offset:8 bytes                                 */
+    DEMO_ROUND = 7,    /* every file has been sent once more                                     */
+};
+
+#define DEMO_CHUNK_BYTES (256u << 10) /* the largest message on the bulk channel, about            */
+
+/* Writes a vote or a state of `len` bytes; the bytes behind the stamp follow from `seq`. */
+void demo_stamp(uint8_t *ret, size_t len, uint64_t seq, weir_ns due, weir_ns sent);
+
+/* Whether every byte behind the stamp is as demo_stamp() made it. */
+bool demo_stamp_is_whole(const uint8_t *data, size_t len);
+
+static inline const char *demo_plural(uint64_t cnt)
+{
+    return cnt == 1 ? "" : "s";
+}
+
+/* ---- counters ------------------------------------------------------------------------------ */
+
+/* Of one node, in memory shared with the parent. The atomics are read while it runs; the rest after
+ * its `done`. */
+struct demo_slot {
+    _Atomic uint64_t files_read, bytes_read; /* source: while it prepares                          */
+    _Atomic uint64_t files_total, bytes_total;
+    _Atomic uint64_t files_good, files_bad;  /* sink: by SHA-256, in the first round               */
+    _Atomic uint64_t bytes_first;            /* sink: of the first round                           */
+    _Atomic uint64_t rounds;                 /* sink: complete rounds                              */
+    _Atomic uint64_t channel_bytes[DEMO_CHANNEL_CNT], channel_msgs[DEMO_CHANNEL_CNT]; /* received   */
+    _Atomic uint64_t last_vote_ns;
+    uint64_t files_skipped;                  /* source                                             */
+    char first_skipped[256];
+    uint64_t copied_ns;                      /* sink: when the first round was complete              */
+    uint64_t bytes_compared, bytes_hashed;   /* sink: in later rounds                               */
+    uint64_t votes_lost, states_lost, stamps_bad;
+    bool has_copy;                           /* sink: later rounds are compared with a stored copy     */
+    struct histogram vote_latency;           /* from the call that sent it                           */
+    struct histogram vote_lateness;          /* from the moment it was due                           */
+    struct weir_metrics metrics;
+};
+
+/* ---- a node process ------------------------------------------------------------------------ */
+
+struct demo_node {
+    uint32_t idx, node_cnt; /* idx 1 is the source */
+    const char *directory;  /* the source's */
+    const char *out;        /* the sinks'; NULL: files stay in memory */
+    int control_fd, report_fd;
+    struct demo_slot *slot;
+    weir_node *weir;
+    bool has_failed;        /* shard thread: `fail` was reported */
+};
+
+/* Writes one line to the parent. Any thread: a line is one write, below PIPE_BUF. */
+void demo_report(const struct demo_node *node, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Reports a failure once; the parent then ends the demo. Shard thread. */
+void demo_fail(struct demo_node *node, int exit_code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,376 @@
+#include "settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+enum kind { KIND_COUNT, KIND_SIZE, KIND_SIZE64, KIND_TIME, KIND_TEXT, KIND_LEVEL, KIND_SWITCH };
+
+struct field {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+    uint64_t min, max; /* of a text: its length; of a switch: max is the flag */
+    const char *help;
+};
+
+#define AT(member) offsetof(struct weir_config, member)
+#define DAY (24 * 3600 * WEIR_NS_PER_S)
+
+static const struct field fields[] = {
+    {"network-id", KIND_TEXT, AT(network_id), 1, WEIR_NETWORK_ID_BYTES_MAX,
+     "nodes of different ids do not talk (weir)"},
+    {"user-agent", KIND_TEXT, AT(user_agent), 1, WEIR_USER_AGENT_BYTES_MAX,
+     "what the node calls itself (weir/VERSION)"},
+    {"shards", KIND_COUNT, AT(shard_cnt), 1, WEIR_SHARDS_MAX, "threads with a loop of their own (1)"},
+    {"log-level", KIND_LEVEL, AT(log_level), 1, 4, "error, warn, info or debug (info)"},
+    {"pin", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_PIN, "pin each shard to a CPU"},
+    {"busy-poll", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_BUSY_POLL, "spin: less latency, full cores"},
+    {"peers-max", KIND_COUNT, AT(peers_max), 1, 1000000, "connections per shard (1024)"},
+    {"handshakes-max", KIND_COUNT, AT(handshakes_max), 1, 1000000, "of them not ready yet (256)"},
+    {"dials-max", KIND_COUNT, AT(dials_max), 1, 65536, "addresses kept dialing (1024)"},
+    {"frame-bytes-max", KIND_SIZE, AT(frame_bytes_max), 4096, 65536, "payload of a frame (64K)"},
+    {"send-bytes-max", KIND_SIZE, AT(send_bytes_max), 4096, 1u << 26,
+     "one send when one channel is busy (256K)"},
+    {"send-bytes-contended", KIND_SIZE, AT(send_bytes_contended), 4096, 1u << 26,
+     "one send when several compete (64K)"},
+    {"notsent-lowat-bytes", KIND_SIZE, AT(notsent_lowat_bytes), 4096, 1u << 30,
+     "TCP_NOTSENT_LOWAT then (128K)"},
+    {"socket-recv-bytes", KIND_SIZE, AT(socket_recv_bytes), 4096, 1u << 30, "SO_RCVBUF (autotuned)"},
+    {"socket-send-bytes", KIND_SIZE, AT(socket_send_bytes), 4096, 1u << 30, "SO_SNDBUF (autotuned)"},
+    {"recv-buf-bytes", KIND_SIZE, AT(recv_buf_bytes), 2048, 1u << 22, "one receive buffer (64K)"},
+    {"recv-buf-cnt", KIND_COUNT, AT(recv_buf_cnt), 2, 32768, "of them, a power of two (16)"},
+    {"pool-bytes-max", KIND_SIZE64, AT(pool_bytes_max), 1u << 20, 1ull << 44,
+     "message memory of a shard (1G)"},
+    {"peer-bytes-max", KIND_SIZE64, AT(peer_bytes_max), 1u << 16, 1ull << 44,
+     "queued, partial and kept bytes of a peer (256M)"},
+    {"mailbox-bytes-max", KIND_SIZE, AT(mailbox_bytes_max), 1u << 16, UINT32_MAX,
+     "calls waiting for a shard (64M)"},
+    {"handshake-timeout", KIND_TIME, AT(handshake_timeout_ns), WEIR_NS_PER_MS, DAY, "connected to ready (10s)"},
+    {"dial-timeout", KIND_TIME, AT(dial_timeout_ns), WEIR_NS_PER_MS, DAY, "until connected (5s)"},
+    {"ping-interval", KIND_TIME, AT(ping_interval_ns), WEIR_NS_PER_MS, DAY, "between pings (15s)"},
+    {"ping-timeout", KIND_TIME, AT(ping_timeout_ns), WEIR_NS_PER_MS, DAY, "a later answer closes (20s)"},
+    {"idle-timeout", KIND_TIME, AT(idle_timeout_ns), WEIR_NS_PER_MS, DAY, "no byte for so long closes (60s)"},
+    {"stall-timeout", KIND_TIME, AT(stall_timeout_ns), WEIR_NS_PER_MS, DAY, "no byte taken for so long closes (60s)"},
+    {"redial-min", KIND_TIME, AT(redial_min_ns), WEIR_NS_PER_MS, DAY, "first wait before dialing again (250ms)"},
+    {"redial-max", KIND_TIME, AT(redial_max_ns), WEIR_NS_PER_MS, DAY, "longest wait (30s)"},
+    {"goodbye-linger", KIND_TIME, AT(goodbye_linger_ns), WEIR_NS_PER_MS, DAY, "time for a goodbye to be seen (1s)"},
+    {"tcp-congestion", KIND_TEXT, AT(tcp_congestion), 1, 15, "congestion control (the system's)"},
+};
+
+#define FIELD_CNT (sizeof(fields) / sizeof(fields[0]))
+
+void settings_init(struct settings *ret_settings)
+{
+    memset(ret_settings, 0, sizeof(*ret_settings));
+    weir_config_init(&ret_settings->config);
+}
+
+void settings_free(struct settings *settings)
+{
+    if (settings == NULL)
+        return;
+    for (size_t i = 0; i < settings->text_cnt; i++)
+        free(settings->texts[i]);
+    free(settings->texts);
+    memset(settings, 0, sizeof(*settings));
+}
+
+/* Copies a string that lives as long as the settings. */
+static char *keep_text(struct settings *settings, const char *text)
+{
+    char **texts = realloc(settings->texts, (settings->text_cnt + 1) * sizeof(*texts));
+    if (texts == NULL)
+        return NULL;
+    settings->texts = texts;
+    char *copy = strdup(text);
+    if (copy != NULL)
+        texts[settings->text_cnt++] = copy;
+    return copy;
+}
+
+bool settings_name(size_t idx, struct setting_name *ret_name)
+{
+    static const char *const arguments[] = {"N", "SIZE", "SIZE", "TIME", "TEXT", "LEVEL", NULL};
+    if (idx >= FIELD_CNT)
+        return false;
+    *ret_name = (struct setting_name){fields[idx].name, arguments[fields[idx].kind],
+                                      fields[idx].help};
+    return true;
+}
+
+static void say_range(const struct field *field, const char *value, char why[SETTINGS_WHY_BYTES])
+{
+    unsigned long long min = field->min, max = field->max;
+    switch (field->kind) {
+    case KIND_COUNT:
+        snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is not a number from %llu to %llu", value, min, max);
+        break;
+    case KIND_SIZE:
+    case KIND_SIZE64:
+        snprintf(why, SETTINGS_WHY_BYTES,
+                 "'%.40s' is not a size from %llu to %llu bytes (as 65536, 64K or 1M)", value, min, max);
+        break;
+    case KIND_TIME:
+        snprintf(why, SETTINGS_WHY_BYTES,
+                 "'%.40s' is not a time from 1ms to 24h with its unit (as 500ms, 10s or 2m)", value);
+        break;
+    case KIND_TEXT:
+        snprintf(why, SETTINGS_WHY_BYTES, "'%.70s' is not a text of %llu to %llu bytes", value, min, max);
+        break;
+    case KIND_LEVEL:
+        snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is none of error, warn, info, debug", value);
+        break;
+    case KIND_SWITCH:
+        snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is neither yes nor no", value);
+        break;
+    }
+}
+
+static bool level_of(const char *text, uint64_t *ret_level)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    for (uint64_t i = 0; i < 4; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret_level = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool set_field(struct settings *settings, const struct field *field, const char *value)
+{
+    char *at = (char *)&settings->config + field->offset;
+    uint64_t number = 0;
+    bool is_on = false;
+    bool is_good = false;
+    switch (field->kind) {
+    case KIND_COUNT:
+        is_good = cli_number(value, field->min, field->max, &number);
+        break;
+    case KIND_LEVEL:
+        is_good = level_of(value, &number);
+        break;
+    case KIND_SIZE:
+    case KIND_SIZE64:
+        is_good = cli_size(value, field->min, field->max, &number);
+        break;
+    case KIND_TIME:
+        is_good = cli_duration(value, field->min, field->max, &number);
+        break;
+    case KIND_SWITCH:
+        is_good = cli_bool(value, &is_on);
+        number = is_on ? settings->config.flags | field->max : settings->config.flags & ~field->max;
+        break;
+    case KIND_TEXT: {
+        size_t len = strlen(value);
+        const char *copy = len >= field->min && len <= field->max ? keep_text(settings, value) : NULL;
+        if (copy != NULL)
+            memcpy(at, &copy, sizeof(copy));
+        return copy != NULL;
+    }
+    }
+    if (!is_good)
+        return false;
+    if (field->kind == KIND_SIZE64 || field->kind == KIND_TIME) {
+        memcpy(at, &number, sizeof(number));
+    } else {
+        uint32_t narrow = (uint32_t)number;
+        memcpy(at, &narrow, sizeof(narrow));
+    }
+    return true;
+}
+
+static bool add_address(struct settings *settings, char **list, uint32_t *cnt, uint32_t max,
+                        const char *value, char why[SETTINGS_WHY_BYTES])
+{
+    if (*cnt == max) {
+        snprintf(why, SETTINGS_WHY_BYTES, "more than %u addresses", max);
+        return false;
+    }
+    char *copy = keep_text(settings, value);
+    if (copy == NULL) {
+        snprintf(why, SETTINGS_WHY_BYTES, "out of memory");
+        return false;
+    }
+    list[(*cnt)++] = copy;
+    return true;
+}
+
+bool settings_set(struct settings *settings, const char *name, const char *value,
+                  char why[SETTINGS_WHY_BYTES])
+{
+    if (strcmp(name, "listen") == 0)
+        return add_address(settings, settings->listens, &settings->listen_cnt, SETTINGS_LISTENS_MAX,
+                           value, why);
+    if (strcmp(name, "peer") == 0)
+        return add_address(settings, settings->peers, &settings->peer_cnt, SETTINGS_PEERS_MAX, value,
+                           why);
+    for (size_t i = 0; i < FIELD_CNT; i++) {
+        if (strcmp(fields[i].name, name) != 0)
+            continue;
+        if (set_field(settings, &fields[i], value))
+            return true;
+        say_range(&fields[i], value, why);
+        return false;
+    }
+    snprintf(why, SETTINGS_WHY_BYTES, "there is no such setting");
+    return false;
+}
+
+/* ---- channels ------------------------------------------------------------------------------ */
+
+bool settings_begin_channel(struct settings *settings, const char *name,
+                            char why[SETTINGS_WHY_BYTES])
+{
+    if (settings->channel_cnt == WEIR_CHANNELS_MAX) {
+        snprintf(why, SETTINGS_WHY_BYTES, "more than %u channels", WEIR_CHANNELS_MAX);
+        return false;
+    }
+    if (strlen(name) > 31) {
+        snprintf(why, SETTINGS_WHY_BYTES, "the name of a channel has up to 31 bytes");
+        return false;
+    }
+    struct weir_channel *channel = &settings->channels[settings->channel_cnt];
+    weir_channel_init(channel, 0);
+    channel->name = keep_text(settings, name);
+    if (channel->name == NULL) {
+        snprintf(why, SETTINGS_WHY_BYTES, "out of memory");
+        return false;
+    }
+    settings->has_id[settings->channel_cnt++] = false;
+    return true;
+}
+
+static bool overflow_of(const char *text, uint32_t *ret_overflow)
+{
+    static const char *const names[] = {"refuse", "drop", "close"};
+    for (uint32_t i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret_overflow = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool settings_set_channel(struct settings *settings, const char *name, const char *value,
+                          char why[SETTINGS_WHY_BYTES])
+{
+    uint32_t idx = settings->channel_cnt - 1;
+    struct weir_channel *channel = &settings->channels[idx];
+    const char *expected;
+    uint64_t number = 0;
+    if (strcmp(name, "id") == 0) {
+        expected = "a number from 0 to 65534";
+        if (cli_number(value, 0, WEIR_CHANNEL_ID_MAX, &number)) {
+            channel->id = (uint16_t)number;
+            settings->has_id[idx] = true;
+            return true;
+        }
+    } else if (strcmp(name, "weight") == 0) {
+        expected = "a number from 1 to 1000";
+        if (cli_number(value, 1, 1000, &number)) {
+            channel->weight = (uint16_t)number;
+            return true;
+        }
+    } else if (strcmp(name, "msg-max") == 0) {
+        /* The other two bounds follow from this one unless they are given: zero is "the default". */
+        expected = "a size from 1 to 256M";
+        if (cli_size(value, 1, WEIR_MSG_BYTES_MAX, &number)) {
+            struct weir_channel defaults;
+            weir_channel_init(&defaults, 0);
+            channel->msg_bytes_max = (uint32_t)number;
+            if (channel->send_bytes_max == defaults.send_bytes_max)
+                channel->send_bytes_max = 0;
+            if (channel->recv_bytes_max == defaults.recv_bytes_max)
+                channel->recv_bytes_max = 0;
+            return true;
+        }
+    } else if (strcmp(name, "send-max") == 0 || strcmp(name, "recv-max") == 0) {
+        expected = "a size from 16K to 1G";
+        if (cli_size(value, 16384, 1u << 30, &number)) {
+            *(name[0] == 's' ? &channel->send_bytes_max : &channel->recv_bytes_max) =
+                (uint32_t)number;
+            return true;
+        }
+    } else if (strcmp(name, "overflow") == 0) {
+        expected = "refuse, drop or close";
+        if (overflow_of(value, &channel->overflow))
+            return true;
+    } else if (strcmp(name, "urgent") == 0) {
+        expected = "yes or no";
+        bool is_on;
+        if (cli_bool(value, &is_on)) {
+            channel->flags = is_on ? channel->flags | WEIR_CHANNEL_URGENT
+                                   : channel->flags & ~(uint32_t)WEIR_CHANNEL_URGENT;
+            return true;
+        }
+    } else if (strcmp(name, "name") == 0) {
+        expected = "a text of up to 31 bytes";
+        const char *copy = strlen(value) <= 31 ? keep_text(settings, value) : NULL;
+        if (copy != NULL) {
+            channel->name = copy;
+            return true;
+        }
+    } else {
+        snprintf(why, SETTINGS_WHY_BYTES, "a channel has no '%.40s'", name);
+        return false;
+    }
+    snprintf(why, SETTINGS_WHY_BYTES, "%.20s '%.60s' is not %s", name, value, expected);
+    return false;
+}
+
+bool settings_add_channel(struct settings *settings, const char *text, char why[SETTINGS_WHY_BYTES])
+{
+    char *copy = strdup(text);
+    if (copy == NULL || !settings_begin_channel(settings, "", why)) {
+        free(copy);
+        return false;
+    }
+    bool is_good = true;
+    char *rest = copy;
+    for (char *part = strsep(&rest, ","); part != NULL && is_good; part = strsep(&rest, ",")) {
+        char *value = part;
+        const char *name = strsep(&value, "=");
+        is_good = settings_set_channel(settings, name, value != NULL ? value : "yes", why);
+    }
+    free(copy);
+    if (is_good && !settings->has_id[settings->channel_cnt - 1]) {
+        snprintf(why, SETTINGS_WHY_BYTES, "the channel has no id");
+        is_good = false;
+    }
+    return is_good;
+}
+
+bool settings_check(const struct settings *settings, char why[SETTINGS_WHY_BYTES])
+{
+    for (uint32_t i = 0; i < settings->channel_cnt; i++) {
+        const struct weir_channel *channel = &settings->channels[i];
+        if (!settings->has_id[i]) {
+            snprintf(why, SETTINGS_WHY_BYTES, "channel '%s' has no id", channel->name);
+            return false;
+        }
+        for (uint32_t k = 0; k < i; k++) {
+            if (settings->channels[k].id == channel->id) {
+                snprintf(why, SETTINGS_WHY_BYTES, "two channels have the id %u", channel->id);
+                return false;
+            }
+        }
+        bool is_send_low =
+            channel->send_bytes_max != 0 && channel->send_bytes_max < channel->msg_bytes_max;
+        bool is_recv_low =
+            channel->recv_bytes_max != 0 && channel->recv_bytes_max < channel->msg_bytes_max;
+        if (is_send_low || is_recv_low) {
+            snprintf(why, SETTINGS_WHY_BYTES, "channel %u: %s %u is below msg-max %u", channel->id,
+                     is_send_low ? "send-max" : "recv-max",
+                     is_send_low ? channel->send_bytes_max : channel->recv_bytes_max,
+                     channel->msg_bytes_max);
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,65 @@
+/* settings.h: a node's configuration as text: from flags, and from an INI file.
+ *
+ * Every field of struct weir_config has a name here (dashes for underscores, without _ns), one range
+ * and one line of help, and so have the properties of a channel. Flags and the INI file use the same
+ * names and the same checks.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <weir/weir.h>
+
+#define SETTINGS_LISTENS_MAX 16u
+#define SETTINGS_PEERS_MAX 1024u
+#define SETTINGS_WHY_BYTES 256u
+
+struct settings {
+    struct weir_config config;
+    struct weir_channel channels[WEIR_CHANNELS_MAX];
+    bool has_id[WEIR_CHANNELS_MAX]; /* an INI section may name its id late, or never               */
+    uint32_t channel_cnt;
+    char *listens[SETTINGS_LISTENS_MAX];
+    uint32_t listen_cnt;
+    char *peers[SETTINGS_PEERS_MAX];
+    uint32_t peer_cnt;
+    char **texts; /* every string that the members above point to                            */
+    size_t text_cnt;
+};
+
+void settings_init(struct settings *ret_settings);
+void settings_free(struct settings *settings);
+
+/* The names that settings_set() knows, for a table of options. False behind the last one. `argument`
+ * is NULL for a switch. */
+struct setting_name {
+    const char *name, *argument, *help;
+};
+bool settings_name(size_t idx, struct setting_name *ret_name);
+
+/* Sets one field. A switch takes "yes" or "no"; `listen` and `peer` may be set often.
+ * Returns false after writing to `why` what was expected, with the range. */
+bool settings_set(struct settings *settings, const char *name, const char *value,
+                  char why[SETTINGS_WHY_BYTES]);
+
+/* Adds a channel from "id=3,name=bulk,weight=5,urgent,msg-max=1M"; id is required. */
+bool settings_add_channel(struct settings *settings, const char *text,
+                          char why[SETTINGS_WHY_BYTES]);
+
+/* Adds an empty channel called `name`, and sets a property of the one added last (an INI section). */
+bool settings_begin_channel(struct settings *settings, const char *name,
+                            char why[SETTINGS_WHY_BYTES]);
+bool settings_set_channel(struct settings *settings, const char *name, const char *value,
+                          char why[SETTINGS_WHY_BYTES]);
+
+/* Checks what one value alone does not show: every channel has an id, and no two the same. */
+bool settings_check(const struct settings *settings, char why[SETTINGS_WHY_BYTES]);
+
+/* What help and messages say of the properties of a channel. */
+#define SETTINGS_CHANNEL_HELP                                                                      \
+    "id=0..65534, name=TEXT, weight=1..1000, urgent, msg-max=SIZE (up to 256M), send-max=SIZE,\n"  \
+    "recv-max=SIZE, overflow=refuse|drop|close"
+
+#endif
