@@ -1,0 +1,187 @@
+/* bench/bench.h: the words of the bench suite: a case, an implementation, one run, its two sides.
+ *
+ * A *run* is one implementation doing one case at one message size once. It has two *sides*, each a
+ * process of its own on a core of its own, that share one page of memory (struct bench_shared) and
+ * otherwise talk over loopback TCP only. One side *leads*: it looks at the clock and moves the run
+ * from phase to phase; the other follows.
+ *
+ *     WARMUP ──► ALONE ──► MEASURE ──► DRAIN ──► DONE
+ *       │          ▲           ▲          │         both sides have their last figures
+ *       └──────────┴───────────┘          └ the sender stops, the receiver waits for the rest
+ *        (ALONE only in `urgent`: the bulk channel without the urgent one)
+ *
+ * At the first turn of each phase a side writes a *mark*: the time, its CPU time and all it counted
+ * so far. Every figure is a difference of two marks, so that nothing is reset while traffic runs.
+ */
+#ifndef WEIR_BENCH_BENCH_H
+#define WEIR_BENCH_BENCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bench/histogram.h"
+#include "weir/base.h"
+
+#define BENCH_CHANNELS_MAX 8u
+#define BENCH_SIZE_MAX (UINT32_C(1) << 28)
+#define BENCH_URGENT_BYTES 64u
+
+/* Exit codes, of a side and of the whole program. */
+enum bench_status {
+    BENCH_OK = 0,
+    BENCH_E_RUN = 1,   /* a message was lost, or a side failed                                */
+    BENCH_E_USAGE = 2, /* the command line                                                    */
+    BENCH_E_ENVIRONMENT =
+        3, /* the machine refuses something that a run needs                      */
+};
+
+enum bench_case { BENCH_THROUGHPUT, BENCH_RTT, BENCH_URGENT, BENCH_SHARE };
+#define BENCH_CASE_CNT 4u
+
+enum bench_phase { BENCH_WARMUP, BENCH_ALONE, BENCH_MEASURE, BENCH_DRAIN, BENCH_DONE };
+#define BENCH_PHASE_CNT 5u
+
+enum bench_who { BENCH_SENDER, BENCH_RECEIVER };
+
+struct bench_channel {
+    uint16_t weight;
+    bool is_urgent; /* of the strictly urgent class; `weight` is 1 then */
+};
+
+/* What a run is to do. In `urgent`, channel 0 has the small messages and channel 1 the bulk. */
+struct bench_job {
+    enum bench_case which;
+    uint32_t size; /* bytes of one message; in `urgent`, of one bulk message */
+    weir_ns warmup_ns, window_ns;
+    weir_ns interval_ns;    /* `urgent`: between two small messages */
+    const char *congestion; /* TCP_CONGESTION of every socket; NULL: the system's */
+    uint32_t recv_buffer;   /* SO_RCVBUF of every socket; 0: the system's autotuning */
+    bool is_busy;           /* spin instead of sleeping */
+    uint32_t channel_cnt;
+    struct bench_channel channels[BENCH_CHANNELS_MAX];
+};
+
+/* What a side counted since it began. A sender counts what was sent, a receiver what arrived
+ * whole. */
+struct bench_counts {
+    uint64_t msgs[BENCH_CHANNELS_MAX];
+    uint64_t bytes[BENCH_CHANNELS_MAX];
+    uint64_t refused[BENCH_CHANNELS_MAX]; /* sends that were answered "full" */
+    uint64_t seq_errors;                  /* messages that were not the next one of their channel */
+    uint64_t syscalls, turns;
+    uint64_t stalls; /* times a channel had bytes and no credit */
+};
+
+struct bench_mark {
+    weir_ns now; /* 0: the phase was skipped */
+    double cpu_s;
+    uint64_t preempted; /* times another process was given the core instead */
+    struct bench_counts counts;
+};
+
+struct bench_side {
+    enum bench_status status; /* of bench_fail(): the process's exit code */
+    char text[512];           /* and what went wrong */
+    struct bench_mark marks[BENCH_PHASE_CNT];
+};
+
+struct bench_shared {
+    _Atomic uint32_t phase;    /* written by the leader (DONE: by whoever counts last) */
+    _Atomic uint32_t port;     /* the receiver listens; 0: not yet */
+    _Atomic uint32_t has_sent; /* release: `sent` is final */
+    uint64_t sent[BENCH_CHANNELS_MAX];
+    struct bench_side sides[2];
+    /* Written by the side that sees a message arrive. `urgent`: from when a message was due, and
+     * from when it was given to the implementation. */
+    struct bench_histogram latency, latency_call;
+};
+
+/* A side's own view of its run. */
+struct bench_run {
+    const struct bench_job *job;
+    struct bench_shared *shared;
+    enum bench_who who;
+    bool is_leader;
+    enum bench_phase phase; /* as last seen; its mark is written */
+    weir_ns phase_end;      /* leader: 0 until the first message */
+    struct bench_counts counts;
+    /* Brings syscalls, turns and stalls up to date before a mark; may be NULL. */
+    void (*refresh)(struct bench_run *run, void *ctx);
+    void *refresh_ctx;
+};
+
+/* A side of a run: returns when the run is DONE, or when bench_fail() was called. */
+typedef enum bench_status (*bench_role)(struct bench_run *run);
+
+struct bench_impl {
+    const char *name;
+    const char *what;
+    const char *notes[BENCH_CASE_CNT]; /* what it does in this case, where that is not obvious */
+    bench_role roles[BENCH_CASE_CNT][2];
+};
+
+extern const struct bench_impl bench_weir, bench_raw, bench_uring;
+
+/* All implementations, weir first, NULL at the end. */
+extern const struct bench_impl *const bench_impls[];
+extern const char *const bench_case_names[BENCH_CASE_CNT];
+extern const char *const bench_case_texts[BENCH_CASE_CNT];
+
+/* ---- side.c: for the sides ----------------------------------------------------------------- */
+
+/* CLOCK_MONOTONIC, the same in both processes. */
+weir_ns bench_now(void);
+
+/* Moves the run on if it is time (leader) or the leader did (follower). Called once a turn.
+ * Returns the phase. */
+enum bench_phase bench_step(struct bench_run *run);
+
+/* Ends the run: phase DONE, last mark. By the side that counts last. */
+void bench_finish(struct bench_run *run);
+
+/* Sender: says how much was sent; nothing is sent afterwards. */
+void bench_publish_sent(struct bench_run *run);
+
+/* Receiver: is everything that was sent here, or has it had 5 s to arrive? */
+bool bench_is_drained(struct bench_run *run);
+
+/* Sender: waits for the receiver's port. Returns 0 after 5 s. */
+uint16_t bench_await_port(struct bench_run *run);
+
+/* Writes down what went wrong and returns `status`. */
+enum bench_status bench_fail(struct bench_run *run, enum bench_status status, const char *format,
+                             ...) __attribute__((format(printf, 3, 4)));
+
+/* Counts a message that arrived; false when its number is not the next one of its channel. Messages
+ * of fewer than 8 bytes have no number. */
+static inline void bench_count(struct bench_run *run, uint32_t channel, const uint8_t *data,
+                               uint32_t len)
+{
+    uint64_t seq;
+
+    if (len >= sizeof(seq)) {
+        __builtin_memcpy(&seq, data, sizeof(seq));
+        run->counts.seq_errors += seq != run->counts.msgs[channel];
+    }
+    run->counts.msgs[channel]++;
+    run->counts.bytes[channel] += len;
+}
+
+/* The small message of `urgent`; the rest of its 64 bytes is zero. */
+struct bench_urgent {
+    uint64_t seq;
+    weir_ns due;  /* when it ought to have been sent */
+    weir_ns call; /* when it was given to the implementation */
+    uint8_t rest[BENCH_URGENT_BYTES - 24];
+};
+_Static_assert(sizeof(struct bench_urgent) == BENCH_URGENT_BYTES, "the urgent message is 64 bytes");
+
+/* Sender: is an urgent message due? If so fills it in; the next is due one interval later. */
+bool bench_urgent_next(struct bench_run *run, weir_ns *due, uint64_t seq,
+                       struct bench_urgent *ret_msg);
+
+/* Receiver: counts an urgent message on channel 0 and notes its latencies. */
+void bench_urgent_arrived(struct bench_run *run, const uint8_t *data, uint32_t len);
+
+#endif

@@ -1,0 +1,200 @@
+#include "bench/figures.h"
+
+#include <stdlib.h>
+
+const char *const bench_figure_names[FIG_NAMED_CNT] = {
+    [FIG_MSGS_PER_S] = "msgs_per_s",
+    [FIG_BYTES_PER_S] = "bytes_per_s",
+    [FIG_P50_NS] = "p50_ns",
+    [FIG_P90_NS] = "p90_ns",
+    [FIG_P99_NS] = "p99_ns",
+    [FIG_P999_NS] = "p99_9_ns",
+    [FIG_P9999_NS] = "p99_99_ns",
+    [FIG_MIN_NS] = "min_ns",
+    [FIG_MAX_NS] = "max_ns",
+    [FIG_SAMPLES] = "samples",
+    [FIG_CALL_P50_NS] = "from_call_p50_ns",
+    [FIG_CALL_P99_NS] = "from_call_p99_ns",
+    [FIG_BULK_BYTES_PER_S] = "bulk_bytes_per_s",
+    [FIG_BULK_ALONE_BYTES_PER_S] = "bulk_alone_bytes_per_s",
+    [FIG_BULK_RATIO] = "bulk_ratio",
+    [FIG_SHARE_ERROR] = "share_error_points",
+    [FIG_CPU_S_PER_GB] = "cpu_s_per_gb",
+    [FIG_CPU_S_PER_MMSG] = "cpu_s_per_mmsg",
+    [FIG_SENDER_CPU] = "sender_cpu",
+    [FIG_RECEIVER_CPU] = "receiver_cpu",
+    [FIG_PREEMPTED_PER_S] = "preempted_per_s",
+    [FIG_SENDER_SYSCALLS_PER_MSG] = "sender_syscalls_per_msg",
+    [FIG_RECEIVER_SYSCALLS_PER_MSG] = "receiver_syscalls_per_msg",
+    [FIG_SENDER_TURNS_PER_MSG] = "sender_turns_per_msg",
+    [FIG_RECEIVER_TURNS_PER_MSG] = "receiver_turns_per_msg",
+    [FIG_CREDIT_STALLS_PER_S] = "credit_stalls_per_s",
+};
+
+const enum bench_figure bench_figure_main[BENCH_CASE_CNT] = {
+    [BENCH_THROUGHPUT] = FIG_MSGS_PER_S,
+    [BENCH_RTT] = FIG_P50_NS,
+    [BENCH_URGENT] = FIG_P99_NS,
+    [BENCH_SHARE] = FIG_BYTES_PER_S,
+};
+
+bool bench_figure_is_less_better(enum bench_figure figure)
+{
+    return figure == FIG_P50_NS || figure == FIG_P99_NS;
+}
+
+/* What a side did between two of its marks. */
+struct window {
+    double seconds, cpu, preempted, msgs, bytes, syscalls, turns,
+        stalls; /* cpu: share of one core */
+    uint64_t channel_bytes[BENCH_CHANNELS_MAX];
+};
+
+static struct window between(const struct bench_side *side, enum bench_phase from,
+                             enum bench_phase to)
+{
+    const struct bench_mark *a = &side->marks[from], *b = &side->marks[to];
+    struct window window = {.seconds = (double)(b->now - a->now) * 1e-9};
+
+    if (a->now == 0 || b->now == 0) /* the run failed before: no figure comes of it */
+        return (struct window){.seconds = (double)NAN};
+    window.cpu = (b->cpu_s - a->cpu_s) / window.seconds;
+    window.preempted = (double)(b->preempted - a->preempted) / window.seconds;
+    window.syscalls = (double)(b->counts.syscalls - a->counts.syscalls);
+    window.stalls = (double)(b->counts.stalls - a->counts.stalls);
+    window.turns = (double)(b->counts.turns - a->counts.turns);
+    for (uint32_t i = 0; i < BENCH_CHANNELS_MAX; i++) {
+        window.channel_bytes[i] = b->counts.bytes[i] - a->counts.bytes[i];
+        window.bytes += (double)window.channel_bytes[i];
+        window.msgs += (double)(b->counts.msgs[i] - a->counts.msgs[i]);
+    }
+    return window;
+}
+
+static void add_latency(const struct bench_shared *shared, double *v, bool is_urgent)
+{
+    const struct bench_histogram *latency = &shared->latency, *call = &shared->latency_call;
+
+    v[FIG_SAMPLES] = (double)latency->cnt;
+    if (latency->cnt == 0)
+        return;
+    v[FIG_P50_NS] = (double)bench_histogram_at(latency, 0.5);
+    v[FIG_P90_NS] = (double)bench_histogram_at(latency, 0.9);
+    v[FIG_P99_NS] = (double)bench_histogram_at(latency, 0.99);
+    v[FIG_P999_NS] = (double)bench_histogram_at(latency, 0.999);
+    v[FIG_P9999_NS] = (double)bench_histogram_at(latency, 0.9999);
+    v[FIG_MIN_NS] = (double)latency->least;
+    v[FIG_MAX_NS] = (double)latency->greatest;
+    if (is_urgent && call->cnt != 0) {
+        v[FIG_CALL_P50_NS] = (double)bench_histogram_at(call, 0.5);
+        v[FIG_CALL_P99_NS] = (double)bench_histogram_at(call, 0.99);
+    }
+}
+
+double bench_share_due(const struct bench_job *job, uint32_t idx)
+{
+    double sum = 0;
+
+    for (uint32_t i = 0; i < job->channel_cnt; i++)
+        sum += job->channels[i].weight;
+    return 100 * job->channels[idx].weight / sum;
+}
+
+static void add_shares(const struct bench_job *job, const struct window *window, double *v)
+{
+    v[FIG_SHARE_ERROR] = 0;
+    for (uint32_t i = 0; i < job->channel_cnt; i++) {
+        double bytes = (double)window->channel_bytes[i];
+        double percent = 100 * bytes / window->bytes;
+        v[FIG_SHARE_PERCENT + i] = percent;
+        v[FIG_CHANNEL_BYTES_PER_S + i] = bytes / window->seconds;
+        v[FIG_SHARE_ERROR] = fmax(v[FIG_SHARE_ERROR], fabs(percent - bench_share_due(job, i)));
+    }
+}
+
+/* A rival's one stream is channel 0 and has no shares. */
+static bool has_channels(const struct window *window)
+{
+    return window->channel_bytes[1] != 0;
+}
+
+void bench_figures_of(const struct bench_job *job, const struct bench_shared *shared,
+                      struct bench_figures *ret_figures)
+{
+    const struct bench_side *sides = shared->sides;
+    struct window out = between(&sides[BENCH_SENDER], BENCH_MEASURE, BENCH_DRAIN);
+    struct window in = between(&sides[BENCH_RECEIVER], BENCH_MEASURE, BENCH_DRAIN);
+    /* Who counts what arrived: there and back it is the side that asked. */
+    const struct window *count = job->which == BENCH_RTT ? &out : &in;
+    double *v = ret_figures->v;
+
+    for (uint32_t i = 0; i < FIG_CNT; i++)
+        v[i] = (double)NAN;
+
+    v[FIG_SENDER_CPU] = out.cpu;
+    v[FIG_RECEIVER_CPU] = in.cpu;
+    v[FIG_PREEMPTED_PER_S] = out.preempted + in.preempted;
+    double cpu_s = (out.cpu + in.cpu) * count->seconds;
+    v[FIG_CPU_S_PER_GB] = cpu_s / (count->bytes * 1e-9);
+    v[FIG_CPU_S_PER_MMSG] = cpu_s / (count->msgs * 1e-6);
+    v[FIG_SENDER_SYSCALLS_PER_MSG] = out.syscalls / out.msgs;
+    v[FIG_RECEIVER_SYSCALLS_PER_MSG] = in.syscalls / in.msgs;
+    v[FIG_SENDER_TURNS_PER_MSG] = out.turns / out.msgs;
+    v[FIG_RECEIVER_TURNS_PER_MSG] = in.turns / in.msgs;
+    v[FIG_CREDIT_STALLS_PER_S] = out.stalls / out.seconds;
+    v[FIG_MSGS_PER_S] = count->msgs / count->seconds;
+    v[FIG_BYTES_PER_S] = count->bytes / count->seconds;
+
+    switch (job->which) {
+    case BENCH_THROUGHPUT:
+        break;
+    case BENCH_RTT:
+        add_latency(shared, v, false);
+        break;
+    case BENCH_URGENT: {
+        struct window alone = between(&sides[BENCH_RECEIVER], BENCH_ALONE, BENCH_MEASURE);
+        add_latency(shared, v, true);
+        v[FIG_BULK_BYTES_PER_S] = (double)in.channel_bytes[1] / in.seconds;
+        v[FIG_BULK_ALONE_BYTES_PER_S] = (double)alone.channel_bytes[1] / alone.seconds;
+        v[FIG_BULK_RATIO] = v[FIG_BULK_BYTES_PER_S] / v[FIG_BULK_ALONE_BYTES_PER_S];
+        break;
+    }
+    case BENCH_SHARE:
+        if (has_channels(&in))
+            add_shares(job, &in, v);
+        break;
+    }
+    /* A window in which nothing arrived divides by zero; such figures are left out. */
+    for (uint32_t i = 0; i < FIG_CNT; i++)
+        if (!isfinite(v[i]))
+            v[i] = (double)NAN;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+double bench_median(double *values, uint32_t cnt)
+{
+    qsort(values, cnt, sizeof(*values), compare);
+    return cnt % 2 == 1 ? values[cnt / 2] : (values[cnt / 2 - 1] + values[cnt / 2]) / 2;
+}
+
+void bench_summarize(const struct bench_figures *runs, uint32_t run_cnt,
+                     struct bench_summary *ret_summary)
+{
+    double values[1000]; /* BENCH_REPEAT_MAX and one */
+
+    for (uint32_t i = 0; i < FIG_CNT; i++) {
+        uint32_t cnt = 0;
+        for (uint32_t run = 0; run < run_cnt; run++)
+            if (!isnan(runs[run].v[i]))
+                values[cnt++] = runs[run].v[i];
+        ret_summary->median[i] = cnt == 0 ? (double)NAN : bench_median(values, cnt);
+        ret_summary->least[i] = cnt == 0 ? (double)NAN : values[0];
+        ret_summary->most[i] = cnt == 0 ? (double)NAN : values[cnt - 1];
+    }
+}

@@ -1,0 +1,23 @@
+/* bench/machine.h: what a figure depends on besides the code: the machine and the build. */
+#ifndef WEIR_BENCH_MACHINE_H
+#define WEIR_BENCH_MACHINE_H
+
+struct bench_machine {
+    char kernel[128]; /* "Linux 6.18.1 x86_64" */
+    char cpu[128];
+    int cores;          /* online */
+    double load_before; /* one-minute load average */
+    double load_after;
+    const char *compiler;
+    const char *flags;  /* WEIR_BENCH_FLAGS of the build; "unknown" */
+    const char *commit; /* WEIR_BENCH_COMMIT of the build; NULL */
+    const char *hash;   /* the instruction set XXH3 was chosen for */
+    char congestion_system[16];
+};
+
+void bench_machine_look(struct bench_machine *ret_machine);
+
+/* The one-minute load average now; -1 when hidden. */
+double bench_machine_load(void);
+
+#endif

@@ -1,0 +1,316 @@
+#include "bench/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct bench_impl *const bench_impls[] = {&bench_weir, &bench_raw, &bench_uring, NULL};
+
+const char *const bench_case_names[BENCH_CASE_CNT] = {"throughput", "rtt", "urgent", "share"};
+const char *const bench_case_texts[BENCH_CASE_CNT] = {
+    "messages one way as fast as they go, counted where they arrive",
+    "one message there and back at a time: the distribution of round trips",
+    "a 64-byte message each 10 ms beside bulk that never ends: its latency, and what bulk loses",
+    "channels that always have something to send: what share of the bytes each gets",
+};
+
+static const char help[] =
+    "usage: weir-bench CASE [options]\n"
+    "       weir-bench --list | --help\n"
+    "\n"
+    "Measures weir against other ways to move messages between two processes on this machine, over\n"
+    "loopback TCP, one core each, interleaved in one run. See docs/bench.md.\n"
+    "\n"
+    "  --size BYTES[,BYTES..]  message sizes; K and M are 1024 and 1024 x 1024\n"
+    "                          (default: throughput 64,1K,16K,64K,1M; rtt 64; urgent 64K; share 16K)\n"
+    "  --seconds S             measured time of one run, after a warm-up (default 1; urgent 3)\n"
+    "  --repeat N              runs of each implementation, interleaved; medians are given (default 5)\n"
+    "  --against LIST          rivals, or none (default raw,uring)\n"
+    "  --rivals-only           leave weir out\n"
+    "  --congestion NAME       TCP congestion control of every socket; system: as the system has it\n"
+    "                          (default cubic)\n"
+    "  --recv-buffer BYTES     SO_RCVBUF of every socket (default: the system's autotuning)\n"
+    "  --channels W:W[:W..]    share: the weights (default 1:5:10). urgent: the small messages' class\n"
+    "                          and the bulk's weight: urgent:1 (default) or such as 100:1\n"
+    "  --busy                  spin instead of sleeping, all implementations\n"
+    "  --json                  one JSON document on standard output instead of a table\n"
+    "\n"
+    "Exit code: 0; 1 a message was lost or a run failed; 2 wrong arguments; 3 the machine refuses\n"
+    "something that is needed (io_uring, a congestion control).\n";
+
+__attribute__((format(printf, 1, 2))) static bool complain(const char *format, ...)
+{
+    va_list args;
+
+    fputs("weir-bench: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputs("\n", stderr);
+    return false;
+}
+
+static void print_list(void)
+{
+    puts("cases:");
+    for (uint32_t i = 0; i < BENCH_CASE_CNT; i++)
+        printf("  %-12s %s\n", bench_case_names[i], bench_case_texts[i]);
+    puts("implementations:");
+    for (uint32_t i = 0; bench_impls[i] != NULL; i++) {
+        printf("  %-12s %s\n", bench_impls[i]->name, bench_impls[i]->what);
+        for (uint32_t k = 0; k < BENCH_CASE_CNT; k++)
+            if (bench_impls[i]->notes[k] != NULL)
+                printf("  %-12s   %s: %s\n", "", bench_case_names[k], bench_impls[i]->notes[k]);
+    }
+}
+
+/* Takes the part of *list before the next `mark` off its front. False at the end. */
+static bool next_part(const char **list, char mark, char *ret_part, size_t len)
+{
+    if (*list == NULL)
+        return false;
+    const char *end = strchr(*list, mark);
+    size_t part_len = end == NULL ? strlen(*list) : (size_t)(end - *list);
+
+    if (part_len >= len)
+        part_len = len - 1;
+    memcpy(ret_part, *list, part_len);
+    ret_part[part_len] = 0;
+    *list = end == NULL ? NULL : end + 1;
+    return true;
+}
+
+/* A whole number of `least` to `most`, with K or M behind it if `has_units`. */
+static bool parse_number(const char *text, bool has_units, uint32_t least, uint32_t most,
+                         uint32_t *ret_number)
+{
+    char *end;
+    uint64_t unit = 1;
+
+    if (!isdigit((unsigned char)text[0]))
+        return false;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (has_units && (*end == 'K' || *end == 'k' || *end == 'M' || *end == 'm')) {
+        unit = *end == 'K' || *end == 'k' ? 1024 : 1024 * 1024;
+        end++;
+    }
+    if (errno != 0 || *end != 0 || number > most / unit || number * unit < least)
+        return false;
+    *ret_number = (uint32_t)(number * unit);
+    return true;
+}
+
+static bool parse_sizes(struct bench_options *options, const char *list)
+{
+    char part[32];
+
+    for (options->size_cnt = 0; next_part(&list, ',', part, sizeof(part)); options->size_cnt++) {
+        if (options->size_cnt == BENCH_SIZES_MAX)
+            return complain("--size: at most %u sizes", BENCH_SIZES_MAX);
+        if (!parse_number(part, true, 1, BENCH_SIZE_MAX, &options->sizes[options->size_cnt]))
+            return complain("--size: '%s' is not a number of bytes from 1 to 256M", part);
+    }
+    return true;
+}
+
+static bool parse_against(struct bench_options *options, const char *list)
+{
+    char part[32];
+
+    options->impl_cnt = 1; /* weir */
+    if (strcmp(list, "none") == 0)
+        return true;
+    while (next_part(&list, ',', part, sizeof(part))) {
+        uint32_t i = 1;
+        while (bench_impls[i] != NULL && strcmp(bench_impls[i]->name, part) != 0)
+            i++;
+        if (bench_impls[i] == NULL)
+            return complain("--against: there is no '%s' (see weir-bench --list)", part);
+        for (uint32_t k = 1; k < options->impl_cnt; k++)
+            if (options->impls[k] == bench_impls[i])
+                return complain("--against: '%s' is there twice", part);
+        options->impls[options->impl_cnt++] = bench_impls[i];
+    }
+    return true;
+}
+
+static bool parse_channels(struct bench_options *options, const char *list)
+{
+    char part[32];
+    bool is_share = options->which == BENCH_SHARE;
+    uint32_t cnt = 0;
+
+    if (!is_share && options->which != BENCH_URGENT)
+        return complain("--channels: %s has one channel", bench_case_names[options->which]);
+    for (; next_part(&list, ':', part, sizeof(part)); cnt++) {
+        uint32_t weight = 1;
+        bool is_urgent = !is_share && cnt == 0 && strcmp(part, "urgent") == 0;
+        if (cnt == BENCH_CHANNELS_MAX)
+            return complain("--channels: at most %u", BENCH_CHANNELS_MAX);
+        if (!is_urgent && !parse_number(part, false, 1, 1000, &weight))
+            return complain("--channels: '%s' is not a weight from 1 to 1000", part);
+        options->channels[cnt] = (struct bench_channel){(uint16_t)weight, is_urgent};
+    }
+    if (is_share ? cnt < 2 : cnt != 2)
+        return complain(is_share ? "--channels: share needs two or more, as 1:5:10"
+                                 : "--channels: urgent needs two, as urgent:1 or 100:1");
+    options->channel_cnt = cnt;
+    return true;
+}
+
+static bool parse_seconds(struct bench_options *options, const char *text)
+{
+    char *end;
+
+    options->seconds = strtod(text, &end);
+    if (end == text || *end != 0 || !isfinite(options->seconds) || options->seconds < 0.01 ||
+        options->seconds > 3600)
+        return complain("--seconds: '%s' is not a number from 0.01 to 3600", text);
+    return true;
+}
+
+static bool set_defaults(struct bench_options *options)
+{
+    static const char *const sizes[BENCH_CASE_CNT] = {"64,1K,16K,64K,1M", "64", "64K", "16K"};
+
+    options->seconds = options->which == BENCH_URGENT ? 3 : 1;
+    options->repeat = 5;
+    options->congestion = "cubic";
+    options->is_congestion_default = true;
+    options->impls[0] = &bench_weir;
+    options->channel_cnt = 1;
+    options->channels[0] = (struct bench_channel){1, false};
+    return parse_sizes(options, sizes[options->which]) && parse_against(options, "raw,uring") &&
+           (options->which != BENCH_SHARE || parse_channels(options, "1:5:10")) &&
+           (options->which != BENCH_URGENT || parse_channels(options, "urgent:1"));
+}
+
+enum {
+    OPT_SIZE = 1,
+    OPT_SECONDS,
+    OPT_REPEAT,
+    OPT_AGAINST,
+    OPT_ONLY,
+    OPT_CONGESTION,
+    OPT_RECV,
+    OPT_CHANNELS,
+    OPT_BUSY,
+    OPT_JSON,
+    OPT_HELP,
+    OPT_LIST
+};
+
+static const struct option long_options[] = {
+    {"size", required_argument, NULL, OPT_SIZE},
+    {"seconds", required_argument, NULL, OPT_SECONDS},
+    {"repeat", required_argument, NULL, OPT_REPEAT},
+    {"against", required_argument, NULL, OPT_AGAINST},
+    {"rivals-only", no_argument, NULL, OPT_ONLY},
+    {"congestion", required_argument, NULL, OPT_CONGESTION},
+    {"recv-buffer", required_argument, NULL, OPT_RECV},
+    {"channels", required_argument, NULL, OPT_CHANNELS},
+    {"busy", no_argument, NULL, OPT_BUSY},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"list", no_argument, NULL, OPT_LIST},
+    {NULL, 0, NULL, 0},
+};
+
+/* One option of `options`. */
+static bool take_option(struct bench_options *options, int option, const char *arg)
+{
+    switch (option) {
+    case OPT_SIZE:
+        return parse_sizes(options, arg);
+    case OPT_SECONDS:
+        return parse_seconds(options, arg);
+    case OPT_REPEAT:
+        return parse_number(arg, false, 1, BENCH_REPEAT_MAX, &options->repeat) ||
+               complain("--repeat: '%s' is not a number from 1 to %u", arg, BENCH_REPEAT_MAX);
+    case OPT_AGAINST:
+        return parse_against(options, arg);
+    case OPT_CONGESTION:
+        options->congestion = arg;
+        options->is_congestion_default = false;
+        return (arg[0] != 0 && strlen(arg) < 16) ||
+               complain("--congestion: '%s' is not a name of a congestion control", arg);
+    case OPT_RECV:
+        return parse_number(arg, true, 4096, 1u << 30, &options->recv_buffer) ||
+               complain("--recv-buffer: '%s' is not a number of bytes from 4K to 1024M", arg);
+    case OPT_CHANNELS:
+        return parse_channels(options, arg);
+    case OPT_BUSY:
+        options->is_busy = true;
+        return true;
+    case OPT_JSON:
+        options->is_json = true;
+        return true;
+    default:
+        return true;
+    }
+}
+
+static bool find_case(struct bench_options *options, const char *name)
+{
+    for (uint32_t i = 0; i < BENCH_CASE_CNT; i++) {
+        if (strcmp(bench_case_names[i], name) != 0)
+            continue;
+        options->which = (enum bench_case)i;
+        return true;
+    }
+    return complain("there is no case '%s' (see weir-bench --list)", name);
+}
+
+enum bench_parsed bench_options_parse(struct bench_options *ret_options, int argc, char **argv)
+{
+    struct bench_options options = {0};
+    bool is_rivals_only = false;
+    int option;
+
+    /* The first pass finds the case, on which defaults and --channels depend, and help. getopt
+     * moves the words that are not options to the end and says itself what it does not
+     * understand. */
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        if (option == '?')
+            return BENCH_STOP_USAGE;
+        if (option == OPT_HELP)
+            fputs(help, stdout);
+        if (option == OPT_LIST)
+            print_list();
+        if (option == OPT_HELP || option == OPT_LIST)
+            return BENCH_STOP_OK;
+        is_rivals_only = is_rivals_only || option == OPT_ONLY;
+    }
+    if (optind == argc) {
+        complain("which case? (throughput, rtt, urgent, share; see weir-bench --help)");
+        return BENCH_STOP_USAGE;
+    }
+    if (optind + 1 != argc) {
+        complain("one case at a time: '%s' is too much", argv[optind + 1]);
+        return BENCH_STOP_USAGE;
+    }
+    if (!find_case(&options, argv[optind]) || !set_defaults(&options))
+        return BENCH_STOP_USAGE;
+
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+        if (!take_option(&options, option, optarg))
+            return BENCH_STOP_USAGE;
+
+    if (is_rivals_only) {
+        options.impl_cnt--;
+        memmove(&options.impls[0], &options.impls[1], options.impl_cnt * sizeof(options.impls[0]));
+        if (options.impl_cnt == 0) {
+            complain("--rivals-only with no rivals leaves nothing to run");
+            return BENCH_STOP_USAGE;
+        }
+    }
+    *ret_options = options;
+    return BENCH_GO;
+}

@@ -1,0 +1,32 @@
+/* bench/options.h: the command line. */
+#ifndef WEIR_BENCH_OPTIONS_H
+#define WEIR_BENCH_OPTIONS_H
+
+#include "bench/bench.h"
+
+#define BENCH_SIZES_MAX 32u
+#define BENCH_IMPLS_MAX 8u
+#define BENCH_REPEAT_MAX 999u
+
+struct bench_options {
+    enum bench_case which;
+    uint32_t sizes[BENCH_SIZES_MAX];
+    uint32_t size_cnt;
+    double seconds;
+    uint32_t repeat;
+    const struct bench_impl *impls[BENCH_IMPLS_MAX]; /* in the order in which they run */
+    uint32_t impl_cnt;
+    struct bench_channel channels[BENCH_CHANNELS_MAX];
+    uint32_t channel_cnt;
+    const char *congestion; /* "system" for the system's own */
+    bool is_congestion_default;
+    uint32_t recv_buffer; /* 0: the system's autotuning */
+    bool is_json, is_busy;
+};
+
+enum bench_parsed { BENCH_GO, BENCH_STOP_OK, BENCH_STOP_USAGE };
+
+/* Reads the command line. Prints help, a list or what is wrong and then says to stop. */
+enum bench_parsed bench_options_parse(struct bench_options *ret_options, int argc, char **argv);
+
+#endif

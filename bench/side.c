@@ -1,0 +1,181 @@
+/* bench/side.c: what every side of a run does: phases, marks, the last count. */
+#include "bench/bench.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#define PATIENCE_NS (5 * WEIR_NS_PER_S)
+
+weir_ns bench_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (weir_ns)now.tv_sec * WEIR_NS_PER_S + (weir_ns)now.tv_nsec;
+}
+
+static void read_usage(struct bench_mark *out)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    out->cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+    out->preempted = (uint64_t)usage.ru_nivcsw;
+}
+
+static void mark(struct bench_run *run, enum bench_phase phase, weir_ns now)
+{
+    struct bench_mark *out = &run->shared->sides[run->who].marks[phase];
+
+    if (run->refresh != NULL)
+        run->refresh(run, run->refresh_ctx);
+    out->now = now;
+    read_usage(out);
+    out->counts = run->counts;
+    run->phase = phase;
+}
+
+static bool has_begun(const struct bench_run *run)
+{
+    for (uint32_t i = 0; i < BENCH_CHANNELS_MAX; i++)
+        if (run->counts.msgs[i] != 0)
+            return true;
+    return false;
+}
+
+static enum bench_phase lead(struct bench_run *run)
+{
+    weir_ns now = bench_now();
+
+    if (run->phase_end == 0) { /* the warm-up begins with the first message, not with the process */
+        if (has_begun(run)) {
+            run->phase_end = now + run->job->warmup_ns;
+            run->shared->sides[run->who].marks[BENCH_WARMUP].now = now;
+        }
+        return run->phase;
+    }
+    if (now < run->phase_end)
+        return run->phase;
+
+    enum bench_phase next = run->phase;
+    switch (run->phase) {
+    case BENCH_WARMUP:
+        next = run->job->which == BENCH_URGENT ? BENCH_ALONE : BENCH_MEASURE;
+        run->phase_end = now + run->job->window_ns;
+        break;
+    case BENCH_ALONE:
+        next = BENCH_MEASURE;
+        run->phase_end = now + run->job->window_ns;
+        break;
+    case BENCH_MEASURE:
+        next = BENCH_DRAIN;
+        run->phase_end = now + PATIENCE_NS;
+        break;
+    case BENCH_DRAIN:
+    case BENCH_DONE:
+        return run->phase;
+    }
+    mark(run, next, now);
+    /* Release: pairs with the follower's acquire. */
+    atomic_store_explicit(&run->shared->phase, next, memory_order_release);
+    return next;
+}
+
+static enum bench_phase follow(struct bench_run *run)
+{
+    enum bench_phase phase =
+        (enum bench_phase)atomic_load_explicit(&run->shared->phase, memory_order_acquire);
+
+    /* A phase that was over before this side turned again gets its mark now. */
+    while (run->phase < phase)
+        mark(run, (enum bench_phase)(run->phase + 1), bench_now());
+    return phase;
+}
+
+enum bench_phase bench_step(struct bench_run *run)
+{
+    if (run->phase == BENCH_DONE)
+        return BENCH_DONE;
+    /* DONE can come from the follower when it is the one that counts last. */
+    return run->is_leader && run->phase != BENCH_DRAIN ? lead(run) : follow(run);
+}
+
+void bench_finish(struct bench_run *run)
+{
+    mark(run, BENCH_DONE, bench_now());
+    atomic_store_explicit(&run->shared->phase, BENCH_DONE, memory_order_release);
+}
+
+void bench_publish_sent(struct bench_run *run)
+{
+    if (atomic_load_explicit(&run->shared->has_sent, memory_order_relaxed) != 0)
+        return;
+    memcpy(run->shared->sent, run->counts.msgs, sizeof(run->shared->sent));
+    /* Release: pairs with bench_is_drained's acquire; `sent` is visible before the flag. */
+    atomic_store_explicit(&run->shared->has_sent, 1, memory_order_release);
+}
+
+bool bench_is_drained(struct bench_run *run)
+{
+    if (bench_now() >= run->phase_end)
+        return true;
+    return atomic_load_explicit(&run->shared->has_sent, memory_order_acquire) != 0 &&
+           memcmp(run->shared->sent, run->counts.msgs, sizeof(run->shared->sent)) == 0;
+}
+
+uint16_t bench_await_port(struct bench_run *run)
+{
+    const struct timespec nap = {.tv_nsec = 1000000};
+
+    for (weir_ns end = bench_now() + PATIENCE_NS; bench_now() < end; nanosleep(&nap, NULL)) {
+        uint32_t port = atomic_load_explicit(&run->shared->port, memory_order_acquire);
+        if (port != 0)
+            return (uint16_t)port;
+    }
+    return 0;
+}
+
+enum bench_status bench_fail(struct bench_run *run, enum bench_status status, const char *format,
+                             ...)
+{
+    struct bench_side *side = &run->shared->sides[run->who];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(side->text, sizeof(side->text), format, args);
+    va_end(args);
+    side->status = status;
+    return status;
+}
+
+bool bench_urgent_next(struct bench_run *run, weir_ns *due, uint64_t seq,
+                       struct bench_urgent *ret_msg)
+{
+    if (run->phase != BENCH_MEASURE)
+        return false;
+    weir_ns now = bench_now();
+    if (*due == 0)
+        *due = now + run->job->interval_ns;
+    if (now < *due)
+        return false;
+    *ret_msg = (struct bench_urgent){.seq = seq, .due = *due, .call = now};
+    *due += run->job->interval_ns;
+    return true;
+}
+
+void bench_urgent_arrived(struct bench_run *run, const uint8_t *data, uint32_t len)
+{
+    struct bench_urgent msg;
+
+    bench_count(run, 0, data, len);
+    if (len != sizeof(msg))
+        return;
+    memcpy(&msg, data, sizeof(msg));
+    weir_ns now = bench_now();
+    bench_histogram_add(&run->shared->latency, now - msg.due);
+    bench_histogram_add(&run->shared->latency_call, now - msg.call);
+}

@@ -1,0 +1,46 @@
+/* bench/weir_side.h: a node for one side of a run: made, turned and ended through the public API
+ * only.
+ *
+ * The process drives the node's turns itself (WEIR_CONFIG_CALLER_TURNS) on its one pinned thread,
+ * so that between two turns it can look at the run's phase. Everything is weir's default but the
+ * channels of the case, the congestion control and, in a spinning run, WEIR_CONFIG_BUSY_POLL.
+ */
+#ifndef WEIR_BENCH_WEIR_SIDE_H
+#define WEIR_BENCH_WEIR_SIDE_H
+
+#include "bench/bench.h"
+#include "weir/weir.h"
+
+#define WEIR_SIDE_WAIT_NS (20 * WEIR_NS_PER_MS)
+
+struct weir_side {
+    struct bench_run *run;
+    weir_node *node;
+    weir_peer peer;            /* {0}: not up */
+    bool is_failed;            /* bench_fail() was called in a callback */
+    void (*on_up)(void *role); /* may be NULL */
+    char log[256];             /* the last line at error level */
+};
+
+/* Makes the node with the reactor's on_batch and on_writable (on_peer is the side's own; callbacks
+ * get `role`), listens or dials and starts. False after bench_fail(). */
+bool weir_side_open(struct weir_side *side, struct bench_run *run,
+                    const struct weir_reactor *reactor, void (*on_up)(void *role), void *role);
+
+/* One turn, waiting at most `wait` for work. False after bench_fail(), here or in a callback. */
+bool weir_side_turn(struct weir_side *side, weir_ns wait);
+
+/* Says goodbye and frees the node. */
+void weir_side_close(struct weir_side *side);
+
+/* Writes down an error of weir's; in a callback the turn then fails. */
+void weir_side_fail(struct weir_side *side, const char *what, int error);
+
+/* Sends a copy, counted on its channel. True when it was queued; false when the queue was full or
+ * (weir_side_turn then fails) anything else went wrong. */
+bool weir_side_send(struct weir_side *side, uint32_t channel, const void *data, uint32_t len);
+
+/* Counts the outcome of a send in the same way. */
+bool weir_side_sent(struct weir_side *side, uint32_t channel, uint32_t len, int error);
+
+#endif

@@ -1,0 +1,193 @@
+/* bench/weir_stream.c: weir one way: throughput, share, and urgent beside bulk.
+ *
+ * The sender fills each bulk channel until the queue says it is full, when the peer comes up and
+ * again each time the channel can be written, always on the shard's thread. Messages are copied in;
+ * from 1 MiB on they are handed over without a copy (weir_send_buf), from an array of static
+ * messages.
+ */
+#include "bench/weir_roles.h"
+#include "bench/weir_side.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/source.h"
+
+#define BY_REFERENCE_BYTES (1024u * 1024)
+#define REFERENCE_CNT 8u /* the queue (two messages) and what the kernel has are fewer */
+
+/* Messages that weir may hold; the one that came back last is used first, it may still be
+ * cached. */
+struct references {
+    uint8_t *free[REFERENCE_CNT];
+    uint32_t free_cnt;
+};
+
+struct sender {
+    struct weir_side side; /* first: see on_peer */
+    struct bench_source sources[BENCH_CHANNELS_MAX];
+    struct references references;
+    uint32_t first_bulk; /* channels from this one on always have something to send */
+    bool is_stopped;
+    bool is_starved; /* all references were out: no on_writable will follow */
+};
+
+static void give_back(void *ctx, void *data, size_t len)
+{
+    struct references *references = ctx;
+
+    (void)len;
+    references->free[references->free_cnt++] = data;
+}
+
+/* The next message without a copy. */
+static bool send_reference(struct sender *sender, uint32_t channel)
+{
+    struct references *references = &sender->references;
+    const uint32_t size = sender->side.run->job->size;
+    struct weir_buf *buf;
+
+    if (references->free_cnt == 0) {
+        sender->is_starved = true;
+        return false;
+    }
+    uint8_t *data = references->free[--references->free_cnt];
+    memcpy(data, &sender->side.run->counts.msgs[channel], sizeof(uint64_t));
+    int error = weir_buf_wrap(&buf, data, size, give_back, references);
+    if (error != 0) {
+        weir_side_fail(&sender->side, "weir_buf_wrap", error);
+        return false;
+    }
+    return weir_side_sent(
+        &sender->side, channel, size,
+        weir_send_buf(sender->side.node, sender->side.peer, (uint16_t)channel, buf));
+}
+
+static void fill(struct sender *sender, uint32_t channel)
+{
+    struct bench_source *source = &sender->sources[channel];
+    const uint32_t size = sender->side.run->job->size;
+
+    if (size >= BY_REFERENCE_BYTES) {
+        while (send_reference(sender, channel))
+            ;
+        return;
+    }
+    while (weir_side_send(&sender->side, channel, bench_source_peek(source), size))
+        bench_source_take(source);
+}
+
+static void fill_all(void *role)
+{
+    struct sender *sender = role;
+
+    sender->is_starved = false;
+    for (uint32_t i = sender->first_bulk; i < sender->side.run->job->channel_cnt; i++)
+        fill(sender, i);
+}
+
+static void on_writable(void *role, weir_peer peer, uint16_t channel)
+{
+    struct sender *sender = role;
+
+    (void)peer;
+    if (!sender->is_stopped && channel >= sender->first_bulk)
+        fill(sender, channel);
+}
+
+static bool prepare(struct sender *sender, const struct bench_job *job)
+{
+    for (uint32_t i = 0; job->size < BY_REFERENCE_BYTES && i < job->channel_cnt; i++)
+        if (bench_source_init(&sender->sources[i], job->size) != 0)
+            return false;
+    for (uint32_t i = 0; job->size >= BY_REFERENCE_BYTES && i < REFERENCE_CNT; i++) {
+        uint8_t *data = aligned_alloc(4096, ((size_t)job->size + 4095) & ~(size_t)4095);
+        if (data == NULL)
+            return false;
+        memset(data, 0x5a, job->size);
+        sender->references.free[sender->references.free_cnt++] = data;
+    }
+    return true;
+}
+
+/* Sends the urgent message if it is due; returns how long until the next one is. */
+static weir_ns send_urgent(struct sender *sender, weir_ns *due)
+{
+    struct bench_run *run = sender->side.run;
+    struct bench_urgent msg;
+
+    if (run->job->which != BENCH_URGENT || sender->side.peer.v == 0)
+        return WEIR_SIDE_WAIT_NS;
+    while (bench_urgent_next(run, due, run->counts.msgs[0], &msg))
+        if (!weir_side_send(&sender->side, 0, &msg, sizeof(msg))) {
+            weir_side_fail(&sender->side, "an urgent message was refused", WEIR_E_FULL);
+            break;
+        }
+    weir_ns now = bench_now();
+    return *due <= now || *due - now > WEIR_SIDE_WAIT_NS ? WEIR_SIDE_WAIT_NS : *due - now;
+}
+
+enum bench_status bench_weir_stream_send(struct bench_run *run)
+{
+    static struct sender sender;
+    const struct weir_reactor reactor = {.on_writable = on_writable};
+    enum bench_phase phase;
+    weir_ns due = 0;
+
+    sender.first_bulk = run->job->which == BENCH_URGENT ? 1 : 0;
+    if (!prepare(&sender, run->job))
+        return bench_fail(run, BENCH_E_RUN, "no memory for the messages");
+    if (!weir_side_open(&sender.side, run, &reactor, fill_all, &sender))
+        return BENCH_E_RUN;
+    while ((phase = bench_step(run)) != BENCH_DONE) {
+        if (phase == BENCH_DRAIN) {
+            sender.is_stopped = true;
+            bench_publish_sent(run);
+        }
+        weir_ns wait = send_urgent(&sender, &due);
+        if (!weir_side_turn(&sender.side, phase == BENCH_DRAIN ? WEIR_NS_PER_MS : wait))
+            return BENCH_E_RUN;
+        if (sender.is_starved && !sender.is_stopped)
+            fill_all(&sender);
+    }
+    weir_side_close(&sender.side);
+    return BENCH_OK;
+}
+
+/* ---- the receiver -------------------------------------------------------------------------- */
+
+static void on_batch(void *role, const struct weir_msg *msgs, uint32_t msg_cnt)
+{
+    struct bench_run *run = ((struct weir_side *)role)->run;
+
+    for (uint32_t i = 0; i < msg_cnt; i++)
+        bench_count(run, msgs[i].channel, msgs[i].data, msgs[i].len);
+}
+
+static void on_batch_urgent(void *role, const struct weir_msg *msgs, uint32_t msg_cnt)
+{
+    struct bench_run *run = ((struct weir_side *)role)->run;
+
+    for (uint32_t i = 0; i < msg_cnt; i++)
+        if (msgs[i].channel == 0)
+            bench_urgent_arrived(run, msgs[i].data, msgs[i].len);
+        else
+            bench_count(run, msgs[i].channel, msgs[i].data, msgs[i].len);
+}
+
+enum bench_status bench_weir_stream_recv(struct bench_run *run)
+{
+    static struct weir_side side;
+    const struct weir_reactor reactor = {
+        .on_batch = run->job->which == BENCH_URGENT ? on_batch_urgent : on_batch,
+    };
+
+    if (!weir_side_open(&side, run, &reactor, NULL, &side))
+        return BENCH_E_RUN;
+    while (bench_step(run) != BENCH_DRAIN || !bench_is_drained(run))
+        if (!weir_side_turn(&side, run->phase == BENCH_DRAIN ? WEIR_NS_PER_MS : WEIR_SIDE_WAIT_NS))
+            return BENCH_E_RUN;
+    bench_finish(run);
+    weir_side_close(&side);
+    return BENCH_OK;
+}

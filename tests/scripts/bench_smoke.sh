@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Runs each case of weir-bench shortly: the documents are well formed, every message arrived, wrong
+# arguments are refused. Says nothing about speed.
+set -euo pipefail
+
+bench=${WEIR_BIN_DIR:?}/weir-bench
+[ -x "$bench" ] || { echo "no weir-bench in this build"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() { echo "bench_smoke: $*" >&2; exit 1; }
+
+# Runs a case and checks its document.
+check() {
+    local code=0
+    "$bench" "$@" --seconds 0.3 --repeat 1 --against raw,uring --json >"$work/out.json" 2>"$work/err" || code=$?
+    cat "$work/err" >&2
+    if [ $code = 3 ]; then
+        echo "this machine refuses what a run needs"
+        exit 77
+    fi
+    [ $code = 0 ] || fail "weir-bench $*: exit $code"
+    python3 -m json.tool "$work/out.json" >/dev/null || fail "weir-bench $*: not JSON"
+    python3 - "$1" "$work/out.json" <<'PY' || fail "weir-bench $*: see above"
+import json
+import sys
+
+case, path = sys.argv[1:]
+with open(path) as file:
+    report = json.load(file)
+assert report["schema"] == 1 and report["case"] == case, report["case"]
+for key in "kernel", "cpu", "cores", "congestion", "flags", "load_before", "load_after":
+    assert key in report["machine"], key
+sizes = report["inputs"]["sizes"]
+found = [(result["size"], result["impl"]) for result in report["results"]]
+assert found == [(size, impl) for size in sizes for impl in ("weir", "raw", "uring")], found
+for result in report["results"]:
+    name = f'{result["impl"]} {result["size"]}'
+    assert result["msgs_received"] > 0, name
+    assert result["msgs_lost"] == 0 and result["msgs_out_of_order"] == 0, name
+    assert report["ratio_figure"] in result, name
+    for key, (least, most) in result["spread"].items():
+        assert least <= result[key] <= most, (name, key)
+    if case in ("rtt", "urgent"):
+        assert result["samples"] > 0, name
+        assert result["min_ns"] <= result["p50_ns"] <= result["p99_ns"] <= result["max_ns"], name
+    if result["impl"] == "weir":
+        assert set(result["ratio_to"]) == {"raw", "uring"}, name
+        assert result["sender_turns_per_msg"] > 0 and result["receiver_syscalls_per_msg"] > 0, name
+    if case == "share" and result["impl"] == "weir":
+        assert len(result["channels"]) == len(report["inputs"]["channels"]), name
+        assert abs(sum(channel["percent"] for channel in result["channels"]) - 100) < 0.1, name
+print(f"{case}: {len(found)} results, nothing lost")
+PY
+}
+
+# Whole in one frame, one that is not a multiple of anything, in fragments, and without a number in it.
+check throughput --size 64,1000,65536,1M,5
+check rtt --size 64,100K
+check urgent
+check urgent --channels 100:1
+check share
+check share --channels 3:1 --size 1M
+check throughput --size 64 --congestion system
+check rtt --busy
+
+# Wrong arguments: exit code 2, a reason, and nothing on standard output.
+refuse() {
+    local code=0
+    "$bench" "$@" >"$work/out" 2>"$work/err" || code=$?
+    [ $code = 2 ] || fail "weir-bench $*: exit $code instead of 2"
+    [ -s "$work/err" ] || fail "weir-bench $*: no reason was given"
+    [ ! -s "$work/out" ] || fail "weir-bench $*: wrote to standard output"
+}
+refuse
+refuse nothing
+refuse throughput rtt
+refuse throughput --size 0
+refuse throughput --size 1,,2
+refuse throughput --size 300M
+refuse throughput --seconds 0
+refuse throughput --repeat -1
+refuse throughput --against weir
+refuse throughput --against raw,raw
+refuse rtt --channels 1:2
+refuse share --channels 1
+refuse share --channels 1:1001
+refuse urgent --channels urgent:1:1
+refuse throughput --unknown
+
+code=0
+"$bench" rtt --seconds 0.1 --congestion no-such-thing >"$work/out" 2>"$work/err" || code=$?
+[ $code = 3 ] && [ -s "$work/err" ] || fail "a congestion control that does not exist: exit $code"
+
+"$bench" --help | grep -q 'usage: weir-bench' || fail "--help"
+"$bench" --list | grep -q '^  throughput' || fail "--list"
+"$bench" share --seconds 0.1 --repeat 2 | grep -q 'weight 10' || fail "the table"
+echo "bench_smoke: ok"
