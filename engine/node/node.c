@@ -129,7 +129,8 @@ static int listen_on_shards(weir_node *node, struct weir_addr *addr, uint32_t id
     for (uint32_t i = 0; i < cnt; i++) {
         struct weir_io *io = node->shards[i]->io;
         struct weir_addr real;
-        int sock = io->ops->listen(io, addr, cnt > 1, &real);
+        /* The first finds a port that another program has; the others join it. */
+        int sock = io->ops->listen(io, addr, i > 0, &real);
         if (sock < 0) {
             while (i-- > 0) {
                 node->shards[i]->io->ops->close(node->shards[i]->io,

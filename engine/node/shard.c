@@ -322,7 +322,7 @@ static void run_timers(struct weir_shard *shard)
             arm_accept(shard, timer->arg);
             break;
         default:
-            WEIR_CHECK(!"a timer of no kind");
+            WEIR_CHECK(false); /* a timer of no kind */
         }
     }
 }
