@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "engine/base/hash.h"
-
 static void out_queue(struct native_state *native, enum native_out what)
 {
     native->out = (uint8_t)(native->out | what);

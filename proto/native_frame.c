@@ -1,7 +1,5 @@
 #include "proto/native_wire.h"
 
-#include <string.h>
-
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
 #include "proto/native_bytes.h"

@@ -37,14 +37,30 @@ int cli_fail(int exit_code, const char *command, const char *remedy, const char 
     return exit_code;
 }
 
+/* The library's texts are sentences; inside a line their full stop would be in the way. */
+static const char *phrase(char text[CLI_ERROR_BYTES], const char *sentence, const char *name)
+{
+    size_t len = strlen(sentence);
+    if (len > 0 && sentence[len - 1] == '.')
+        len--;
+    snprintf(text, CLI_ERROR_BYTES, "%.*s (%s)", (int)len, sentence, name);
+    return text;
+}
+
+const char *cli_error_text(char text[CLI_ERROR_BYTES], int error)
+{
+    return phrase(text, weir_error_text(error), weir_error_name(error));
+}
+
+const char *cli_reason_text(char text[CLI_ERROR_BYTES], int reason)
+{
+    return phrase(text, weir_reason_text(reason), weir_reason_name(reason));
+}
+
 int cli_fail_weir(const char *command, int error, const char *format, ...)
 {
-    char tail[256];
-    snprintf(tail, sizeof(tail), ": %s (%s)", weir_error_text(error), weir_error_name(error));
-    /* The texts are sentences; inside a line their full stop would be in the way. */
-    char *stop = strstr(tail, ". (");
-    if (stop != NULL)
-        memmove(stop, stop + 1, strlen(stop + 1) + 1);
+    char text[CLI_ERROR_BYTES], tail[CLI_ERROR_BYTES + 2];
+    snprintf(tail, sizeof(tail), ": %s", cli_error_text(text, error));
     va_list args;
     va_start(args, format);
     print_error(command, tail, weir_error_remedy(error), format, args);
@@ -137,8 +153,8 @@ static int parse_with(const struct cli_command *command, const struct option *ta
             return say_usage(command, "a value is missing behind", argv[optind - 1]);
         } else if (key == '?') {
             const char *which = argv[optind > at ? optind - 1 : at];
-            return say_usage(command, optopt >= KEY_HELP ? "no value is taken by" : "unknown option",
-                             which);
+            return say_usage(command,
+                             optopt >= KEY_HELP ? "no value is taken by" : "unknown option", which);
         } else {
             code = command->set(ctx, command->options[key - KEY_BASE].key, optarg);
         }
@@ -219,9 +235,16 @@ bool cli_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
 bool cli_size(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
 {
     static const struct unit units[] = {
-        {"", 1},          {"K", 1ull << 10},   {"KiB", 1ull << 10}, {"M", 1ull << 20},
-        {"MiB", 1ull << 20}, {"G", 1ull << 30}, {"GiB", 1ull << 30}, {"T", 1ull << 40},
-        {"TiB", 1ull << 40}, {NULL, 0},
+        {"", 1},
+        {"K", 1ull << 10},
+        {"KiB", 1ull << 10},
+        {"M", 1ull << 20},
+        {"MiB", 1ull << 20},
+        {"G", 1ull << 30},
+        {"GiB", 1ull << 30},
+        {"T", 1ull << 40},
+        {"TiB", 1ull << 40},
+        {NULL, 0},
     };
     return number_with_unit(text, units, min, max, ret);
 }

@@ -15,11 +15,11 @@
 /* Exit codes, documented by `weir --help`. */
 enum cli_exit {
     CLI_OK = 0,
-    CLI_FAILED = 1,      /* failed at run time: a file, a full disk, a process that died        */
-    CLI_USAGE = 2,       /* arguments, addresses or a configuration file                        */
-    CLI_ENVIRONMENT = 3, /* io_uring refused, memlock, descriptors, a port in use               */
-    CLI_MISMATCH = 4,    /* bytes arrived that are not the bytes that were sent                 */
-    CLI_CONNECTION = 5,  /* no connection, or it ended before everything was acknowledged       */
+    CLI_FAILED = 1,        /* failed at run time: a file, a full disk, a process that died        */
+    CLI_USAGE = 2,         /* arguments, addresses or a configuration file                        */
+    CLI_ENVIRONMENT = 3,   /* io_uring refused, memlock, descriptors, a port in use               */
+    CLI_MISMATCH = 4,      /* bytes arrived that are not the bytes that were sent                 */
+    CLI_CONNECTION = 5,    /* no connection, or it ended before everything was acknowledged       */
     CLI_INTERRUPTED = 130, /* a signal ended it before it was done                              */
 };
 
@@ -30,6 +30,12 @@ int cli_fail(int exit_code, const char *command, const char *remedy, const char 
 /* As cli_fail for a WEIR_E_* code: appends its text, name and remedy; returns cli_exit_of(error). */
 int cli_fail_weir(const char *command, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Each writes what a WEIR_E_* code or a reason means, with its name behind it in brackets, as part of a
+ * line, and returns `text`. */
+#define CLI_ERROR_BYTES 256
+const char *cli_error_text(char text[CLI_ERROR_BYTES], int error);
+const char *cli_reason_text(char text[CLI_ERROR_BYTES], int reason);
 
 /* The exit code that stands for a WEIR_E_* code. */
 int cli_exit_of(int error);
@@ -43,16 +49,16 @@ struct cli_option {
     const char *name;     /* without the dashes; NULL for a heading in the help                  */
     const char *argument; /* what its value is called, NULL when it takes none                   */
     const char *help;
-    int key;              /* handed to `set`                                                     */
+    int key; /* handed to `set`                                                     */
 };
 
 /* A subcommand. `set` and `operand` store one option or operand and return -1, or an exit code after
  * having said why. `value` is NULL for an option without argument. */
 struct cli_command {
     const char *name;
-    const char *usage;    /* behind "usage: weir NAME "                                          */
-    const char *intro;    /* one paragraph                                                       */
-    const char *notes;    /* behind the options; may be NULL                                     */
+    const char *usage; /* behind "usage: weir NAME "                                          */
+    const char *intro; /* one paragraph                                                       */
+    const char *notes; /* behind the options; may be NULL                                     */
     const struct cli_option *options;
     size_t option_cnt;
     int (*set)(void *ctx, int key, const char *value);

@@ -23,7 +23,8 @@ struct demo {
     bool is_json;
     int signal_fd, slots_fd;
     char network_id[32];
-    uint64_t memory_max;
+    uint64_t memory_max; /* of one node, for the files */
+    bool has_memory_max;
     char outs[DEMO_NODES_MAX][512];
     uint32_t started_cnt;
     char source_address[1100]; /* "" until node 1 listens                                         */
@@ -34,12 +35,14 @@ struct demo {
     weir_ns failure_due; /* 0: none                                                              */
 };
 
-enum { KEY_NODES = 1, KEY_SECONDS, KEY_OUT, KEY_CONGESTION, KEY_JSON };
+enum { KEY_NODES = 1, KEY_SECONDS, KEY_OUT, KEY_MEMORY, KEY_CONGESTION, KEY_JSON };
 
 static const struct cli_option options[] = {
     {"nodes", "N", "node processes, 2..32 (4)", KEY_NODES},
     {"seconds", "S", "how long, 1..3600 (10); the first copy is always completed", KEY_SECONDS},
     {"out", "DIR", "store the first copy too, as DIR/node-2, DIR/node-3, ...", KEY_OUT},
+    {"memory", "SIZE", "what one node may use for the files (half of what is free, shared)",
+     KEY_MEMORY},
     {"tcp-congestion", "NAME", "or \"system\" (cubic where allowed: bbr paces even loopback)",
      KEY_CONGESTION},
     {"json", NULL, "print the result as JSON", KEY_JSON},
@@ -62,6 +65,12 @@ static int set_option(void *ctx, int key, const char *value)
         break;
     case KEY_OUT:
         demo->run.out = value;
+        break;
+    case KEY_MEMORY:
+        if (!cli_size(value, 0, UINT64_MAX, &demo->memory_max))
+            return cli_fail(CLI_USAGE, "demo", NULL, "--memory is a size as 512M or 2G, not '%s'",
+                            value);
+        demo->has_memory_max = true;
         break;
     case KEY_CONGESTION:
         demo->run.congestion = value;
@@ -86,13 +95,17 @@ static int set_operand(void *ctx, const char *value)
 static const struct cli_command command = {
     .name = "demo",
     .usage = "[--nodes N] [--seconds S] [--out DIR] [--json] [DIR]",
-    .intro = "Starts N node processes that talk over loopback. Node 1 sends every regular file below DIR\n"
-             "(default /usr/include) to all others on a bulk channel, round after round, and beside it\n"
-             "1,000 votes a second on an urgent channel and 250 state messages a second each way on a\n"
-             "third. Every frame is checked by weir, every file by its SHA-256 against the source, every\n"
-             "byte of later rounds by comparison with the first copy.",
-    .notes = "Received files are kept in memory unless --out is given. Exit code 0 only if every file is\n"
-             "identical at every node, no vote and no state message was lost and no frame failed.",
+    .intro =
+        "Starts N node processes that talk over loopback. Node 1 sends every regular file below DIR\n"
+        "(default /usr/include) to all others on a bulk channel, round after round, and beside it\n"
+        "1,000 votes a second on an urgent channel and 250 state messages a second each way on a\n"
+        "third. Every frame is checked by weir, every file by its SHA-256 against the source, every\n"
+        "byte of later rounds by comparison with the first copy.",
+    .notes =
+        "Received files are kept in memory, and written below DIR with --out. Files for which --memory\n"
+        "does not suffice are read again for each round and compared by their SHA-256 alone.\n\n"
+        "Exit code 0 only if every file is identical at every node, no vote and no state message was\n"
+        "lost and no frame failed.",
     .options = options,
     .option_cnt = sizeof(options) / sizeof(options[0]),
     .set = set_option,
@@ -230,9 +243,8 @@ static int take_events(struct demo *demo)
             if (code >= 0)
                 return code;
         }
-        if (is_closed)
-            return demo->failure_due != 0 && demo->failure_code != CLI_CONNECTION ? -1
-                                                                                  : bury(demo, i);
+        if (is_closed && (demo->failure_due == 0 || demo->failure_code == CLI_CONNECTION))
+            return bury(demo, i);
     }
     if (demo->failure_due != 0 && weir_now() >= demo->failure_due) {
         demo_view_clear(&demo->view);
@@ -322,7 +334,8 @@ static int end_nodes(struct demo *demo, int code)
         char how[96];
         int exit_code = demo_process_end(process, code < 0 ? 5000 : 0, how, sizeof(how));
         if (code < 0 && exit_code != 0)
-            code = cli_fail(CLI_FAILED, "demo", NULL, "node %u (process %d) %s", i + 1, (int)pid, how);
+            code =
+                cli_fail(CLI_FAILED, "demo", NULL, "node %u (process %d) %s", i + 1, (int)pid, how);
     }
     return code;
 }
@@ -357,7 +370,8 @@ static int prepare(struct demo *demo)
         run->congestion = NULL;
     if (run->out != NULL && mkdir(run->out, 0777) != 0 && errno != EEXIST)
         return cli_fail(CLI_FAILED, "demo", NULL, "%s: %s", run->out, strerror(errno));
-    demo->memory_max = available_memory() / 2 / run->node_cnt;
+    if (!demo->has_memory_max)
+        demo->memory_max = available_memory() / 2 / run->node_cnt;
     snprintf(demo->network_id, sizeof(demo->network_id), "weir-demo-%d", (int)getpid());
     demo->view.stream = demo->is_json ? stderr : stdout;
     demo->view.is_terminal = isatty(fileno(demo->view.stream)) == 1;
@@ -386,8 +400,7 @@ int cmd_demo(int argc, char **argv)
         return code;
     if (demo.view.stream != NULL)
         fprintf(demo.view.stream, "weir demo: %u nodes, files from %s, %s\n", demo.run.node_cnt,
-                demo.run.directory,
-                demo.run.out != NULL ? demo.run.out : "received into memory");
+                demo.run.directory, demo.run.out != NULL ? demo.run.out : "received into memory");
     code = end_nodes(&demo, run_until_done(&demo));
     demo_view_clear(&demo.view);
     return code >= 0 ? code : show_result(&demo);

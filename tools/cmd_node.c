@@ -24,7 +24,16 @@ struct node_args {
     weir_ns drain_ns;
 };
 
-enum { KEY_CONFIG = 1, KEY_CHANNEL, KEY_LISTEN, KEY_PEER, KEY_JSON, KEY_QUIET, KEY_DRAIN, KEY_FIELD };
+enum {
+    KEY_CONFIG = 1,
+    KEY_CHANNEL,
+    KEY_LISTEN,
+    KEY_PEER,
+    KEY_JSON,
+    KEY_QUIET,
+    KEY_DRAIN,
+    KEY_FIELD
+};
 
 static const struct cli_option own_options[] = {
     {"listen", "ADDR", "listen there; may be given up to 16 times", KEY_LISTEN},
@@ -94,8 +103,8 @@ static int read_args(struct node_args *args, int argc, char **argv)
     memcpy(options, own_options, sizeof(own_options));
     struct setting_name setting;
     for (size_t i = 0; cnt < OPTIONS_MAX && settings_name(i, &setting); i++)
-        options[cnt++] = (struct cli_option){setting.name, setting.argument, setting.help,
-                                             KEY_FIELD + (int)i};
+        options[cnt++] =
+            (struct cli_option){setting.name, setting.argument, setting.help, KEY_FIELD + (int)i};
     const struct cli_command command = {
         .name = "node",
         .usage = "[--listen ADDR]... [--peer ADDR]... [--channel SPEC]... [--config FILE]",
@@ -230,8 +239,8 @@ static void print_rates(const struct watch *watch, const struct weir_metrics *wa
         return;
     }
     char in_text[CLI_TEXT_BYTES], out_text[CLI_TEXT_BYTES];
-    printf("%" PRIu64 " peers  in %s, %.0f messages/s  out %s, %.0f messages/s  failed frames %" PRIu64
-           "\n",
+    printf("%" PRIu64
+           " peers  in %s, %.0f messages/s  out %s, %.0f messages/s  failed frames %" PRIu64 "\n",
            now->peers, cli_rate_text(in_text, in), msgs_in, cli_rate_text(out_text, out), msgs_out,
            now->frames_failed);
     fflush(stdout);
@@ -260,8 +269,8 @@ static void print_end(const struct watch *watch, const struct weir_metrics *metr
         print_json(object);
         return;
     }
-    printf("ended: %" PRIu64 " accepted, %" PRIu64 " dialed; %" PRIu64 " messages received, %" PRIu64
-           " sent; %" PRIu64 " frames checked, %" PRIu64 " failed\n",
+    printf("ended: %" PRIu64 " accepted, %" PRIu64 " dialed; %" PRIu64
+           " messages received, %" PRIu64 " sent; %" PRIu64 " frames checked, %" PRIu64 " failed\n",
            metrics->accepted, metrics->dialed, received, sent, metrics->frames_received,
            metrics->frames_failed);
     for (int i = 0; i < WEIR_REASON_CNT; i++) {

@@ -20,7 +20,16 @@ struct recv_args {
     bool is_kept, is_synced, is_quiet, is_json;
 };
 
-enum { KEY_OUT = 1, KEY_KEEP, KEY_SYNC, KEY_CHANNEL, KEY_NETWORK, KEY_CONGESTION, KEY_QUIET, KEY_JSON };
+enum {
+    KEY_OUT = 1,
+    KEY_KEEP,
+    KEY_SYNC,
+    KEY_CHANNEL,
+    KEY_NETWORK,
+    KEY_CONGESTION,
+    KEY_QUIET,
+    KEY_JSON
+};
 
 static const struct cli_option options[] = {
     {"out", "DIR", "put files below DIR, which is made; without it files are refused", KEY_OUT},
@@ -81,9 +90,10 @@ static int set_operand(void *ctx, const char *value)
 static const struct cli_command command = {
     .name = "recv",
     .usage = "ADDR [--out DIR] [--keep]",
-    .intro = "Listens at ADDR (whose real port is told on standard error) for a `weir send`. Streams and\n"
-             "lines go to standard output; files go below DIR, and appear under their names only when\n"
-             "their SHA-256 is the sender's. Nothing is ever written outside of DIR.",
+    .intro =
+        "Listens at ADDR (whose real port is told on standard error) for a `weir send`. Streams and\n"
+        "lines go to standard output; files go below DIR, and appear under their names only when\n"
+        "their SHA-256 is the sender's. Nothing is ever written outside of DIR.",
     .notes = "Exit codes beyond `weir --help`: 1 when a file could not be written or its path was\n"
              "refused; 4 when a hash differed; 5 when a sender went away in the middle.",
     .options = options,
@@ -105,7 +115,9 @@ struct recv_state {
     struct {
         weir_peer peer; /* {0}: free */
         struct session *session;
+        bool is_turned_away;
     } slots[SESSIONS_MAX];
+    bool is_taken; /* a sender is here, or was */
     int end_fd;    /* an eventfd: the first sender is done with */
     int exit_code; /* written before end_fd is signalled; afterwards only grows worse */
 };
@@ -180,6 +192,13 @@ static void on_batch(void *ctx, const struct weir_msg *msgs, uint32_t msg_cnt)
         enum session_state before = session->state;
         uint32_t files = session->files;
         uint8_t data[SESSION_ANSWER_BYTES];
+        if (before == SESSION_NEW && state->is_taken && !state->args->is_kept) {
+            state->slots[idx].is_turned_away = true;
+            answer(state, msgs[i].peer, data,
+                   session_fail(session, CLI_FAILED, data, "it is busy with another sender"));
+            continue;
+        }
+        state->is_taken = true;
         size_t len = session_take(session, &state->receiver, &msg, data);
         answer(state, msgs[i].peer, data, len);
         if (session->files != files)
@@ -201,10 +220,7 @@ static void on_batch(void *ctx, const struct weir_msg *msgs, uint32_t msg_cnt)
 static void begin_session(struct recv_state *state, weir_peer peer)
 {
     for (size_t i = 0; i < SESSIONS_MAX; i++) {
-        bool is_busy = state->slots[i].session != NULL;
-        if (is_busy && !state->args->is_kept)
-            break; /* one sender, and it is here */
-        if (is_busy)
+        if (state->slots[i].session != NULL)
             continue;
         struct session *session = malloc(sizeof(*session));
         if (session == NULL || !session_init(session)) {
@@ -213,11 +229,12 @@ static void begin_session(struct recv_state *state, weir_peer peer)
         }
         state->slots[i].peer = peer;
         state->slots[i].session = session;
+        state->slots[i].is_turned_away = false;
         return;
     }
     uint8_t data[SESSION_ANSWER_BYTES];
     answer(state, peer, data,
-           transfer_failed(data, sizeof(data), CLI_FAILED, "it is busy with another sender"));
+           transfer_failed(data, sizeof(data), CLI_FAILED, "it is busy with others"));
 }
 
 static void on_peer(void *ctx, weir_peer peer, int event, int reason)
@@ -231,12 +248,13 @@ static void on_peer(void *ctx, weir_peer peer, int event, int reason)
     struct session *session = event == WEIR_PEER_DOWN ? find(state, peer, &idx) : NULL;
     if (session == NULL)
         return;
-    bool was_sender = session->state != SESSION_NEW;
+    bool was_sender = session->state != SESSION_NEW && !state->slots[idx].is_turned_away;
     if (session->state == SESSION_OPEN) {
         uint8_t unused[SESSION_ANSWER_BYTES];
+        char text[CLI_ERROR_BYTES];
         session_fail(session, CLI_CONNECTION, unused,
-                     "the sender went away before its transfer was complete: %s (%s); %u files are",
-                     weir_reason_text(reason), weir_reason_name(reason), session->files);
+                     "the sender went away before its transfer was complete: %s; %u files are",
+                     cli_reason_text(text, reason), session->files);
         tell_end(state, session);
         state->exit_code = session->exit_code;
     }
@@ -255,13 +273,12 @@ static int start(struct recv_state *state)
 {
     const struct recv_args *args = state->args;
     struct weir_config config;
-    weir_config_init(&config);
+    transfer_config(&config);
     if (args->network_id != NULL)
         config.network_id = args->network_id;
     config.tcp_congestion = args->congestion;
     config.log = cli_log;
     config.log_ctx = (void *)(uintptr_t) "recv";
-    config.log_level = WEIR_LOG_WARN;
     int error = weir_node_create(&state->node, &config);
     if (error != 0)
         return cli_fail_weir("recv", error, "cannot make a node");

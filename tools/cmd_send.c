@@ -27,8 +27,18 @@ struct send_args {
     bool is_json, is_quiet;
 };
 
-enum { KEY_LINES = 1, KEY_SIZE, KEY_FILES, KEY_CHANNEL, KEY_WEIGHT, KEY_NETWORK, KEY_CONGESTION,
-       KEY_WAIT, KEY_QUIET, KEY_JSON };
+enum {
+    KEY_LINES = 1,
+    KEY_SIZE,
+    KEY_FILES,
+    KEY_CHANNEL,
+    KEY_WEIGHT,
+    KEY_NETWORK,
+    KEY_CONGESTION,
+    KEY_WAIT,
+    KEY_QUIET,
+    KEY_JSON
+};
 
 static const struct cli_option options[] = {
     {"files", NULL, "whole files (the default when FILEs are given)", KEY_FILES},
@@ -104,13 +114,15 @@ static int set_operand(void *ctx, const char *value)
 static const struct cli_command command = {
     .name = "send",
     .usage = "ADDR [--files | --lines | --size BYTES] [FILE...]",
-    .intro = "Sends files, or standard input, to the `weir recv` that listens at ADDR, and ends with 0\n"
-             "when the receiver has acknowledged everything: files by their SHA-256.",
-    .notes = "A directory stands for every regular file below it. Files keep their relative names; of an\n"
-             "absolute path the last part counts. With --lines and --size the FILEs are read one after\n"
-             "the other; without FILEs standard input is.\n\n"
-             "Exit codes beyond `weir --help`: 1 also when the receiver could not write (its disk is\n"
-             "full, it refuses a path); 4 when a hash differed there.",
+    .intro =
+        "Sends files, or standard input, to the `weir recv` that listens at ADDR, and ends with 0\n"
+        "when the receiver has acknowledged everything: files by their SHA-256.",
+    .notes =
+        "A directory stands for every regular file below it. Files keep their relative names; of an\n"
+        "absolute path the last part counts. With --lines and --size the FILEs are read one after\n"
+        "the other; without FILEs standard input is.\n\n"
+        "Exit codes beyond `weir --help`: 1 also when the receiver could not write (its disk is\n"
+        "full, it refuses a path); 4 when a hash differed there.",
     .options = options,
     .option_cnt = sizeof(options) / sizeof(options[0]),
     .set = set_option,
@@ -143,7 +155,8 @@ static void show_progress(struct job *job, bool is_last)
         fprintf(stderr, " of %s, %u of %u files", cli_bytes_text(total, (double)job->bytes_total),
                 job->files, job->files_total);
     fprintf(stderr, ", %s\033[K%s",
-            cli_rate_text(rate, seconds > 0 ? (double)job->bytes / seconds : 0), is_last ? "\n" : "");
+            cli_rate_text(rate, seconds > 0 ? (double)job->bytes / seconds : 0),
+            is_last ? "\n" : "");
 }
 
 /* ---- sending ------------------------------------------------------------------------------- */
@@ -193,7 +206,8 @@ static int send_file_bytes(struct job *job, const struct file_item *item, int fd
         if (got != (ssize_t)len) {
             weir_buf_unref(buf);
             return input_fault(job, item->path,
-                               got < 0 ? strerror((int)-got) : "it became shorter while it was sent");
+                               got < 0 ? strerror((int)-got)
+                                       : "it became shorter while it was sent");
         }
         sha256_add(job->hash, data + 1, len);
         if (!sender_send_buf(job->sender, buf))
@@ -243,11 +257,11 @@ static int send_stream(struct job *job, const struct send_args *args, int fd, co
     size_t have = 0;
     int code = -1;
     for (bool is_end = false; !is_end && code < 0;) {
-        size_t want = args->block_bytes != 0 ? (size_t)args->block_bytes
+        size_t want = args->block_bytes != 0     ? (size_t)args->block_bytes
                       : args->mode == MODE_LINES ? max
                                                  : (64u << 10);
-        ssize_t got = args->block_bytes != 0 ? read_full(fd, data, want)
-                                             : read(fd, data + have, want - have);
+        ssize_t got =
+            args->block_bytes != 0 ? read_full(fd, data, want) : read(fd, data + have, want - have);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0) {
@@ -327,7 +341,8 @@ static int list_files(struct file_list *list, const struct send_args *args)
     for (int i = 0; i < args->operand_cnt; i++) {
         int error = file_list_add(list, args->operands[i], FILE_LIST_AS_GIVEN);
         if (error != 0)
-            return cli_fail(CLI_FAILED, "send", NULL, "%s: %s", args->operands[i], strerror(-error));
+            return cli_fail(CLI_FAILED, "send", NULL, "%s: %s", args->operands[i],
+                            strerror(-error));
     }
     if (list->unreadable_cnt > 0)
         return cli_fail(CLI_FAILED, "send", NULL, "cannot read %zu of the files: %s",
@@ -375,7 +390,7 @@ static int run(struct send_args *args, struct file_list *list)
 int cmd_send(int argc, char **argv)
 {
     struct send_args args = {
-        .connection = {.channel = TRANSFER_CHANNEL, .weight = 1, .log_level = WEIR_LOG_WARN},
+        .connection = {.channel = TRANSFER_CHANNEL, .weight = 1},
         .operands = calloc((size_t)argc + 1, sizeof(char *)),
     };
     struct file_list list = {0};

@@ -54,7 +54,8 @@ enum demo_kind {
     DEMO_ROUND = 7,    /* every file has been sent once more                                     */
 };
 
-#define DEMO_CHUNK_BYTES (256u << 10) /* the largest message on the bulk channel, about            */
+#define DEMO_CHUNK_BYTES \
+    (256u << 10) /* the largest message on the bulk channel, about            */
 
 /* Writes a vote or a state of `len` bytes; the bytes behind the stamp follow from `seq`. */
 void demo_stamp(uint8_t *ret, size_t len, uint64_t seq, weir_ns due, weir_ns sent);
@@ -72,21 +73,23 @@ static inline const char *demo_plural(uint64_t cnt)
 /* Of one node, in memory shared with the parent. The atomics are read while it runs; the rest after
  * its `done`. */
 struct demo_slot {
-    _Atomic uint64_t files_read, bytes_read; /* source: while it prepares                          */
+    _Atomic uint64_t files_read,
+        bytes_read; /* source: while it prepares                          */
     _Atomic uint64_t files_total, bytes_total;
-    _Atomic uint64_t files_good, files_bad;  /* sink: by SHA-256, in the first round               */
-    _Atomic uint64_t bytes_first;            /* sink: of the first round                           */
-    _Atomic uint64_t rounds;                 /* sink: complete rounds                              */
-    _Atomic uint64_t channel_bytes[DEMO_CHANNEL_CNT], channel_msgs[DEMO_CHANNEL_CNT]; /* received   */
+    _Atomic uint64_t files_good, files_bad; /* sink: by SHA-256, in the first round               */
+    _Atomic uint64_t rounds;                /* sink: complete rounds                              */
+    _Atomic uint64_t round_bytes;           /* sink: of the one that is under way                 */
+    _Atomic uint64_t channel_bytes[DEMO_CHANNEL_CNT],
+        channel_msgs[DEMO_CHANNEL_CNT]; /* received   */
     _Atomic uint64_t last_vote_ns;
-    uint64_t files_skipped;                  /* source                                             */
+    uint64_t files_skipped; /* source                                             */
     char first_skipped[256];
-    uint64_t copied_ns;                      /* sink: when the first round was complete              */
-    uint64_t bytes_compared, bytes_hashed;   /* sink: in later rounds                               */
+    uint64_t copied_ns; /* sink: when the first round was complete              */
+    uint64_t bytes_compared, bytes_hashed; /* sink: in later rounds                               */
     uint64_t votes_lost, states_lost, stamps_bad;
-    bool has_copy;                           /* sink: later rounds are compared with a stored copy     */
-    struct histogram vote_latency;           /* from the call that sent it                           */
-    struct histogram vote_lateness;          /* from the moment it was due                           */
+    bool has_copy;                  /* sink: later rounds are compared with a stored copy     */
+    struct histogram vote_latency;  /* from the call that sent it                           */
+    struct histogram vote_lateness; /* from the moment it was due                           */
     struct weir_metrics metrics;
 };
 
@@ -99,7 +102,7 @@ struct demo_node {
     int control_fd, report_fd;
     struct demo_slot *slot;
     weir_node *weir;
-    bool has_failed;        /* shard thread: `fail` was reported */
+    bool has_failed; /* shard thread: `fail` was reported */
 };
 
 /* Writes one line to the parent. Any thread: a line is one write, below PIPE_BUF. */

@@ -79,7 +79,8 @@ bool demo_files_are_copied(const struct demo_files *files)
 
 static bool malformed(struct demo_files *files)
 {
-    demo_fail(files->node, CLI_MISMATCH, "a message of the bulk channel is malformed or out of order");
+    demo_fail(files->node, CLI_MISMATCH,
+              "a message of the bulk channel is malformed or out of order");
     return false;
 }
 
@@ -129,8 +130,8 @@ static bool take_total(struct demo_files *files, const uint8_t *at, uint32_t len
     atomic_store_explicit(&slot->files_total, files->cnt, memory_order_relaxed);
     atomic_store_explicit(&slot->bytes_total, files->bytes, memory_order_relaxed);
     if (files->bytes > 0 && files->bytes <= files->memory_max) {
-        void *memory = mmap(NULL, files->bytes, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *memory =
+            mmap(NULL, files->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory != MAP_FAILED) {
             madvise(memory, files->bytes, MADV_HUGEPAGE); /* may be refused: only speed */
             files->copy = memory;
@@ -184,7 +185,6 @@ static bool hash_and_store(struct demo_files *files, const struct wanted_file *f
         if (error != 0)
             return fail_storing(files, error);
     }
-    atomic_fetch_add_explicit(&files->node->slot->bytes_first, len, memory_order_relaxed);
     return true;
 }
 
@@ -193,8 +193,8 @@ static bool end_file(struct demo_files *files, const struct wanted_file *file)
 {
     struct demo_slot *slot = files->node->slot;
     uint8_t digest[SHA256_BYTES];
-    bool is_equal = sha256_end(files->hash, digest) &&
-                    memcmp(digest, file->digest, SHA256_BYTES) == 0;
+    bool is_equal =
+        sha256_end(files->hash, digest) && memcmp(digest, file->digest, SHA256_BYTES) == 0;
     if (!is_equal) {
         atomic_fetch_add_explicit(&slot->files_bad, 1, memory_order_relaxed);
         demo_fail(files->node, CLI_MISMATCH, "the SHA-256 of '%.200s' differs from the source's",
@@ -223,6 +223,8 @@ static bool take_piece(struct demo_files *files, uint32_t idx, uint64_t offset, 
     if (is_compared ? !compare(files, file, data, len) : !hash_and_store(files, file, data, len))
         return false;
     files->offset += len;
+    atomic_store_explicit(&files->node->slot->round_bytes, file->at + files->offset,
+                          memory_order_relaxed);
     if (files->offset < file->size)
         return true;
     if (!is_compared && !end_file(files, file))

@@ -60,8 +60,9 @@ static void on_log(void *ctx, int level, const char *line)
 
 static int fail_weir(struct demo_node *node, int error, const char *doing)
 {
-    demo_fail(node, cli_exit_of(error), "%s: %s (%s); %s", doing, weir_error_text(error),
-              weir_error_name(error), weir_error_remedy(error));
+    char text[CLI_ERROR_BYTES];
+    demo_fail(node, cli_exit_of(error), "%s: %s; %s", doing, cli_error_text(text, error),
+              weir_error_remedy(error));
     return error;
 }
 

@@ -9,8 +9,8 @@
 
 #include "bytes.h"
 
-#define PACK_ENTRY_BYTES 8u  /* idx, len                                                          */
-#define PART_HEAD_BYTES 13u  /* kind, idx, offset                                                 */
+#define PACK_ENTRY_BYTES 8u /* idx, len                                                          */
+#define PART_HEAD_BYTES 13u /* kind, idx, offset                                                 */
 #define MANIFEST_ENTRY_BYTES (8u + SHA256_BYTES + 2u)
 
 static bool fail(struct demo_plan *plan, const char *path, const char *what)
@@ -137,8 +137,7 @@ static bool cut(struct demo_plan *plan)
                 return fail(plan, "the plan", "out of memory");
             part->first = i;
             part->offset = offset;
-            part->file_bytes =
-                size - offset < part_bytes ? (uint32_t)(size - offset) : part_bytes;
+            part->file_bytes = size - offset < part_bytes ? (uint32_t)(size - offset) : part_bytes;
             part->len = PART_HEAD_BYTES + part->file_bytes;
         }
     }

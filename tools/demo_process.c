@@ -78,7 +78,8 @@ static void become_node(const struct demo_spawn *spawn, int control_fd, int repo
     _exit(CLI_ENVIRONMENT);
 }
 
-int demo_process_start(struct demo_process *ret_process, const struct demo_spawn *spawn, int slots_fd)
+int demo_process_start(struct demo_process *ret_process, const struct demo_spawn *spawn,
+                       int slots_fd)
 {
     int control[2], report[2];
     if (pipe2(control, O_CLOEXEC) != 0)

@@ -20,7 +20,7 @@ struct demo_spawn {
     uint64_t memory_max;    /* the largest copy of the files that one node may keep              */
     const char *congestion; /* NULL: the system's                                               */
     const char *directory;
-    const char *out;        /* NULL: memory only; a child of its own for each node               */
+    const char *out; /* NULL: memory only; a child of its own for each node               */
 };
 bool demo_spawn_read(struct demo_spawn *ret_spawn, int argc, char **argv);
 
@@ -33,7 +33,8 @@ struct demo_process {
 };
 
 /* Starts one. Returns 0 or a negative errno. */
-int demo_process_start(struct demo_process *ret_process, const struct demo_spawn *spawn, int slots_fd);
+int demo_process_start(struct demo_process *ret_process, const struct demo_spawn *spawn,
+                       int slots_fd);
 
 /* Sends a line; one that cannot be sent is a process that has ended, which its report pipe tells. */
 void demo_process_tell(struct demo_process *process, const char *line);

@@ -53,12 +53,14 @@ bool demo_run_is_good(const struct demo_run *run, char *why, size_t why_len)
     sum_up(&sums, run);
     uint64_t files_wanted = run->slots[0].files_total * (run->node_cnt - 1);
     if (sums.files_bad > 0 || sums.files_good != files_wanted)
-        snprintf(why, why_len, "%" PRIu64 " of %" PRIu64 " copies are identical to the source's file",
+        snprintf(why, why_len,
+                 "%" PRIu64 " of %" PRIu64 " copies are identical to the source's file",
                  sums.files_good, files_wanted);
     else if (sums.frames_failed > 0)
         snprintf(why, why_len, "%" PRIu64 " frames failed their check", sums.frames_failed);
     else if (sums.stamps_bad > 0)
-        snprintf(why, why_len, "%" PRIu64 " votes or state messages arrived damaged or out of order",
+        snprintf(why, why_len,
+                 "%" PRIu64 " votes or state messages arrived damaged or out of order",
                  sums.stamps_bad);
     else if (sums.votes_lost + sums.states_lost > 0)
         snprintf(why, why_len, "%" PRIu64 " votes and %" PRIu64 " state messages were lost",
@@ -103,9 +105,10 @@ static void print_nodes(const struct demo_run *run)
         printf("node %-2u  %s of %s files identical (SHA-256)", i + 1,
                cli_count_text(good, slot->files_good), cli_count_text(total, slot->files_total));
         if (slot->bytes_compared + slot->bytes_hashed > 0)
-            printf("; then %s more, %s", cli_bytes_text(again, (double)(slot->bytes_compared +
-                                                                       slot->bytes_hashed)),
-                   slot->has_copy ? "every byte compared with that copy" : "every file hashed again");
+            printf("; then %s more, %s",
+                   cli_bytes_text(again, (double)(slot->bytes_compared + slot->bytes_hashed)),
+                   slot->has_copy ? "every byte compared with that copy"
+                                  : "every file hashed again");
         printf("\n");
     }
 }
@@ -125,10 +128,10 @@ void demo_run_print(const struct demo_run *run)
            cli_rate_text(rate, (double)demo_run_bytes(run, DEMO_BULK - 1) / elapsed_s(run)));
     print_channels(run, &sums);
     printf("\n");
-    print_latency("votes    sent to received: ", &sums.latency);
-    print_latency("         due to received:  ", &sums.lateness);
-    printf("frames   %s checked, %" PRIu64 " failed\n",
-           cli_count_text(frames, sums.frames_checked), sums.frames_failed);
+    print_latency("votes    queued to received:  ", &sums.latency);
+    print_latency("         due to received:     ", &sums.lateness);
+    printf("frames   %s checked, %" PRIu64 " failed\n", cli_count_text(frames, sums.frames_checked),
+           sums.frames_failed);
     print_nodes(run);
     if (source->files_skipped > 0)
         printf("\nleft out because they cannot be read: %" PRIu64 " file%s, the first is %s\n",
@@ -215,8 +218,7 @@ bool demo_run_print_json(const struct demo_run *run)
     json_out_count(top, "file_bytes", source->bytes_total);
     json_out_real(top, "seconds", elapsed_s(run));
     json_out_real(top, "first_copy_seconds", (double)(sums.copied_ns - run->go_ns) / 1e9);
-    json_out_real(top, "bytes_per_s",
-                  (double)demo_run_bytes(run, DEMO_BULK - 1) / elapsed_s(run));
+    json_out_real(top, "bytes_per_s", (double)demo_run_bytes(run, DEMO_BULK - 1) / elapsed_s(run));
     json_out_put(top, "channels", json_channels(run, &sums));
     json_out_put(top, "vote_latency", json_latency(&sums.latency));
     json_out_put(top, "vote_latency_from_due", json_latency(&sums.lateness));

@@ -139,9 +139,10 @@ static void on_peer(void *ctx, weir_peer peer, int event, int reason)
         sink->source = peer;
         demo_report(sink->node, "ready");
     } else if (!sink->is_done) {
-        demo_fail(sink->node, CLI_CONNECTION, "the connection to node 1 %s: %s (%s)",
-                  event == WEIR_PEER_DOWN ? "ended" : "could not be made", weir_reason_text(reason),
-                  weir_reason_name(reason));
+        char text[CLI_ERROR_BYTES];
+        demo_fail(sink->node, CLI_CONNECTION, "the connection to node 1 %s: %s",
+                  event == WEIR_PEER_DOWN ? "ended" : "could not be made",
+                  cli_reason_text(text, reason));
     }
 }
 

@@ -108,8 +108,9 @@ static void pump(struct demo_source *source, struct sink_link *to)
         if (error == WEIR_E_FULL || error == WEIR_E_NOMEM || error == WEIR_E_GONE)
             return; /* on_writable, the next tick, or on_peer goes on */
         if (error != 0) {
-            demo_fail(source->node, cli_exit_of(error), "cannot send: %s (%s)",
-                      weir_error_text(error), weir_error_name(error));
+            char text[CLI_ERROR_BYTES];
+            demo_fail(source->node, cli_exit_of(error), "cannot send: %s",
+                      cli_error_text(text, error));
             return;
         }
     }
@@ -119,14 +120,15 @@ static void send_votes(struct demo_source *source, weir_ns now)
 {
     uint8_t vote[DEMO_VOTE_BYTES];
     while (demo_pace_due(&source->votes) <= now) {
-        demo_stamp(vote, sizeof(vote), source->votes.seq, demo_pace_due(&source->votes), weir_now());
-        int64_t peer_cnt =
-            weir_broadcast(source->node->weir, DEMO_VOTES, vote, sizeof(vote), NULL);
+        demo_stamp(vote, sizeof(vote), source->votes.seq, demo_pace_due(&source->votes),
+                   weir_now());
+        int64_t peer_cnt = weir_broadcast(source->node->weir, DEMO_VOTES, vote, sizeof(vote), NULL);
         if (peer_cnt == WEIR_E_NOMEM || peer_cnt == WEIR_E_FULL)
             return; /* the same vote again at the next tick */
         if (peer_cnt < 0) {
-            demo_fail(source->node, cli_exit_of((int)peer_cnt), "cannot broadcast: %s (%s)",
-                      weir_error_text((int)peer_cnt), weir_error_name((int)peer_cnt));
+            char text[CLI_ERROR_BYTES];
+            demo_fail(source->node, cli_exit_of((int)peer_cnt), "cannot broadcast: %s",
+                      cli_error_text(text, (int)peer_cnt));
             return;
         }
         source->votes.seq++; /* a peer whose queue was full misses it and will say so */
@@ -249,8 +251,9 @@ static void on_peer(void *ctx, weir_peer peer, int event, int reason)
             demo_report(source->node, "ready");
     } else if (event == WEIR_PEER_DOWN && source->phase != PHASE_DONE &&
                find(source, peer) != NULL) {
-        demo_fail(source->node, CLI_CONNECTION, "a node's connection ended: %s (%s)",
-                  weir_reason_text(reason), weir_reason_name(reason));
+        char text[CLI_ERROR_BYTES];
+        demo_fail(source->node, CLI_CONNECTION, "a node's connection ended: %s",
+                  cli_reason_text(text, reason));
     }
 }
 

@@ -73,10 +73,11 @@ static void show_node(struct demo_view *view, const struct demo_run *run, uint32
     cli_time_text(latency, (double)load(&slot->last_vote_ns));
     if (rounds == 0)
         line(view, "node %-2u [%s] first copy, SHA-256    %10s  vote after %s", idx + 1,
-             bar(text, load(&slot->bytes_first), total), rate, latency);
+             bar(text, load(&slot->round_bytes), total), rate, latency);
     else
         line(view, "node %-2u [%s] round %-4llu compared    %10s  vote after %s", idx + 1,
-             bar(text, 1, 1), (unsigned long long)rounds + 1, rate, latency);
+             bar(text, load(&slot->round_bytes), total), (unsigned long long)rounds + 1, rate,
+             latency);
 }
 
 static void show_block(struct demo_view *view, const struct demo_run *run, weir_ns now,
@@ -95,7 +96,7 @@ static void show_line(struct demo_view *view, const struct demo_run *run, weir_n
     uint64_t first = 0, total = 0, rounds_min = UINT64_MAX, vote_ns = 0;
     for (uint32_t i = 1; i < run->node_cnt; i++) {
         const struct demo_slot *slot = &run->slots[i];
-        first += load(&slot->bytes_first);
+        first += load(&slot->rounds) > 0 ? load(&slot->bytes_total) : load(&slot->round_bytes);
         total += load(&slot->bytes_total);
         if (load(&slot->rounds) < rounds_min)
             rounds_min = load(&slot->rounds);
@@ -104,10 +105,12 @@ static void show_line(struct demo_view *view, const struct demo_run *run, weir_n
     }
     char rate[CLI_TEXT_BYTES], latency[CLI_TEXT_BYTES];
     double percent = total > 0 ? 100.0 * (double)first / (double)total : 0;
-    line(view, "%5.1f s  %10s  first copy %3.0f %%  %llu round%s complete everywhere  last votes after %s",
-         (double)(now - run->go_ns) / 1e9, cli_rate_text(rate, sum), percent,
-         (unsigned long long)rounds_min, demo_plural(rounds_min),
-         cli_time_text(latency, (double)vote_ns));
+    line(
+        view,
+        "%5.1f s  %10s  first copy %3.0f %%  %llu round%s complete everywhere  last votes after %s",
+        (double)(now - run->go_ns) / 1e9, cli_rate_text(rate, sum), percent,
+        (unsigned long long)rounds_min, demo_plural(rounds_min),
+        cli_time_text(latency, (double)vote_ns));
 }
 
 void demo_view_show(struct demo_view *view, const struct demo_run *run, weir_ns now)
@@ -120,7 +123,8 @@ void demo_view_show(struct demo_view *view, const struct demo_run *run, weir_ns 
     for (uint32_t i = 1; i < run->node_cnt; i++) {
         uint64_t bytes = load(&run->slots[i].channel_bytes[DEMO_BULK - 1]);
         if (!is_first)
-            rates[i] = (double)(bytes - view->last_bytes[i]) / ((double)(now - view->last_ns) / 1e9);
+            rates[i] =
+                (double)(bytes - view->last_bytes[i]) / ((double)(now - view->last_ns) / 1e9);
         view->last_bytes[i] = bytes;
         sum += rates[i];
     }

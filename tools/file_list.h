@@ -17,7 +17,7 @@ struct file_list {
     struct file_item *items;
     size_t cnt, cap;
     uint64_t bytes;
-    size_t skipped_cnt;   /* symbolic links, devices and what could not be read                    */
+    size_t skipped_cnt; /* symbolic links, devices and what could not be read                    */
     size_t unreadable_cnt;
     char first_unreadable[512]; /* its path and why                                               */
 };
@@ -25,7 +25,7 @@ struct file_list {
 /* What a name is made of. */
 enum file_list_naming {
     FILE_LIST_AS_GIVEN, /* "a/b" stays "a/b"; of absolute paths and "..", what follows the last part  */
-    FILE_LIST_BELOW,    /* what stands below the argument, a directory                             */
+    FILE_LIST_BELOW, /* what stands below the argument, a directory                             */
 };
 
 /* Adds an argument: a file, or a directory with everything below it, ordered by name. Symbolic links

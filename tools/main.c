@@ -12,7 +12,8 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help; /* NULL: hidden */
 } commands[] = {
-    {"demo", cmd_demo, "watch several nodes on this machine exchange real files, every byte checked"},
+    {"demo", cmd_demo,
+     "watch several nodes on this machine exchange real files, every byte checked"},
     {"node", cmd_node, "run a node: listen, dial, count, print who comes and goes"},
     {"send", cmd_send, "send files, or standard input, to a `weir recv`"},
     {"recv", cmd_recv, "receive what `weir send` sends"},

@@ -21,8 +21,8 @@ void session_end(struct session *session)
     session->hash = NULL;
 }
 
-size_t session_fail(struct session *session, int exit_code, uint8_t ret_answer[SESSION_ANSWER_BYTES],
-                    const char *format, ...)
+size_t session_fail(struct session *session, int exit_code,
+                    uint8_t ret_answer[SESSION_ANSWER_BYTES], const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -64,9 +64,10 @@ static size_t begin_file(struct session *session, const struct receiver *receive
     session->path[msg->len] = '\0';
     int error = file_writer_begin(&session->writer, receiver->store, session->path, msg->mode);
     if (error == -ELOOP || error == -ENOTDIR)
-        return session_fail(session, CLI_FAILED, ret_answer,
-                            "the path '%.300s' is refused: a part of it is a symbolic link or a file",
-                            session->path);
+        return session_fail(
+            session, CLI_FAILED, ret_answer,
+            "the path '%.300s' is refused: a part of it is a symbolic link or a file",
+            session->path);
     if (error != 0)
         return fail_errno(session, error, "making", session->path, ret_answer);
     session->has_file = true;

@@ -25,15 +25,15 @@ enum session_state { SESSION_NEW, SESSION_OPEN, SESSION_DONE, SESSION_FAILED };
 struct session {
     enum session_state state;
     struct file_writer writer;
-    bool has_file;        /* between FILE and END                                             */
-    uint32_t seq;         /* of that file                                                     */
-    uint64_t size, got;   /* its announced size, and what came                                */
+    bool has_file;      /* between FILE and END                                             */
+    uint32_t seq;       /* of that file                                                     */
+    uint64_t size, got; /* its announced size, and what came                                */
     char path[TRANSFER_PATH_BYTES_MAX + 1];
     struct sha256 *hash;
-    uint64_t bytes;       /* of all files, or of the stream                                   */
-    uint32_t files;       /* complete, with equal hashes                                      */
-    int exit_code;        /* of a failed session                                              */
-    char fault[512];      /* why it failed: for the user here and for the sender              */
+    uint64_t bytes;  /* of all files, or of the stream                                   */
+    uint32_t files;  /* complete, with equal hashes                                      */
+    int exit_code;   /* of a failed session                                              */
+    char fault[512]; /* why it failed: for the user here and for the sender              */
 };
 
 /* What sessions write to. */
@@ -55,7 +55,8 @@ size_t session_take(struct session *session, const struct receiver *receiver,
                     const struct transfer *msg, uint8_t ret_answer[SESSION_ANSWER_BYTES]);
 
 /* Fails a session from outside; returns the length of the answer as session_take. */
-size_t session_fail(struct session *session, int exit_code, uint8_t ret_answer[SESSION_ANSWER_BYTES],
-                    const char *format, ...) __attribute__((format(printf, 4, 5)));
+size_t session_fail(struct session *session, int exit_code,
+                    uint8_t ret_answer[SESSION_ANSWER_BYTES], const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 #endif

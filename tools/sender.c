@@ -61,14 +61,14 @@ static void note(struct sender *sender, const struct transfer *msg)
         sender->failed_class = msg->failed_class == CLI_MISMATCH ? CLI_MISMATCH : CLI_FAILED;
         /* The text is the peer's: nothing in it may steer a terminal. */
         for (size_t i = 0; i < msg->len && i < sizeof(sender->failed_text) - 1; i++)
-            sender->failed_text[i] = msg->data[i] < 0x20 || msg->data[i] == 0x7f
-                                         ? '?'
-                                         : (char)msg->data[i];
+            sender->failed_text[i] =
+                msg->data[i] < 0x20 || msg->data[i] == 0x7f ? '?' : (char)msg->data[i];
         break;
     default:
         sender->has_failed = true;
         sender->failed_class = CLI_FAILED;
-        snprintf(sender->failed_text, sizeof(sender->failed_text), "it does not answer as weir recv");
+        snprintf(sender->failed_text, sizeof(sender->failed_text),
+                 "it does not answer as weir recv");
     }
 }
 
@@ -112,13 +112,12 @@ static bool is_broken(const struct sender *sender)
 static int start_node(struct sender *sender, const struct sender_options *options)
 {
     struct weir_config config;
-    weir_config_init(&config);
+    transfer_config(&config);
     if (options->network_id != NULL)
         config.network_id = options->network_id;
     config.tcp_congestion = options->tcp_congestion;
     config.log = cli_log;
     config.log_ctx = (void *)(uintptr_t) "send";
-    config.log_level = options->log_level;
     int error = weir_node_create(&sender->node, &config);
     if (error != 0)
         return cli_fail_weir("send", error, "cannot make a node");
@@ -173,10 +172,11 @@ static int connect_peer(struct sender *sender, const struct sender_options *opti
         weir_dial_cancel(sender->node, options->address);
     if (is_up)
         return -1;
+    char text[CLI_ERROR_BYTES];
     return cli_fail(CLI_CONNECTION, "send",
-                    reason == WEIR_R_REFUSED ? "start `weir recv` there first, or use --wait" : NULL,
-                    "cannot connect to %s: %s (%s)", options->address, weir_reason_text(reason),
-                    weir_reason_name(reason));
+                    reason == WEIR_R_REFUSED ? "start `weir recv` there first, or use --wait"
+                                             : NULL,
+                    "cannot connect to %s: %s", options->address, cli_reason_text(text, reason));
 }
 
 int sender_open(struct sender **ret_sender, const struct sender_options *options)
@@ -254,7 +254,8 @@ bool sender_send(struct sender *sender, const void *data, size_t len)
         pthread_mutex_unlock(&sender->lock);
         if (was_broken)
             return false;
-        int error = weir_send(sender->node, sender->peer, sender->channel, data, len, WEIR_NS_PER_S);
+        int error =
+            weir_send(sender->node, sender->peer, sender->channel, data, len, WEIR_NS_PER_S);
         if (error == 0)
             return true;
         if (error != WEIR_E_TIMEOUT && error != WEIR_E_FULL) {
@@ -295,14 +296,15 @@ int sender_fault(struct sender *sender)
            weir_now() < deadline)
         wait_until(sender, deadline);
     int code;
+    char text[CLI_ERROR_BYTES];
     if (sender->has_failed)
         code = cli_fail(sender->failed_class, "send", NULL, "the receiver failed: %s",
                         sender->failed_text);
     else if (sender->is_over)
-        code = cli_fail(CLI_CONNECTION, "send",
-                        "nothing that was not acknowledged can be relied upon",
-                        "the connection ended before everything was acknowledged: %s (%s)",
-                        weir_reason_text(sender->reason), weir_reason_name(sender->reason));
+        code =
+            cli_fail(CLI_CONNECTION, "send", "nothing that was not acknowledged can be relied upon",
+                     "the connection ended before everything was acknowledged: %s",
+                     cli_reason_text(text, sender->reason));
     else
         code = cli_fail_weir("send", sender->error, "cannot send");
     pthread_mutex_unlock(&sender->lock);

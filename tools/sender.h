@@ -19,8 +19,7 @@ struct sender_options {
     const char *network_id;     /* NULL: the default                                            */
     const char *tcp_congestion; /* NULL: the system's                                           */
     uint16_t channel, weight;
-    weir_ns wait_ns;            /* how long to keep dialing somebody who does not answer          */
-    uint32_t log_level;
+    weir_ns wait_ns; /* how long to keep dialing somebody who does not answer          */
 };
 
 /* Makes a node and connects. Returns -1, or an exit code after having said why. `*ret_sender` is set

@@ -24,10 +24,12 @@ static const struct field fields[] = {
      "nodes of different ids do not talk (weir)"},
     {"user-agent", KIND_TEXT, AT(user_agent), 1, WEIR_USER_AGENT_BYTES_MAX,
      "what the node calls itself (weir/VERSION)"},
-    {"shards", KIND_COUNT, AT(shard_cnt), 1, WEIR_SHARDS_MAX, "threads with a loop of their own (1)"},
+    {"shards", KIND_COUNT, AT(shard_cnt), 1, WEIR_SHARDS_MAX,
+     "threads with a loop of their own (1)"},
     {"log-level", KIND_LEVEL, AT(log_level), 1, 4, "error, warn, info or debug (info)"},
     {"pin", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_PIN, "pin each shard to a CPU"},
-    {"busy-poll", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_BUSY_POLL, "spin: less latency, full cores"},
+    {"busy-poll", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_BUSY_POLL,
+     "spin: less latency, full cores"},
     {"peers-max", KIND_COUNT, AT(peers_max), 1, 1000000, "connections per shard (1024)"},
     {"handshakes-max", KIND_COUNT, AT(handshakes_max), 1, 1000000, "of them not ready yet (256)"},
     {"dials-max", KIND_COUNT, AT(dials_max), 1, 65536, "addresses kept dialing (1024)"},
@@ -38,8 +40,10 @@ static const struct field fields[] = {
      "one send when several compete (64K)"},
     {"notsent-lowat-bytes", KIND_SIZE, AT(notsent_lowat_bytes), 4096, 1u << 30,
      "TCP_NOTSENT_LOWAT then (128K)"},
-    {"socket-recv-bytes", KIND_SIZE, AT(socket_recv_bytes), 4096, 1u << 30, "SO_RCVBUF (autotuned)"},
-    {"socket-send-bytes", KIND_SIZE, AT(socket_send_bytes), 4096, 1u << 30, "SO_SNDBUF (autotuned)"},
+    {"socket-recv-bytes", KIND_SIZE, AT(socket_recv_bytes), 4096, 1u << 30,
+     "SO_RCVBUF (autotuned)"},
+    {"socket-send-bytes", KIND_SIZE, AT(socket_send_bytes), 4096, 1u << 30,
+     "SO_SNDBUF (autotuned)"},
     {"recv-buf-bytes", KIND_SIZE, AT(recv_buf_bytes), 2048, 1u << 22, "one receive buffer (64K)"},
     {"recv-buf-cnt", KIND_COUNT, AT(recv_buf_cnt), 2, 32768, "of them, a power of two (16)"},
     {"pool-bytes-max", KIND_SIZE64, AT(pool_bytes_max), 1u << 20, 1ull << 44,
@@ -48,15 +52,21 @@ static const struct field fields[] = {
      "queued, partial and kept bytes of a peer (256M)"},
     {"mailbox-bytes-max", KIND_SIZE, AT(mailbox_bytes_max), 1u << 16, UINT32_MAX,
      "calls waiting for a shard (64M)"},
-    {"handshake-timeout", KIND_TIME, AT(handshake_timeout_ns), WEIR_NS_PER_MS, DAY, "connected to ready (10s)"},
+    {"handshake-timeout", KIND_TIME, AT(handshake_timeout_ns), WEIR_NS_PER_MS, DAY,
+     "connected to ready (10s)"},
     {"dial-timeout", KIND_TIME, AT(dial_timeout_ns), WEIR_NS_PER_MS, DAY, "until connected (5s)"},
     {"ping-interval", KIND_TIME, AT(ping_interval_ns), WEIR_NS_PER_MS, DAY, "between pings (15s)"},
-    {"ping-timeout", KIND_TIME, AT(ping_timeout_ns), WEIR_NS_PER_MS, DAY, "a later answer closes (20s)"},
-    {"idle-timeout", KIND_TIME, AT(idle_timeout_ns), WEIR_NS_PER_MS, DAY, "no byte for so long closes (60s)"},
-    {"stall-timeout", KIND_TIME, AT(stall_timeout_ns), WEIR_NS_PER_MS, DAY, "no byte taken for so long closes (60s)"},
-    {"redial-min", KIND_TIME, AT(redial_min_ns), WEIR_NS_PER_MS, DAY, "first wait before dialing again (250ms)"},
+    {"ping-timeout", KIND_TIME, AT(ping_timeout_ns), WEIR_NS_PER_MS, DAY,
+     "a later answer closes (20s)"},
+    {"idle-timeout", KIND_TIME, AT(idle_timeout_ns), WEIR_NS_PER_MS, DAY,
+     "no byte for so long closes (60s)"},
+    {"stall-timeout", KIND_TIME, AT(stall_timeout_ns), WEIR_NS_PER_MS, DAY,
+     "no byte taken for so long closes (60s)"},
+    {"redial-min", KIND_TIME, AT(redial_min_ns), WEIR_NS_PER_MS, DAY,
+     "first wait before dialing again (250ms)"},
     {"redial-max", KIND_TIME, AT(redial_max_ns), WEIR_NS_PER_MS, DAY, "longest wait (30s)"},
-    {"goodbye-linger", KIND_TIME, AT(goodbye_linger_ns), WEIR_NS_PER_MS, DAY, "time for a goodbye to be seen (1s)"},
+    {"goodbye-linger", KIND_TIME, AT(goodbye_linger_ns), WEIR_NS_PER_MS, DAY,
+     "time for a goodbye to be seen (1s)"},
     {"tcp-congestion", KIND_TEXT, AT(tcp_congestion), 1, 15, "congestion control (the system's)"},
 };
 
@@ -96,8 +106,8 @@ bool settings_name(size_t idx, struct setting_name *ret_name)
     static const char *const arguments[] = {"N", "SIZE", "SIZE", "TIME", "TEXT", "LEVEL", NULL};
     if (idx >= FIELD_CNT)
         return false;
-    *ret_name = (struct setting_name){fields[idx].name, arguments[fields[idx].kind],
-                                      fields[idx].help};
+    *ret_name =
+        (struct setting_name){fields[idx].name, arguments[fields[idx].kind], fields[idx].help};
     return true;
 }
 
@@ -106,19 +116,23 @@ static void say_range(const struct field *field, const char *value, char why[SET
     unsigned long long min = field->min, max = field->max;
     switch (field->kind) {
     case KIND_COUNT:
-        snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is not a number from %llu to %llu", value, min, max);
+        snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is not a number from %llu to %llu", value, min,
+                 max);
         break;
     case KIND_SIZE:
     case KIND_SIZE64:
         snprintf(why, SETTINGS_WHY_BYTES,
-                 "'%.40s' is not a size from %llu to %llu bytes (as 65536, 64K or 1M)", value, min, max);
+                 "'%.40s' is not a size from %llu to %llu bytes (as 65536, 64K or 1M)", value, min,
+                 max);
         break;
     case KIND_TIME:
         snprintf(why, SETTINGS_WHY_BYTES,
-                 "'%.40s' is not a time from 1ms to 24h with its unit (as 500ms, 10s or 2m)", value);
+                 "'%.40s' is not a time from 1ms to 24h with its unit (as 500ms, 10s or 2m)",
+                 value);
         break;
     case KIND_TEXT:
-        snprintf(why, SETTINGS_WHY_BYTES, "'%.70s' is not a text of %llu to %llu bytes", value, min, max);
+        snprintf(why, SETTINGS_WHY_BYTES, "'%.70s' is not a text of %llu to %llu bytes", value, min,
+                 max);
         break;
     case KIND_LEVEL:
         snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is none of error, warn, info, debug", value);
@@ -167,7 +181,8 @@ static bool set_field(struct settings *settings, const struct field *field, cons
         break;
     case KIND_TEXT: {
         size_t len = strlen(value);
-        const char *copy = len >= field->min && len <= field->max ? keep_text(settings, value) : NULL;
+        const char *copy =
+            len >= field->min && len <= field->max ? keep_text(settings, value) : NULL;
         if (copy != NULL)
             memcpy(at, &copy, sizeof(copy));
         return copy != NULL;
@@ -207,8 +222,8 @@ bool settings_set(struct settings *settings, const char *name, const char *value
         return add_address(settings, settings->listens, &settings->listen_cnt, SETTINGS_LISTENS_MAX,
                            value, why);
     if (strcmp(name, "peer") == 0)
-        return add_address(settings, settings->peers, &settings->peer_cnt, SETTINGS_PEERS_MAX, value,
-                           why);
+        return add_address(settings, settings->peers, &settings->peer_cnt, SETTINGS_PEERS_MAX,
+                           value, why);
     for (size_t i = 0; i < FIELD_CNT; i++) {
         if (strcmp(fields[i].name, name) != 0)
             continue;

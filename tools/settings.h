@@ -19,7 +19,8 @@
 struct settings {
     struct weir_config config;
     struct weir_channel channels[WEIR_CHANNELS_MAX];
-    bool has_id[WEIR_CHANNELS_MAX]; /* an INI section may name its id late, or never               */
+    bool
+        has_id[WEIR_CHANNELS_MAX]; /* an INI section may name its id late, or never               */
     uint32_t channel_cnt;
     char *listens[SETTINGS_LISTENS_MAX];
     uint32_t listen_cnt;
@@ -58,8 +59,8 @@ bool settings_set_channel(struct settings *settings, const char *name, const cha
 bool settings_check(const struct settings *settings, char why[SETTINGS_WHY_BYTES]);
 
 /* What help and messages say of the properties of a channel. */
-#define SETTINGS_CHANNEL_HELP                                                                      \
-    "id=0..65534, name=TEXT, weight=1..1000, urgent, msg-max=SIZE (up to 256M), send-max=SIZE,\n"  \
+#define SETTINGS_CHANNEL_HELP                                                                     \
+    "id=0..65534, name=TEXT, weight=1..1000, urgent, msg-max=SIZE (up to 256M), send-max=SIZE,\n" \
     "recv-max=SIZE, overflow=refuse|drop|close"
 
 #endif

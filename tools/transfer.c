@@ -4,6 +4,15 @@
 
 #include "bytes.h"
 
+void transfer_config(struct weir_config *ret_config)
+{
+    weir_config_init(ret_config);
+    ret_config->ping_timeout_ns = TRANSFER_PATIENCE_NS;
+    ret_config->idle_timeout_ns = TRANSFER_PATIENCE_NS;
+    ret_config->stall_timeout_ns = TRANSFER_PATIENCE_NS;
+    ret_config->log_level = WEIR_LOG_WARN;
+}
+
 struct transfer transfer_read(const uint8_t *data, size_t len)
 {
     static const struct transfer nothing = {.kind = TRANSFER_NOTHING};

@@ -152,10 +152,42 @@ static void conn_put(struct weir_conn *conn)
 static void arm_recv(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
-    if (hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn)) == 0)
+    int error = hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn));
+    if (error == 0)
         conn->flags |= WEIR_CONN_OP_RECV;
+    else if (error == WEIR_E_FULL)
+        weir_conn_starve(conn);
     else
         weir_conn_abort(conn, WEIR_R_INTERNAL);
+}
+
+void weir_conn_starve(struct weir_conn *conn)
+{
+    if (conn->flags & WEIR_CONN_STARVED)
+        return;
+    conn->flags |= WEIR_CONN_STARVED;
+    conn->next_starved = conn->hub->starved;
+    conn->hub->starved = conn;
+}
+
+/* Shuts the socket, now or, when the kernel has no memory for it, in a later turn. */
+static void shut(struct weir_conn *conn, int how)
+{
+    struct weir_hub *hub = conn->hub;
+    int error = hub->io->ops->shutdown(hub->io, conn->sock, how, weir_conn_token(conn));
+    if (error == 0) {
+        conn->shutdown_cnt++;
+        conn->flags &= ~(uint32_t)WEIR_CONN_WANT_SHUTDOWN;
+    } else {
+        conn->flags |= WEIR_CONN_WANT_SHUTDOWN;
+        weir_conn_mark_dirty(conn);
+    }
+}
+
+void weir_conn_retry(struct weir_conn *conn)
+{
+    if (conn->flags & WEIR_CONN_WANT_SHUTDOWN)
+        shut(conn, conn->state == WEIR_CONN_LINGER ? SHUT_WR : SHUT_RDWR);
 }
 
 void weir_conn_established(struct weir_conn *conn)
@@ -249,12 +281,10 @@ static void tell(struct weir_conn *conn, uint16_t reason)
 
 static void drain(struct weir_conn *conn)
 {
-    struct weir_hub *hub = conn->hub;
     enter(conn, WEIR_CONN_DRAIN);
     conn->flags |= WEIR_CONN_RX_DEAD;
-    if (conn->sock >= 0 &&
-        hub->io->ops->shutdown(hub->io, conn->sock, SHUT_RDWR, weir_conn_token(conn)) == 0)
-        conn->shutdown_cnt++;
+    if (conn->sock >= 0)
+        shut(conn, SHUT_RDWR);
     weir_keepalive_set(conn);
 }
 
@@ -262,9 +292,8 @@ void weir_conn_abort(struct weir_conn *conn, uint16_t reason)
 {
     if (conn->state == WEIR_CONN_FREE || conn->state == WEIR_CONN_DRAIN)
         return;
+    drain(conn); /* first: who is told finds it gone, as other threads do */
     tell(conn, reason);
-    if (conn->state != WEIR_CONN_DRAIN)
-        drain(conn);
 }
 
 void weir_conn_close(struct weir_conn *conn, uint16_t reason, bool is_graceful)
@@ -301,7 +330,6 @@ void weir_conn_close(struct weir_conn *conn, uint16_t reason, bool is_graceful)
 
 void weir_conn_said_goodbye(struct weir_conn *conn)
 {
-    struct weir_hub *hub = conn->hub;
     if (conn->state != WEIR_CONN_GOODBYE)
         return;
     enter(conn, WEIR_CONN_LINGER);
@@ -310,8 +338,7 @@ void weir_conn_said_goodbye(struct weir_conn *conn)
         drain(conn); /* the peer's end was seen already */
         return;
     }
-    if (hub->io->ops->shutdown(hub->io, conn->sock, SHUT_WR, weir_conn_token(conn)) == 0)
-        conn->shutdown_cnt++;
+    shut(conn, SHUT_WR);
     weir_keepalive_set(conn);
 }
 
@@ -328,7 +355,7 @@ void weir_conn_settle(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
     if (conn->state != WEIR_CONN_DRAIN || conn->shutdown_cnt ||
-        (conn->flags & (WEIR_CONN_OP_RECV | WEIR_CONN_OP_SEND | WEIR_CONN_OP_CONNECT)))
+        (conn->flags & (WEIR_CONN_WANT_SHUTDOWN | WEIR_CONN_OP_RECV | WEIR_CONN_OP_SEND | WEIR_CONN_OP_CONNECT)))
         return;
     weir_verify_flush(hub); /* no pending frame may name a slot that is about to be another's */
     weir_wheel_cancel(hub->wheel, &conn->timer);
@@ -404,11 +431,7 @@ static void on_recv(struct weir_conn *conn, const struct weir_io_event *event)
     if (conn->state == WEIR_CONN_DRAIN)
         return;
     if (event->res > 0 || event->res == -ENOBUFS || event->res == -EINTR || event->res == -EAGAIN) {
-        if (!(conn->flags & WEIR_CONN_STARVED)) {
-            conn->flags |= WEIR_CONN_STARVED;
-            conn->next_starved = hub->starved;
-            hub->starved = conn;
-        }
+        weir_conn_starve(conn);
         return;
     }
     if (event->res < 0) {

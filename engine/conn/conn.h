@@ -79,6 +79,7 @@ enum weir_conn_flags {
     WEIR_CONN_HEARD_GOODBYE = 1u << 15,
     WEIR_CONN_HAS_PULL = 1u << 16, /* the codec may have bytes to send                          */
     WEIR_CONN_TOLD = 1u << 17,     /* the end was reported                                     */
+    WEIR_CONN_WANT_SHUTDOWN = 1u << 19, /* the kernel did not take it: tried again in the tx stage */
     WEIR_CONN_RESUMED = 1u << 18,  /* on the hub's list: held messages may be delivered        */
 };
 
@@ -186,6 +187,7 @@ struct weir_hub_metrics { /* written by the shard, read by any thread (relaxed) 
     _Atomic uint64_t closes[WEIR_REASON_CNT];
     struct {
         _Atomic uint64_t msgs_tx, msgs_rx, bytes_tx, bytes_rx, refused, dropped, stalls;
+        _Atomic uint64_t refused_away; /* refused to other threads, and written by them            */
     } channels[WEIR_CHANNELS_MAX];
 };
 
@@ -277,7 +279,12 @@ void weir_conn_established(
 void weir_conn_agreed(struct weir_conn *conn); /* HANDSHAKE -> READY                          */
 void weir_conn_said_goodbye(
     struct weir_conn *conn);                   /* GOODBYE -> LINGER                          */
+/* Tries again what the kernel had no memory for. */
+void weir_conn_retry(struct weir_conn *conn);
 void weir_conn_settle(struct weir_conn *conn); /* DRAIN -> FREE when nothing is in flight      */
+
+/* Has receive armed again at the end of the turn. */
+void weir_conn_starve(struct weir_conn *conn);
 
 /* Handles one event of the io. */
 void weir_conn_event(struct weir_hub *hub, const struct weir_io_event *event);
@@ -364,6 +371,9 @@ void weir_tx_reset(struct weir_conn *conn);
 /* Sets the connection's timer to its next deadline. */
 void weir_keepalive_set(struct weir_conn *conn);
 void weir_keepalive_fire(struct weir_conn *conn);
+/* Counts a frame that asks for work and carries nothing (a ping, an unknown optional kind); true: it was one
+ * too many in this second, and the connection ends with WEIR_R_FLOOD. */
+bool weir_keepalive_is_flood(struct weir_conn *conn);
 void weir_keepalive_ping(struct weir_conn *conn, uint64_t value);
 void weir_keepalive_pong(struct weir_conn *conn, uint64_t value);
 

@@ -104,17 +104,23 @@ void weir_keepalive_fire(struct weir_conn *conn)
         weir_keepalive_set(conn);
 }
 
-void weir_keepalive_ping(struct weir_conn *conn, uint64_t value)
+bool weir_keepalive_is_flood(struct weir_conn *conn)
 {
     uint64_t now = conn->hub->now_ns;
     if (now - conn->pings_since_ns >= WEIR_NS_PER_S) {
         conn->pings_since_ns = now;
         conn->pings_seen = 0;
     }
-    if (++conn->pings_seen > WEIR_PINGS_PER_S_MAX) {
-        weir_conn_close(conn, WEIR_R_FLOOD, false);
+    if (++conn->pings_seen <= WEIR_PINGS_PER_S_MAX)
+        return false;
+    weir_conn_close(conn, WEIR_R_FLOOD, false);
+    return true;
+}
+
+void weir_keepalive_ping(struct weir_conn *conn, uint64_t value)
+{
+    if (weir_keepalive_is_flood(conn))
         return;
-    }
     /* Pings that arrive together are answered once, with the latest value. */
     conn->pong_value = value;
     conn->flags |= WEIR_CONN_WANT_PONG;
@@ -132,4 +138,5 @@ void weir_keepalive_pong(struct weir_conn *conn, uint64_t value)
     if (conn->rtt_min_ns == 0 || rtt < conn->rtt_min_ns)
         conn->rtt_min_ns = rtt;
     conn->ping_sent_ns = 0;
+    weir_keepalive_set(conn); /* the next ping may be due before this one's timeout was */
 }

@@ -275,8 +275,11 @@ void weir_rx_rearm(struct weir_hub *hub)
         conn->flags &= ~(uint32_t)WEIR_CONN_STARVED;
         if (conn->state != WEIR_CONN_DRAIN && conn->state != WEIR_CONN_FREE &&
             !(conn->flags & WEIR_CONN_OP_RECV)) {
-            if (hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn)) == 0)
+            int error = hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn));
+            if (error == 0)
                 conn->flags |= WEIR_CONN_OP_RECV;
+            else if (error == WEIR_E_FULL)
+                weir_conn_starve(conn);
             else
                 weir_conn_abort(conn, WEIR_R_INTERNAL);
         }

@@ -69,8 +69,12 @@ static inline void account(struct weir_conn *conn, uint32_t channel_idx, uint64_
 static inline bool has_room(const struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)
 {
     const struct weir_conn_channel *channel = &conn->channels[channel_idx];
-    uint64_t queued = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed) +
-                      atomic_load_explicit(&channel->remote_bytes, memory_order_relaxed);
+    uint64_t queued = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed);
+    /* Reserved is promised, but under the other policies nothing is reserved: what other threads sent
+     * meets the policy when the shard takes it, and must not be counted before, least of all the
+     * message that is being taken now. */
+    if (conn->hub->channels[channel_idx].overflow == WEIR_OVERFLOW_REFUSE)
+        queued += atomic_load_explicit(&channel->remote_bytes, memory_order_relaxed);
     return queued == 0 || queued + bytes <= conn->hub->channels[channel_idx].send_bytes_max;
 }
 
@@ -87,24 +91,33 @@ static void item_drop(struct weir_conn *conn, uint32_t channel_idx, struct weir_
     weir_item_free(conn->hub, item);
 }
 
-/* Drops the oldest items that nothing was sent of, until `bytes` fit. */
-static void drop_oldest(struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)
+/* Drops the oldest items that nothing was sent of, until `bytes` fit. Returns whether they do: when all
+ * that may go would not suffice, nothing is dropped. */
+static bool drop_oldest(struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)
 {
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
-    struct weir_item **link = &channel->head;
-    if (*link && (*link)->off) /* begun: its message must be finished */
-        link = &(*link)->next;
-    while (*link && !has_room(conn, channel_idx, bytes)) {
+    uint64_t bytes_max = conn->hub->channels[channel_idx].send_bytes_max;
+    uint64_t queued = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed);
+    /* Begun: its message must be finished. */
+    struct weir_item *begun = channel->head && channel->head->off ? channel->head : NULL;
+    struct weir_item **link = begun ? &begun->next : &channel->head;
+    uint32_t drop_cnt = 0;
+    for (struct weir_item *item = *link; item && queued && queued + bytes > bytes_max;
+         item = item->next, drop_cnt++)
+        queued -= item->len;
+    if (queued && queued + bytes > bytes_max)
+        return false; /* what is being sent is too much already */
+    weir_count(&conn->hub->metrics.channels[channel_idx].dropped, drop_cnt);
+    for (; drop_cnt; drop_cnt--) {
         struct weir_item *item = *link;
         *link = item->next;
         item_drop(conn, channel_idx, item);
-        weir_count(&conn->hub->metrics.channels[channel_idx].dropped, 1);
     }
-    channel->tail = channel->head;
-    while (channel->tail && channel->tail->next)
-        channel->tail = channel->tail->next;
+    if (!*link)
+        channel->tail = begun;
     if (!channel->head)
         conn->active &= ~(UINT64_C(1) << channel_idx);
+    return true;
 }
 
 /* Makes room by the channel's policy, or answers why there is none. */
@@ -113,8 +126,7 @@ static int make_room(struct weir_conn *conn, uint32_t channel_idx, uint64_t byte
     struct weir_hub *hub = conn->hub;
     switch ((enum weir_overflow)hub->channels[channel_idx].overflow) {
     case WEIR_OVERFLOW_DROP_OLDEST:
-        drop_oldest(conn, channel_idx, bytes);
-        if (has_room(conn, channel_idx, bytes))
+        if (drop_oldest(conn, channel_idx, bytes))
             return 0;
         break;
     case WEIR_OVERFLOW_CLOSE:
@@ -294,8 +306,10 @@ void weir_sendq_release(struct weir_conn *conn, uint32_t channel_idx, uint64_t b
     atomic_store_explicit(&channel->queued_bytes, queued, memory_order_seq_cst);
     if (!atomic_load_explicit(&channel->want_writable, memory_order_seq_cst))
         return;
-    if (queued > conn->hub->channels[channel_idx].send_bytes_max / 2 ||
-        conn->state != WEIR_CONN_READY)
+    const struct weir_channel *cfg = &conn->hub->channels[channel_idx];
+    if (cfg->overflow == WEIR_OVERFLOW_REFUSE) /* what is promised to other threads is no room */
+        queued += atomic_load_explicit(&channel->remote_bytes, memory_order_seq_cst);
+    if (queued > cfg->send_bytes_max / 2 || conn->state != WEIR_CONN_READY)
         return;
     atomic_store_explicit(&channel->want_writable, false, memory_order_relaxed);
     conn->hub->ops->writable(conn, channel_idx);

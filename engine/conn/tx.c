@@ -50,7 +50,7 @@ static void announce_credit(struct weir_conn *conn, struct weir_tx *tx)
         uint32_t idx = (uint32_t)__builtin_ctzll(due);
         struct weir_conn_channel *channel = &conn->channels[idx];
         uint64_t limit = channel->rx_consumed + hub->channels[idx].recv_bytes_max;
-        if (limit <= channel->rx_limit)
+        if ((int64_t)(limit - channel->rx_limit) <= 0) /* signed: see weir_credit_consume */
             continue;
         channel->rx_limit = limit;
         ctl.credits[ctl.credit_cnt++] = (struct weir_credit){hub->channels[idx].id, limit};
@@ -78,6 +78,7 @@ static void gather_control(struct weir_conn *conn, struct weir_tx *tx)
     if ((conn->flags & WEIR_CONN_WANT_PING) && conn->state == WEIR_CONN_READY) {
         conn->ping_sent_ns = conn->last_ping_ns = hub->now_ns;
         control(conn, tx, &(struct weir_control){.kind = WEIR_CONTROL_PING, .value = hub->now_ns});
+        weir_keepalive_set(conn); /* its timeout may be sooner than the next ping */
     }
     if (conn->flags & WEIR_CONN_WANT_CREDIT)
         announce_credit(conn, tx);
@@ -280,16 +281,18 @@ static void submit(struct weir_conn *conn)
     struct weir_tx *tx = conn->tx;
     int error = hub->io->ops->send(hub->io, conn->sock, tx->iov + tx->iov_first,
                                    tx->iov_cnt - tx->iov_first, weir_conn_token(conn));
-    if (error) {
+    if (error == 0)
+        conn->flags |= WEIR_CONN_OP_SEND;
+    else if (error == WEIR_E_FULL)
+        weir_conn_mark_dirty(conn); /* the kernel is short of memory: again in the next turn */
+    else
         weir_conn_abort(conn, WEIR_R_INTERNAL);
-        return;
-    }
-    conn->flags |= WEIR_CONN_OP_SEND;
 }
 
 static void flush_one(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
+    weir_conn_retry(conn);
     if (conn->flags & WEIR_CONN_OP_SEND)
         return; /* its event makes it dirty again */
     if (conn->state != WEIR_CONN_HANDSHAKE && conn->state != WEIR_CONN_READY &&
@@ -302,10 +305,12 @@ static void flush_one(struct weir_conn *conn)
             return;
         }
         if (!gather(conn, tx)) {
-            bool is_said = tx->has_goodbye;
+            bool is_over = tx->has_goodbye;
             tx_release(conn, tx, false);
-            if (is_said)
-                weir_conn_said_goodbye(conn);
+            /* Nothing to say to a stranger, so nothing that a reset could destroy: it gets no linger, or
+             * whoever sends one wrong byte would hold a slot that no handshake limit counts. */
+            if (is_over)
+                weir_conn_abort(conn, conn->close_reason);
             return;
         }
         conn->tx = tx;

@@ -27,7 +27,7 @@ struct weir_tx {
     uint32_t control_len;
     uint64_t bytes_left;
     bool has_goodbye;
-    struct iovec iov[2 * WEIR_TX_FRAMES + 1];
+    struct iovec iov[2 * WEIR_TX_FRAMES + 2]; /* control in front, the goodbye behind */
     struct weir_tx_frame frames[WEIR_TX_FRAMES];
     uint8_t heads[WEIR_TX_FRAMES][WEIR_FRAME_HEAD_MAX];
     uint8_t

@@ -10,10 +10,15 @@ void weir_credit_consume(struct weir_conn *conn, uint32_t channel_idx, uint64_t 
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
     channel->rx_consumed += bytes;
     uint64_t window = conn->hub->channels[channel_idx].recv_bytes_max;
-    uint64_t due = channel->rx_consumed + window - channel->rx_limit;
+    uint64_t frame = conn->frame_bytes_max < window / 2 ? conn->frame_bytes_max : window / 2;
+    /* Signed: keeping one message many times is charged many times, and may take back more than came. */
+    int64_t due = (int64_t)(channel->rx_consumed + window - channel->rx_limit);
     /* In quarters, so that credit costs one small frame per megabyte and not one per message; at once
-     * while a message is half here, because its end may wait for the last byte. */
-    if (due < window / 4 && !(channel->partial && due))
+     * while a message is half here, because its end may wait for the last byte, and when what is left
+     * may be too little for the sender's next frame: an application that keeps most of a window would
+     * wait for it for ever. */
+    bool is_wanted = channel->partial || channel->rx_limit - channel->rx_used < frame;
+    if (due <= 0 || (due < (int64_t)(window / 4) && !is_wanted))
         return;
     conn->credit_due |= UINT64_C(1) << channel_idx;
     conn->flags |= WEIR_CONN_WANT_CREDIT;
@@ -35,24 +40,42 @@ static void held_append(struct weir_conn_channel *channel, struct weir_buf *buf,
     channel->held_tail = buf;
 }
 
-/* Holds what may not be delivered now. `take`: a reference to the buffer the bytes are in, or NULL. */
-static void hold(struct weir_conn *conn, uint32_t channel_idx, const uint8_t *data, uint32_t len,
-                 struct weir_buf *take, uint32_t what)
+/* Holds a message whose bytes are in a buffer of their own. */
+static void hold_taken(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf *take)
+{
+    take->owner_charge = (uint32_t)take->len;
+    held_append(&conn->channels[channel_idx], take, HELD_MESSAGE);
+}
+
+/* Holds a copy of a run, or of a message. Runs, and messages that fit a run, gather in one buffer as long
+ * as it has room: a peer must not make us spend a buffer on each byte of its credit. owner_charge is the
+ * credit that comes back with the buffer: without the prefixes that are put here. */
+static void hold_copy(struct weir_conn *conn, uint32_t channel_idx, const uint8_t *data, uint32_t len,
+                      uint32_t what)
 {
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
-    struct weir_buf *buf = take;
-    if (!buf) {
-        if (conn->bytes_held + conn->bytes_queued + len <= conn->hub->cfg->peer_bytes_max)
-            buf = weir_pool_take(conn->hub->pool, len);
+    bool is_put = what == HELD_MESSAGE && len <= WEIR_RUN_MSG_MAX;
+    uint32_t need = len + (is_put ? WEIR_RUN_PREFIX : 0);
+    struct weir_buf *buf = channel->held_tail;
+    bool has_budget = conn->bytes_held + conn->bytes_queued + need <= conn->hub->cfg->peer_bytes_max;
+    if (is_put)
+        what = HELD_RUN;
+    if (!has_budget || !buf || what != HELD_RUN || buf->owner_arg != HELD_RUN ||
+        buf->cap - buf->len < need) {
+        buf = has_budget ? weir_pool_take(conn->hub->pool, need) : NULL;
         if (!buf) {
             weir_conn_close(conn, WEIR_R_LIMIT_MEMORY, false);
             return;
         }
-        memcpy(buf->data, data, len);
-        buf->len = len;
-        conn->bytes_held += len;
+        held_append(channel, buf, what);
     }
-    held_append(channel, buf, what);
+    if (is_put)
+        weir_run_put(buf->data + buf->len, data, (uint16_t)len);
+    else
+        memcpy(buf->data + buf->len, data, len);
+    buf->len += need;
+    buf->owner_charge += len;
+    conn->bytes_held += need;
 }
 
 void weir_conn_pause(struct weir_conn *conn, uint32_t channel_idx, bool is_paused)
@@ -78,7 +101,7 @@ static void resume_channel(struct weir_conn *conn, uint32_t idx)
             channel->held_tail = NULL;
         uint32_t len = (uint32_t)buf->len;
         conn->bytes_held -= len;
-        weir_credit_consume(conn, idx, len);
+        weir_credit_consume(conn, idx, buf->owner_charge);
         if (buf->owner_arg == HELD_RUN)
             hub->ops->run(conn, idx, buf->data, len, NULL);
         else
@@ -125,6 +148,7 @@ static void deliver_control(struct weir_conn *conn, const struct weir_frame *fra
         for (uint32_t i = 0; i < ctl.credit_cnt; i++) {
             uint32_t idx = hub->channel_idx_of[ctl.credits[i].channel];
             if (idx >= hub->channel_cnt || !conn->channels[idx].is_agreed) {
+                weir_count(&hub->metrics.frames_failed, 1);
                 weir_conn_close(conn, WEIR_R_BAD_CHANNEL, false);
                 return;
             }
@@ -152,7 +176,7 @@ static void deliver_run(struct weir_conn *conn, const struct weir_frame *frame)
         return;
     }
     if (WEIR_UNLIKELY(conn->channels[idx].is_paused || conn->channels[idx].held_head)) {
-        hold(conn, idx, frame->payload, frame->len, NULL, HELD_RUN);
+        hold_copy(conn, idx, frame->payload, frame->len, HELD_RUN);
         return;
     }
     weir_credit_consume(conn, idx, frame->len);
@@ -176,14 +200,19 @@ static void deliver_fragment(struct weir_conn *conn, struct weir_frame *frame)
             return;
     }
     const uint8_t *data = is_in_place ? frame->payload : message->data;
-    if (channel->is_paused || channel->held_head) {
-        hold(conn, idx, data, total, is_in_place ? NULL : weir_buf_hold(message), HELD_MESSAGE);
+    bool is_wanted = conn->state == WEIR_CONN_READY; /* otherwise it is draining */
+    if (is_wanted && (channel->is_paused || channel->held_head)) {
+        if (is_in_place)
+            hold_copy(conn, idx, data, total, HELD_MESSAGE);
+        else
+            hold_taken(conn, idx, weir_buf_hold(message));
         return;
     }
     if (!is_in_place)
         conn->bytes_held -= total;
     weir_credit_consume(conn, idx, total);
-    hub->ops->message(conn, idx, data, total, is_in_place ? NULL : message);
+    if (is_wanted)
+        hub->ops->message(conn, idx, data, total, is_in_place ? NULL : message);
 }
 
 static void deliver(struct weir_conn *conn, struct weir_frame *frame)
@@ -211,12 +240,11 @@ static void deliver(struct weir_conn *conn, struct weir_frame *frame)
         break;
     case WEIR_FRAME_FIRST:
     case WEIR_FRAME_MORE:
-        if (is_draining)
-            weir_credit_consume(conn, frame->channel_idx, frame->len);
-        else
-            deliver_fragment(conn, frame);
+        deliver_fragment(conn, frame);
         break;
     case WEIR_FRAME_SKIP:
+        (void)weir_keepalive_is_flood(conn);
+        break;
     case WEIR_FRAME_FAULT:
         break;
     }

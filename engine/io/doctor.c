@@ -22,10 +22,11 @@ struct report {
 };
 
 /* Adds a check and returns it for the remedy; a spare one when there is no room. */
-static struct weir_check *add(struct report *report, struct weir_check *spare, const char *name, int status,
-                              int error, const char *format, ...) __attribute__((format(printf, 6, 7)));
-static struct weir_check *add(struct report *report, struct weir_check *spare, const char *name, int status,
-                              int error, const char *format, ...)
+static struct weir_check *add(struct report *report, struct weir_check *spare, const char *name,
+                              int status, int error, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+static struct weir_check *add(struct report *report, struct weir_check *spare, const char *name,
+                              int status, int error, const char *format, ...)
 {
     struct weir_check *check = report->cnt < report->max ? &report->checks[report->cnt++] : spare;
     memset(check, 0, sizeof(*check));
@@ -71,32 +72,34 @@ static void check_kernel(struct report *report)
         return;
     }
     bool is_new = major > 6 || (major == 6 && minor >= 1);
-    struct weir_check *check =
-        add(report, &spare, "kernel", is_new ? FINE : LESSER, 0, "%s %s", name.sysname, name.release);
+    struct weir_check *check = add(report, &spare, "kernel", is_new ? FINE : LESSER, 0, "%s %s",
+                                   name.sysname, name.release);
     if (!is_new)
         remedy(check, "weir is made for Linux 6.1 and later. The features below decide: "
                       "some distributions bring them to older kernels.");
 }
 
-static void check_sandbox(struct report *report)
+static void check_sandbox(struct report *report, int setup_errno)
 {
     struct weir_check spare, *check;
     char text[32] = "";
     if (read_line("/proc/sys/kernel/io_uring_disabled", text, sizeof(text))) {
         int value = atoi(text);
-        bool is_refused = value == 2 || (value == 1 && geteuid() != 0);
-        check = add(report, &spare, "kernel.io_uring_disabled", is_refused ? FATAL : FINE, WEIR_E_NO_URING,
-                    "%d", value);
+        bool is_refused = value != 0 && setup_errno != 0; /* 1 lets root and a group pass */
+        check = add(report, &spare, "kernel.io_uring_disabled", is_refused ? FATAL : FINE,
+                    WEIR_E_NO_URING, "%d", value);
         if (is_refused)
-            remedy(check, value == 2 ? "sysctl -w kernel.io_uring_disabled=0"
-                                     : "sysctl -w kernel.io_uring_disabled=0, or run as a member of the "
-                                       "group in kernel.io_uring_group");
+            remedy(check, value == 2
+                              ? "sysctl -w kernel.io_uring_disabled=0"
+                              : "sysctl -w kernel.io_uring_disabled=0, or run as a member of the "
+                                "group in kernel.io_uring_group");
     }
     int mode = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
     add(report, &spare, "seccomp", FINE, 0, "%s",
-        mode == 0   ? "none"
-        : mode == 2 ? "a filter is in force (a container or systemd); io_uring-setup tells if it matters"
-                    : "unknown");
+        mode == 0 ? "none"
+        : mode == 2
+            ? "a filter is in force (a container or systemd); io_uring-setup tells if it matters"
+            : "unknown");
 }
 
 static void check_setup(struct report *report, int err)
@@ -106,9 +109,9 @@ static void check_setup(struct report *report, int err)
         add(report, &spare, "io_uring-setup", FINE, 0, "works");
         return;
     }
-    int error = err == ENOMEM                     ? WEIR_E_MEMLOCK
+    int error = err == ENOMEM                    ? WEIR_E_MEMLOCK
                 : err == EMFILE || err == ENFILE ? WEIR_E_DESCRIPTORS
-                                                  : WEIR_E_NO_URING;
+                                                 : WEIR_E_NO_URING;
     check = add(report, &spare, "io_uring-setup", FATAL, error, "%s", strerror(err));
     if (error == WEIR_E_MEMLOCK)
         remedy(check, "Raise RLIMIT_MEMLOCK: 'ulimit -l', LimitMEMLOCK= in a systemd unit, "
@@ -116,9 +119,11 @@ static void check_setup(struct report *report, int err)
     else if (error == WEIR_E_DESCRIPTORS)
         remedy(check, "Raise RLIMIT_NOFILE: 'ulimit -n', LimitNOFILE= in a systemd unit.");
     else
-        remedy(check, "The kernel or a sandbox refuses io_uring. Docker and containerd do by default: use a "
-                      "seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register. "
-                      "In systemd: SystemCallFilter=@io-event io_uring_register.");
+        remedy(
+            check,
+            "The kernel or a sandbox refuses io_uring. Docker and containerd do by default: use a "
+            "seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register. "
+            "In systemd: SystemCallFilter=@io-event io_uring_register.");
 }
 
 static void check_features(struct report *report, const struct weir_uring_probe *probe)
@@ -148,14 +153,16 @@ static void check_features(struct report *report, const struct weir_uring_probe 
     for (int i = 0; i < WEIR_URING_FEATURE_CNT; i++) {
         bool has = probe->has[i];
         struct weir_check *check =
-            add(report, &spare, features[i].name, has || !features[i].is_needed ? FINE : FATAL, WEIR_E_KERNEL,
+            add(report, &spare, features[i].name, has || !features[i].is_needed ? FINE : FATAL,
+                WEIR_E_KERNEL,
                 has                     ? "yes"
                 : features[i].is_needed ? "no"
                                         : "no (weir does without; Linux %s has it)",
                 features[i].since);
         if (check->status == FATAL)
             snprintf(check->remedy, sizeof(check->remedy),
-                     "Linux %s has it and weir needs it: use a kernel of 6.1 or later.", features[i].since);
+                     "Linux %s has it and weir needs it: use a kernel of 6.1 or later.",
+                     features[i].since);
     }
 }
 
@@ -177,14 +184,16 @@ static void check_limits(struct report *report)
                         "%llu KiB, for all rings of this user together",
                         (unsigned long long)limit.rlim_cur >> 10);
             if (is_small)
-                remedy(check, "8 MiB suffice for several shards: 'ulimit -l 8192', LimitMEMLOCK=8M in a "
-                              "systemd unit, --ulimit memlock=8388608 for Docker.");
+                remedy(check,
+                       "8 MiB suffice for several shards: 'ulimit -l 8192', LimitMEMLOCK=8M in a "
+                       "systemd unit, --ulimit memlock=8388608 for Docker.");
         }
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         bool is_small = limit.rlim_cur < 4096;
-        check = add(report, &spare, "RLIMIT_NOFILE", is_small ? LESSER : FINE, 0, "%llu (at most %llu)",
-                    (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
+        check =
+            add(report, &spare, "RLIMIT_NOFILE", is_small ? LESSER : FINE, 0, "%llu (at most %llu)",
+                (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
         if (is_small)
             remedy(check, "Each peer takes a descriptor: 'ulimit -n 65536', LimitNOFILE=65536 in a "
                           "systemd unit.");
@@ -197,31 +206,39 @@ static void check_sysctls(struct report *report)
     char text[128];
     if (read_line("/proc/sys/net/ipv4/tcp_congestion_control", text, sizeof(text))) {
         bool is_bbr = strncmp(text, "bbr", 3) == 0;
-        check = add(report, &spare, "tcp_congestion_control", is_bbr ? LESSER : FINE, 0, "%s", text);
+        check =
+            add(report, &spare, "tcp_congestion_control", is_bbr ? LESSER : FINE, 0, "%s", text);
         if (is_bbr)
-            remedy(check, "bbr's pacing halves the throughput on loopback and in fast local networks, and "
-                          "is fine over the internet. To choose for weir alone: weir_config.tcp_congestion "
-                          "= \"cubic\".");
+            remedy(
+                check,
+                "bbr's pacing halves the throughput on loopback and in fast local networks, and "
+                "is fine over the internet. To choose for weir alone: weir_config.tcp_congestion "
+                "= \"cubic\".");
     }
     static const struct {
         const char *name, *path;
-    } buffers[2] = {{"tcp_rmem", "/proc/sys/net/ipv4/tcp_rmem"}, {"tcp_wmem", "/proc/sys/net/ipv4/tcp_wmem"}};
+    } buffers[2] = {{"tcp_rmem", "/proc/sys/net/ipv4/tcp_rmem"},
+                    {"tcp_wmem", "/proc/sys/net/ipv4/tcp_wmem"}};
     for (int i = 0; i < 2; i++) {
         unsigned long long max = 0;
-        if (!read_line(buffers[i].path, text, sizeof(text)) || sscanf(text, "%*u %*u %llu", &max) != 1)
+        if (!read_line(buffers[i].path, text, sizeof(text)) ||
+            sscanf(text, "%*u %*u %llu", &max) != 1)
             continue;
         bool is_small = max < (4u << 20);
-        check = add(report, &spare, buffers[i].name, is_small ? LESSER : FINE, 0, "maximum %llu KiB", max >> 10);
+        check = add(report, &spare, buffers[i].name, is_small ? LESSER : FINE, 0,
+                    "maximum %llu KiB", max >> 10);
         if (is_small)
-            snprintf(check->remedy, sizeof(check->remedy),
-                     "Limits throughput over long distances: sysctl -w net.ipv4.%s=\"4096 131072 6291456\".",
-                     buffers[i].name);
+            snprintf(
+                check->remedy, sizeof(check->remedy),
+                "Limits throughput over long distances: sysctl -w net.ipv4.%s=\"4096 131072 6291456\".",
+                buffers[i].name);
     }
     if (read_line("/proc/sys/net/core/somaxconn", text, sizeof(text))) {
         bool is_small = atoi(text) < 1024;
         check = add(report, &spare, "somaxconn", is_small ? LESSER : FINE, 0, "%s", text);
         if (is_small)
-            remedy(check, "Bursts of inbound connections are dropped: sysctl -w net.core.somaxconn=4096.");
+            remedy(check,
+                   "Bursts of inbound connections are dropped: sysctl -w net.core.somaxconn=4096.");
     }
 }
 
@@ -233,7 +250,7 @@ int64_t weir_doctor(struct weir_check *ret_checks, size_t check_max)
     struct weir_uring_probe probe;
     weir_uring_probe(&probe);
     check_kernel(&report);
-    check_sandbox(&report);
+    check_sandbox(&report, probe.setup_errno);
     check_setup(&report, probe.setup_errno);
     if (probe.setup_errno == 0)
         check_features(&report, &probe);

@@ -81,14 +81,21 @@ struct weir_io_ops {
     int (*enable)(struct weir_io *io);
     void (*free)(struct weir_io *io);
     /* Listens at `addr` (port 0: any) and returns the socket; `ret_addr` has the real port. With
-     * `is_shared` several ios may listen at one address (SO_REUSEPORT). May be called before enable.
-     * Errors: WEIR_E_IN_USE, WEIR_E_ACCESS, WEIR_E_ADDRESS, WEIR_E_DESCRIPTORS, WEIR_E_SYSTEM. */
+     * `is_shared` it joins listeners that other ios (of the same user) have there (SO_REUSEPORT); without
+     * it the address must be free. So a node's first shard listens without, which finds a port that
+     * another program has, and its other shards with. A unix address cannot be shared: the first shard
+     * listens alone. May be called before enable.
+     * Errors: WEIR_E_IN_USE, WEIR_E_ACCESS, WEIR_E_ADDRESS, WEIR_E_DESCRIPTORS, WEIR_E_NOMEM, WEIR_E_LIMIT
+     * (32 listeners), WEIR_E_SYSTEM. */
     int (*listen)(struct weir_io *io, const struct weir_addr *addr, bool is_shared,
                   struct weir_addr *ret_addr);
-    /* Arms multishot accept on a listening socket. After an event without MORE arm it again: after
+    /* accept, recv, send, shutdown and cancel answer WEIR_E_FULL when the kernel takes no operation now
+     * (short of memory): nothing was started.
+     * accept: arms multishot accept on a listening socket. After an event without MORE arm it again: after
      * -EMFILE, -ENFILE, -ENOBUFS or -ENOMEM with a delay. */
     int (*accept)(struct weir_io *io, int sock, uint64_t token);
-    /* Makes a socket and starts connecting it; `*ret_sock` is set at once. */
+    /* Makes a socket and starts connecting it; `*ret_sock` is set at once. Errors: WEIR_E_ADDRESS,
+     * WEIR_E_DESCRIPTORS, WEIR_E_NOMEM, WEIR_E_LIMIT (4,096 under way), WEIR_E_FULL, WEIR_E_SYSTEM. */
     int (*connect)(struct weir_io *io, const struct weir_addr *addr, uint64_t token, int *ret_sock);
     /* Sets TCP_NODELAY, buffer sizes and congestion control on an accepted socket. */
     void (*tune)(struct weir_io *io, int sock);
@@ -99,17 +106,19 @@ struct weir_io_ops {
     /* `more_follows`: MSG_MORE-like hint may be ignored. */
     int (*send)(struct weir_io *io, int sock, const struct iovec *iov, uint32_t iov_cnt,
                 uint64_t token);
-    /* how: SHUT_RD, SHUT_WR, SHUT_RDWR. Also makes every pending operation on the socket end (for
-     * SHUT_RDWR) even where the system's shutdown does not (a socket that is still connecting). */
+    /* how: SHUT_RD, SHUT_WR, SHUT_RDWR. Acts at once, before what is started and not yet submitted.
+     * Also makes every pending operation on the socket end (for SHUT_RDWR) even where the system's
+     * shutdown does not (a socket that is still connecting). */
     int (*shutdown)(struct weir_io *io, int sock, int how, uint64_t token);
     /* Ends a multishot accept: its last event has res -ECANCELED and no MORE. */
     int (*cancel)(struct weir_io *io, uint64_t token);
     void (*close)(struct weir_io *io, int sock);
-    /* Writes the other end's address; false when unknown. */
+    /* Writes the other end's address (of a dialing unix socket only the family, with an empty path);
+     * false when unknown. */
     bool (*peer_addr)(struct weir_io *io, int sock, struct weir_addr *ret_addr);
     /* Submits what was started and fills up to `event_max` events, waiting for the first at most
      * `wait_ns` (0: not at all, WEIR_NS_FOREVER: without limit). Returns the number of events (0 when
-     * the time passed or somebody woke it). Errors: WEIR_E_SYSTEM, nothing can go on. */
+     * the time passed, somebody woke it, or for no reason). Errors: WEIR_E_SYSTEM, nothing can go on. */
     int64_t (*turn)(struct weir_io *io, struct weir_io_event *ret_events, uint32_t event_max,
                     uint64_t wait_ns);
     /* Ends the current or the next wait of turn(). Any thread. */

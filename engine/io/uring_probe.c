@@ -59,8 +59,8 @@ static bool try_recv(struct io_uring *ring, void *pages, size_t page_bytes)
         return false;
     io_uring_buf_ring_init(bufs);
     for (unsigned i = 0; i < PROBE_BUF_CNT; i++)
-        io_uring_buf_ring_add(bufs, (uint8_t *)pages + page_bytes + i * PROBE_BUF_BYTES, PROBE_BUF_BYTES,
-                              (unsigned short)i, (int)PROBE_BUF_CNT - 1, (int)i);
+        io_uring_buf_ring_add(bufs, (uint8_t *)pages + page_bytes + i * PROBE_BUF_BYTES,
+                              PROBE_BUF_BYTES, (unsigned short)i, (int)PROBE_BUF_CNT - 1, (int)i);
     io_uring_buf_ring_advance(bufs, (int)PROBE_BUF_CNT);
 
     int pair[2], res;
@@ -126,14 +126,16 @@ static void try_buf_rings(bool *ret_has)
 {
     size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
     struct io_uring ring;
-    void *pages = mmap(NULL, 2 * page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *pages =
+        mmap(NULL, 2 * page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED)
         return;
     if (ring_make(&ring, 0) == 0) {
         ret_has[WEIR_URING_BUF_RINGS] = bufs_register(&ring, pages, 0) != NULL;
         if (ret_has[WEIR_URING_BUF_RINGS])
             io_uring_unregister_buf_ring(&ring, 0);
-        ret_has[WEIR_URING_BUFS_INCREMENTAL] = bufs_register(&ring, pages, IOU_PBUF_RING_INC) != NULL;
+        ret_has[WEIR_URING_BUFS_INCREMENTAL] =
+            bufs_register(&ring, pages, IOU_PBUF_RING_INC) != NULL;
         if (ret_has[WEIR_URING_BUFS_INCREMENTAL])
             io_uring_unregister_buf_ring(&ring, 0);
         ret_has[WEIR_URING_RECV_MULTISHOT] = try_recv(&ring, pages, page_bytes);
@@ -178,7 +180,8 @@ void weir_uring_probe(struct weir_uring_probe *ret_probe)
 
     has[WEIR_URING_SUBMIT_ALL] = can_make(IORING_SETUP_SUBMIT_ALL);
     has[WEIR_URING_SINGLE_ISSUER] = can_make(IORING_SETUP_SINGLE_ISSUER);
-    has[WEIR_URING_DEFER_TASKRUN] = can_make(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+    has[WEIR_URING_DEFER_TASKRUN] =
+        can_make(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
     has[WEIR_URING_NO_SQARRAY] = can_make(IORING_SETUP_NO_SQARRAY);
     try_buf_rings(has);
     try_owned(has);

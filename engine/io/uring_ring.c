@@ -17,18 +17,19 @@
 
 #define RING_ENTRIES_MAX 32768u /* the kernel's bound for the submission queue and a buffer ring */
 #define SQ_CNT_MIN 8u
+#define DRAIN_ROUNDS 1000
 #define MEMLOCK_TRIES 5
 #define MEMLOCK_PAUSE_NS 20000000
 
 /* Everything of Linux 6.1. SUBMIT_ALL: one bad entry must not hold up those behind it. DEFER_TASKRUN:
  * completions are made when this thread asks for them, never by an interrupt in the middle of its
  * work; it needs SINGLE_ISSUER, and R_DISABLED lets another thread than the owner make the ring. */
-#define RING_FLAGS                                                                         \
+#define RING_FLAGS                                                                       \
     (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED | \
      IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE)
-#define RING_FEATURES                                                                        \
-    (IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | \
-     IORING_FEAT_CQE_SKIP)
+#define RING_FEATURES                                                         \
+    (IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | \
+     IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP)
 
 static uint64_t clock_ns(void)
 {
@@ -140,8 +141,8 @@ static int enter_and_sleep(struct weir_uring *u, uint64_t wait_ns)
     struct io_uring_cqe *cqe = NULL;
     struct __kernel_timespec ts = {.tv_sec = (int64_t)(wait_ns / WEIR_NS_PER_S),
                                    .tv_nsec = (long long)(wait_ns % WEIR_NS_PER_S)};
-    int rc = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, wait_ns == WEIR_NS_FOREVER ? NULL : &ts,
-                                              NULL);
+    int rc = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1,
+                                              wait_ns == WEIR_NS_FOREVER ? NULL : &ts, NULL);
     u->stats.syscalls++;
     fall_awake(u);
     return rc;
@@ -186,7 +187,8 @@ static int enter(struct weir_uring *u, uint32_t event_max, uint64_t wait_ns)
 /* ---- reaping ------------------------------------------------------------------------------- */
 
 /* Fills in the event of a completion; false for one that nobody is told of. */
-static bool translate(struct weir_uring *u, const struct io_uring_cqe *cqe, struct weir_io_event *ret_event)
+static bool translate(struct weir_uring *u, const struct io_uring_cqe *cqe,
+                      struct weir_io_event *ret_event)
 {
     uint32_t kind = (uint32_t)(cqe->user_data >> WEIR_URING_KIND_SHIFT);
     struct weir_io_event event = {
@@ -296,36 +298,42 @@ static int uring_enable(struct weir_io *io)
     WEIR_CHECK(u->owner == 0);
     if (io_uring_enable_rings(&u->ring) != 0)
         return WEIR_E_SYSTEM;
+    /* Not io_uring_register_ring_fd: the enter was not measurably cheaper with it (225 to 356 ns either
+     * way), and a registered index belongs to a thread, which complicates freeing on another. */
     u->owner = gettid();
-    /* Saves the look-up of the descriptor in each enter; refused (by a limit), it changes nothing. */
-    (void)io_uring_register_ring_fd(&u->ring);
-    u->stats.syscalls += 2;
+    u->stats.syscalls++;
     u->now_ns = clock_ns();
     return 0;
 }
 
 /* ---- making and freeing -------------------------------------------------------------------- */
 
-/* Ends what is still in flight, so that nothing refers to sockets and buffers any more when this
- * returns, and closes accepted sockets that nobody has seen. */
+/* Empties the completion queue and closes the accepted sockets in it, which nobody will see. */
+static unsigned discard_all(struct weir_uring *u)
+{
+    struct io_uring_cqe *cqe;
+    unsigned head, seen = 0;
+    io_uring_for_each_cqe(&u->ring, head, cqe)
+    {
+        seen++;
+        if (cqe->user_data >> WEIR_URING_KIND_SHIFT == WEIR_IO_ACCEPT && cqe->res >= 0)
+            close(cqe->res);
+    }
+    io_uring_cq_advance(&u->ring, seen);
+    return seen;
+}
+
+/* Ends what is still in flight, so that nothing refers to sockets and buffers any more when this returns
+ * (closing a ring does the same, but some time later). The owner's thread only. */
 static void drain(struct weir_uring *u)
 {
-    struct io_uring_sync_cancel_reg all = {.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL,
-                                           .timeout = {.tv_sec = -1, .tv_nsec = -1}};
+    struct io_uring_sync_cancel_reg all = {
+        .flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL, .timeout = {.tv_sec = 1}};
     (void)io_uring_submit(&u->ring);
     (void)io_uring_register_sync_cancel(&u->ring, &all);
-    for (int round = 0; round < 1000; round++) {
-        struct io_uring_cqe *cqe;
-        unsigned head, seen = 0;
+    for (int round = 0; round < DRAIN_ROUNDS; round++) {
         (void)io_uring_get_events(&u->ring);
-        io_uring_for_each_cqe(&u->ring, head, cqe)
-        {
-            seen++;
-            if (cqe->user_data >> WEIR_URING_KIND_SHIFT == WEIR_IO_ACCEPT && cqe->res >= 0)
-                close(cqe->res);
-        }
-        io_uring_cq_advance(&u->ring, seen);
-        if (seen == 0 && !io_uring_cq_has_overflow(&u->ring))
+        if (discard_all(u) == 0 && !io_uring_cq_has_overflow(&u->ring))
             break;
     }
 }
@@ -338,22 +346,12 @@ static void uring_free(struct weir_io *io)
     while (u->listener_cnt > 0)
         weir_uring_close(io, u->listeners[0].sock);
     if (u->ring.ring_fd >= 0) {
-        if (u->owner == gettid()) {
+        /* On another thread the owner's is over, and the kernel has cancelled its requests at its end;
+         * a ring of one issuer takes no orders from us. */
+        if (u->owner == gettid())
             drain(u);
-        } else if (u->owner != 0) {
-            /* The owner's thread is over, and the kernel has cancelled its requests; a ring of one
-             * issuer takes no orders from us. The index that stands for the descriptor was that
-             * thread's: liburing would free the entry of the same number in ours. */
-            struct io_uring_cqe *cqe;
-            unsigned head;
-            io_uring_for_each_cqe(&u->ring, head, cqe)
-            {
-                if (cqe->user_data >> WEIR_URING_KIND_SHIFT == WEIR_IO_ACCEPT && cqe->res >= 0)
-                    close(cqe->res);
-            }
-            u->ring.int_flags = 0;
-            u->ring.enter_ring_fd = u->ring.ring_fd;
-        }
+        else
+            (void)discard_all(u);
         io_uring_queue_exit(&u->ring);
     }
     if (u->buf_ring)
@@ -395,11 +393,15 @@ static const struct weir_io_ops uring_ops = {
 static int error_of_setup(int rc)
 {
     switch (-rc) {
-    case ENOMEM: return WEIR_E_MEMLOCK; /* or no memory at all: create() tells them apart */
+    case ENOMEM:
+        return WEIR_E_MEMLOCK; /* or no memory at all: create() tells them apart */
     case EMFILE:
-    case ENFILE: return WEIR_E_DESCRIPTORS;
-    case EINVAL: return WEIR_E_KERNEL;
-    default: return WEIR_E_NO_URING;
+    case ENFILE:
+        return WEIR_E_DESCRIPTORS;
+    case EINVAL:
+        return WEIR_E_KERNEL;
+    default:
+        return WEIR_E_NO_URING;
     }
 }
 
@@ -426,7 +428,8 @@ static int make_bufs(struct weir_uring *u)
     size_t bytes = head + (size_t)u->cfg.recv_buf_cnt * u->cfg.recv_buf_bytes;
     /* Populated, so that running out of memory shows now. Ordinary memory that the kernel is told of:
      * rings that the kernel maps (IOU_PBUF_RING_MMAP) have a record of holes. */
-    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (map == MAP_FAILED)
         return WEIR_E_NOMEM;
     u->buf_ring = map;
@@ -485,10 +488,11 @@ out:
 
 static bool is_in_range(const struct weir_io_config *cfg)
 {
-    return cfg->sq_cnt >= SQ_CNT_MIN && cfg->sq_cnt <= RING_ENTRIES_MAX && cfg->cq_cnt >= cfg->sq_cnt &&
-           cfg->cq_cnt <= 2 * RING_ENTRIES_MAX && cfg->recv_buf_bytes >= 1 &&
-           cfg->recv_buf_bytes <= (1u << 30) && cfg->recv_buf_cnt >= 1 &&
-           cfg->recv_buf_cnt <= RING_ENTRIES_MAX && (cfg->recv_buf_cnt & (cfg->recv_buf_cnt - 1)) == 0 &&
+    return cfg->sq_cnt >= SQ_CNT_MIN && cfg->sq_cnt <= RING_ENTRIES_MAX &&
+           cfg->cq_cnt >= cfg->sq_cnt && cfg->cq_cnt <= 2 * RING_ENTRIES_MAX &&
+           cfg->recv_buf_bytes >= 1 && cfg->recv_buf_bytes <= (1u << 30) &&
+           cfg->recv_buf_cnt >= 1 && cfg->recv_buf_cnt <= RING_ENTRIES_MAX &&
+           (cfg->recv_buf_cnt & (cfg->recv_buf_cnt - 1)) == 0 &&
            cfg->socket_recv_bytes <= INT32_MAX && cfg->socket_send_bytes <= INT32_MAX;
 }
 

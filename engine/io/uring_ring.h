@@ -81,7 +81,7 @@ struct weir_uring {
     struct weir_io_config cfg;
     struct io_uring ring;
     uint64_t now_ns;
-    pid_t owner;     /* 0: not enabled */
+    pid_t owner; /* 0: not enabled */
     bool is_wake_armed;
     bool is_overflown; /* within an episode that is counted already */
 
@@ -89,7 +89,7 @@ struct weir_uring {
     struct io_uring_buf_ring *buf_ring;
     uint8_t *bufs;
     size_t map_bytes;
-    uint8_t *is_lent;   /* by buffer */
+    uint8_t *is_lent;    /* by buffer */
     uint32_t return_cnt; /* given back in this turn, not yet published */
 
     struct msghdr *msgs;             /* by place in the submission queue */
@@ -137,7 +137,8 @@ static inline void weir_uring_buf_return(struct weir_uring *u, uint32_t buf_idx)
 
 /* uring_ops.c */
 int weir_uring_accept(struct weir_io *io, int sock, uint64_t token);
-int weir_uring_connect(struct weir_io *io, const struct weir_addr *addr, uint64_t token, int *ret_sock);
+int weir_uring_connect(struct weir_io *io, const struct weir_addr *addr, uint64_t token,
+                       int *ret_sock);
 int weir_uring_recv(struct weir_io *io, int sock, uint64_t token);
 void weir_uring_recv_done(struct weir_io *io, uint32_t buf_idx);
 int weir_uring_send(struct weir_io *io, int sock, const struct iovec *iov, uint32_t iov_cnt,

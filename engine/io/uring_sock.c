@@ -17,10 +17,12 @@
 int weir_uring_socket_error(int err)
 {
     switch (err) {
-    case EADDRINUSE: return WEIR_E_IN_USE;
+    case EADDRINUSE:
+        return WEIR_E_IN_USE;
     case EACCES:
     case EPERM:
-    case EROFS: return WEIR_E_ACCESS;
+    case EROFS:
+        return WEIR_E_ACCESS;
     case EADDRNOTAVAIL:
     case EAFNOSUPPORT:
     case EINVAL:
@@ -28,12 +30,16 @@ int weir_uring_socket_error(int err)
     case ENOENT:
     case ENOTDIR:
     case ENAMETOOLONG:
-    case ELOOP: return WEIR_E_ADDRESS;
+    case ELOOP:
+        return WEIR_E_ADDRESS;
     case EMFILE:
-    case ENFILE: return WEIR_E_DESCRIPTORS;
+    case ENFILE:
+        return WEIR_E_DESCRIPTORS;
     case ENOMEM:
-    case ENOBUFS: return WEIR_E_NOMEM;
-    default: return WEIR_E_SYSTEM;
+    case ENOBUFS:
+        return WEIR_E_NOMEM;
+    default:
+        return WEIR_E_SYSTEM;
     }
 }
 
@@ -70,12 +76,14 @@ static socklen_t any_of_addr(const struct weir_addr *addr, union weir_uring_addr
         ret_any->path.sun_path[0] = 0; /* abstract: the length ends the name, not a NUL */
         return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
     }
-    default: return 0;
+    default:
+        return 0;
     }
 }
 
 /* A unix socket without a name (every dialing one) has an empty path. False for other families. */
-static bool addr_of_any(const union weir_uring_address *any, socklen_t len, struct weir_addr *ret_addr)
+static bool addr_of_any(const union weir_uring_address *any, socklen_t len,
+                        struct weir_addr *ret_addr)
 {
     struct weir_addr addr = {.family = WEIR_ADDR_NONE};
     if (any->any.ss_family == AF_INET) {
@@ -111,7 +119,8 @@ bool weir_uring_peer_addr(struct weir_io *io, int sock, struct weir_addr *ret_ad
     socklen_t len = sizeof(any);
     weir_uring_of(io)->stats.syscalls++;
     memset(&any, 0, sizeof(any));
-    return getpeername(sock, (struct sockaddr *)&any, &len) == 0 && addr_of_any(&any, len, ret_addr);
+    return getpeername(sock, (struct sockaddr *)&any, &len) == 0 &&
+           addr_of_any(&any, len, ret_addr);
 }
 
 /* ---- options ------------------------------------------------------------------------------- */
@@ -203,13 +212,15 @@ static int bind_unix(int sock, const union weir_uring_address *any, socklen_t an
     int error = remove_stale(any, any_len);
     if (error)
         return error;
-    return bind(sock, (const struct sockaddr *)any, any_len) == 0 ? 0 : weir_uring_socket_error(errno);
+    return bind(sock, (const struct sockaddr *)any, any_len) == 0 ? 0
+                                                                  : weir_uring_socket_error(errno);
 }
 
 /* With `is_shared` the socket may join others at the address. Without it the bind is exclusive, but
  * joining is allowed from then on: so the first shard's listener finds out whether another program has
  * the port (two nodes of one user would otherwise share it unnoticed), and the other shards join. */
-static int bind_tcp(int sock, const union weir_uring_address *any, socklen_t any_len, bool is_shared)
+static int bind_tcp(int sock, const union weir_uring_address *any, socklen_t any_len,
+                    bool is_shared)
 {
     const int one = 1;
     if (setsockopt(sock, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0)

@@ -54,6 +54,7 @@ struct weir_shard {
     struct weir_io *io;
     struct weir_wheel wheel;
     struct weir_mailbox mailbox;
+    _Atomic bool has_refused;    /* the mailbox refused a send, and a letter that says so is in it */
     struct weir_dialer dialer;
     pthread_t thread;
     _Atomic bool is_owned; /* `owner` is set and the hub is there                            */
@@ -84,6 +85,7 @@ struct weir_node {
     struct weir_channel channels[WEIR_CHANNELS_MAX];
     char channel_names[WEIR_CHANNELS_MAX][32];
     uint32_t channel_cnt;
+    uint64_t queue_bytes_max;    /* what all queues of a peer can hold, and be promised            */
     uint8_t channel_reactor[WEIR_CHANNELS_MAX];
     uint8_t *channel_idx_of; /* 65,536: id -> position, 0xFF                                   */
     struct weir_channel_desc descs[WEIR_CHANNELS_MAX];
@@ -166,6 +168,7 @@ enum weir_letter_kind {
     WEIR_LETTER_PAUSE,
     WEIR_LETTER_ADOPT,
     WEIR_LETTER_INFO,
+    WEIR_LETTER_REFUSED,
     WEIR_LETTER_STOP,
 };
 

@@ -45,6 +45,24 @@ int weir_shard_post(struct weir_shard *shard, struct weir_note *note, bool must_
     return 0;
 }
 
+/* Says writable to who was refused, when there is room. What was refused under the other policies was
+ * refused by the mailbox, so the queue does not matter then. */
+static void tell_writable(struct weir_conn *conn, uint32_t channel_idx, uint64_t remote)
+{
+    const struct weir_channel *cfg = &conn->hub->channels[channel_idx];
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    if (!atomic_load_explicit(&channel->want_writable, memory_order_seq_cst) ||
+        conn->state != WEIR_CONN_READY)
+        return;
+    uint64_t queued = cfg->overflow == WEIR_OVERFLOW_REFUSE
+                          ? atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed)
+                          : 0;
+    if (queued + remote > cfg->send_bytes_max / 2)
+        return;
+    atomic_store_explicit(&channel->want_writable, false, memory_order_relaxed);
+    conn->hub->ops->writable(conn, channel_idx);
+}
+
 /* Gives a reservation back and says writable when that makes room. */
 static void unreserve(struct weir_shard *shard, const struct weir_note *note)
 {
@@ -56,14 +74,20 @@ static void unreserve(struct weir_shard *shard, const struct weir_note *note)
     uint64_t remote = atomic_fetch_sub_explicit(&channel->remote_bytes, note->reserved_bytes,
                                                 memory_order_seq_cst) -
                       note->reserved_bytes;
-    if (!atomic_load_explicit(&channel->want_writable, memory_order_seq_cst) ||
-        conn->state != WEIR_CONN_READY)
-        return;
-    uint64_t queued = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed);
-    if (queued + remote > shard->hub.channels[note->channel_idx].send_bytes_max / 2)
-        return;
-    atomic_store_explicit(&channel->want_writable, false, memory_order_relaxed);
-    shard->hub.ops->writable(conn, note->channel_idx);
+    tell_writable(conn, note->channel_idx, remote);
+}
+
+/* The mailbox was full and now is not. Rare: a walk over all. */
+static void tell_refused(struct weir_shard *shard)
+{
+    struct weir_hub *hub = &shard->hub;
+    for (uint32_t i = 0; i < hub->cfg->peers_max; i++) {
+        struct weir_conn *conn = &hub->conns[i];
+        for (uint32_t k = 0; conn->state == WEIR_CONN_READY && k < hub->channel_cnt; k++)
+            tell_writable(conn, k,
+                          atomic_load_explicit(&conn->channels[k].remote_bytes,
+                                               memory_order_seq_cst));
+    }
 }
 
 static void run_send(struct weir_shard *shard, struct weir_note *note)
@@ -138,6 +162,10 @@ static void run_one(struct weir_shard *shard, struct weir_note *note)
         break;
     case WEIR_LETTER_INFO:
         run_info(shard, note);
+        break;
+    case WEIR_LETTER_REFUSED:
+        (void)atomic_exchange_explicit(&shard->has_refused, false, memory_order_seq_cst);
+        tell_refused(shard);
         break;
     case WEIR_LETTER_STOP:
         weir_shard_stop(shard, note->deadline_ns);

@@ -14,7 +14,7 @@ static void add_channel(struct weir_channel_metrics *sum, const struct weir_hub_
     sum->msgs_received += get(&hub->channels[idx].msgs_rx);
     sum->bytes_sent += get(&hub->channels[idx].bytes_tx);
     sum->bytes_received += get(&hub->channels[idx].bytes_rx);
-    sum->msgs_refused += get(&hub->channels[idx].refused);
+    sum->msgs_refused += get(&hub->channels[idx].refused) + get(&hub->channels[idx].refused_away);
     sum->frames_dropped += get(&hub->channels[idx].dropped);
     sum->credit_stalls += get(&hub->channels[idx].stalls);
 }

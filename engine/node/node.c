@@ -252,6 +252,9 @@ int weir_node_start(weir_node *node)
     pthread_mutex_unlock(&node->mutex);
     if (error)
         return error;
+    node->queue_bytes_max = 0;
+    for (uint32_t i = 0; i < node->channel_cnt; i++) /* twice: see weir_try_send on bounds */
+        node->queue_bytes_max += UINT64_C(2) * node->channels[i].send_bytes_max;
     node->offer.network_id = node->cfg.network_id;
     node->offer.user_agent = node->cfg.user_agent;
     node->offer.channels = node->descs;

@@ -135,6 +135,11 @@ int weir_channel_pause(weir_node *node, weir_peer peer, uint16_t channel, int is
         weir_conn_pause(conn, idx, is_paused != 0);
         return 0;
     }
+    struct weir_conn *conn = &shard->hub.conns[weir_peer_slot(peer)];
+    if (atomic_load_explicit(&conn->live_gen, memory_order_acquire) != weir_peer_gen(peer))
+        return WEIR_E_GONE;
+    if (atomic_load_explicit(&conn->channels[idx].msg_bytes_max, memory_order_relaxed) == 0)
+        return WEIR_E_NO_CHANNEL;
     struct weir_note *note = weir_note_create(WEIR_LETTER_PAUSE, 0);
     if (!note)
         return WEIR_E_NOMEM;

@@ -4,6 +4,29 @@
 #include "engine/base/check.h"
 #include "engine/node/internal.h"
 
+static void count_refused(struct weir_shard *shard, uint32_t idx)
+{
+    atomic_fetch_add_explicit(&shard->hub.metrics.channels[idx].refused_away, 1,
+                              memory_order_relaxed);
+}
+
+/* Whether the peer's budget has room for what its queues hold and are promised: an estimate, because
+ * other threads reserve meanwhile, and what is held of received bytes is the shard's knowledge. */
+static bool has_budget(const struct weir_shard *shard, const struct weir_conn *conn, uint32_t bytes)
+{
+    const weir_node *node = shard->node;
+    uint64_t budget = node->cfg.peer_bytes_max;
+    if (node->queue_bytes_max <= budget) /* as almost always */
+        return true;
+    uint64_t sum = bytes;
+    for (uint32_t i = 0; i < node->channel_cnt; i++) {
+        const struct weir_conn_channel *channel = &conn->channels[i];
+        sum += atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed) +
+               atomic_load_explicit(&channel->remote_bytes, memory_order_relaxed);
+    }
+    return sum <= budget;
+}
+
 /* What another thread can know of a channel before it asks the shard. */
 static int reserve(struct weir_shard *shard, weir_peer peer, uint32_t idx, size_t len,
                    uint32_t bytes)
@@ -19,20 +42,53 @@ static int reserve(struct weir_shard *shard, weir_peer peer, uint32_t idx, size_
         return WEIR_E_NO_CHANNEL;
     if (len > msg_max)
         return WEIR_E_TOO_BIG;
-    uint64_t remote =
-        atomic_fetch_add_explicit(&channel->remote_bytes, bytes, memory_order_seq_cst);
-    for (int i = 0; i < 2; i++) {
+    if (!has_budget(shard, conn, bytes))
+        return WEIR_E_NOMEM;
+    bool has_said = false;
+    uint64_t remote = atomic_load_explicit(&channel->remote_bytes, memory_order_seq_cst);
+    for (;;) {
         /* The other policies are the shard's to carry out; only the mailbox's part is bounded here. */
         uint64_t queued = cfg->overflow == WEIR_OVERFLOW_REFUSE
                               ? atomic_load_explicit(&channel->queued_bytes, memory_order_seq_cst)
                               : 0;
-        if (remote + queued == 0 || remote + queued + bytes <= cfg->send_bytes_max)
-            return 0;
+        if (remote + queued == 0 || remote + queued + bytes <= cfg->send_bytes_max) {
+            /* Not add-then-undo: what is not reserved in the end must not make the shard believe, for
+             * a moment, that there is no room to tell anybody of. */
+            if (atomic_compare_exchange_weak_explicit(&channel->remote_bytes, &remote,
+                                                      remote + bytes, memory_order_seq_cst,
+                                                      memory_order_seq_cst))
+                return 0;
+            continue;
+        }
+        if (has_said)
+            break;
         /* Said first, looked again after: pairs with weir_sendq_release and unreserve. */
         atomic_store_explicit(&channel->want_writable, true, memory_order_seq_cst);
-        remote = atomic_load_explicit(&channel->remote_bytes, memory_order_seq_cst) - bytes;
+        has_said = true;
+        remote = atomic_load_explicit(&channel->remote_bytes, memory_order_seq_cst);
     }
+    count_refused(shard, idx);
+    return WEIR_E_FULL;
+}
+
+/* The mailbox is full, perhaps of what has nothing to do with this channel, so that nothing of it will
+ * say when there is room again: a letter that always arrives does, one for all who are refused until
+ * it is read. */
+static int refuse_mail(struct weir_shard *shard, struct weir_conn_channel *channel, uint32_t idx,
+                       uint32_t bytes)
+{
     atomic_fetch_sub_explicit(&channel->remote_bytes, bytes, memory_order_seq_cst);
+    atomic_store_explicit(&channel->want_writable, true, memory_order_seq_cst);
+    count_refused(shard, idx);
+    /* Pairs with the exchange in letters.c: who finds it set here is before that one, and seen. */
+    if (atomic_exchange_explicit(&shard->has_refused, true, memory_order_seq_cst))
+        return WEIR_E_FULL;
+    struct weir_note *note = weir_note_create(WEIR_LETTER_REFUSED, 0);
+    if (!note) {
+        atomic_store_explicit(&shard->has_refused, false, memory_order_seq_cst);
+        return WEIR_E_NOMEM;
+    }
+    (void)weir_shard_post(shard, note, true);
     return WEIR_E_FULL;
 }
 
@@ -47,12 +103,10 @@ static int post_send(struct weir_shard *shard, weir_peer peer, uint32_t idx, str
     note->channel_idx = idx;
     note->reserved_bytes = bytes;
     error = weir_shard_post(shard, note, false);
-    if (error) {
-        struct weir_conn_channel *channel = &shard->hub.conns[weir_peer_slot(peer)].channels[idx];
-        atomic_store_explicit(&channel->want_writable, true, memory_order_seq_cst);
-        atomic_fetch_sub_explicit(&channel->remote_bytes, bytes, memory_order_seq_cst);
-    }
-    return error;
+    if (!error)
+        return 0;
+    struct weir_conn *conn = &shard->hub.conns[weir_peer_slot(peer)];
+    return refuse_mail(shard, &conn->channels[idx], idx, bytes);
 }
 
 /* The channel's position, or the error. */

@@ -38,6 +38,16 @@ static uint32_t own_size(uint32_t bytes)
     return bytes == UINT32_MAX ? 0 : bytes;
 }
 
+/* A completion for each connection's send and for what ends at once with it: an overflow loses nothing, but
+ * it ends every multishot. */
+static uint32_t cq_cnt(uint32_t peers_max)
+{
+    uint32_t cnt = 4096;
+    while (cnt < 2 * peers_max && cnt < 65536)
+        cnt *= 2;
+    return cnt;
+}
+
 int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t idx)
 {
     const struct weir_config *cfg = &node->cfg;
@@ -51,7 +61,7 @@ int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t i
     weir_mailbox_init(&shard->mailbox, cfg->mailbox_bytes_max);
     struct weir_io_config io_cfg = {
         .sq_cnt = 512,
-        .cq_cnt = 4096,
+        .cq_cnt = cq_cnt(cfg->peers_max),
         .recv_buf_bytes = cfg->recv_buf_bytes,
         .recv_buf_cnt = cfg->recv_buf_cnt,
         .socket_recv_bytes = own_size(cfg->socket_recv_bytes),

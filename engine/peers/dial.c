@@ -21,11 +21,9 @@ void weir_dialer_fini(struct weir_dialer *dialer)
 
 uint64_t weir_dial_backoff(uint64_t min_ns, uint64_t max_ns, uint32_t attempt_cnt, uint64_t random)
 {
-    uint64_t wait = min_ns;
-    for (uint32_t i = 0; i < attempt_cnt && wait < max_ns; i++)
-        wait *= 2;
-    if (wait > max_ns)
-        wait = max_ns;
+    uint64_t wait = min_ns < max_ns ? min_ns : max_ns;
+    for (uint32_t i = 0; i < attempt_cnt && i < 64 && wait < max_ns; i++)
+        wait = wait <= max_ns / 2 ? 2 * wait : max_ns;
     uint64_t half = wait / 2;
     return wait - half + (half ? random % (half + 1) : 0);
 }
@@ -117,6 +115,12 @@ void weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint16_t 
 {
     struct weir_dial_entry *entry = &dialer->entries[entry_idx];
     if (entry_idx >= dialer->entry_max || !entry->is_used)
+        return;
+    /* The end may be of a dial that was cancelled since, and the entry another one's by now: then it has
+     * no connection, or one that lives. */
+    const struct weir_conn *conn = entry->conn;
+    if (!conn || (conn->state != WEIR_CONN_FREE && conn->dial_idx == entry_idx &&
+                  !(conn->flags & WEIR_CONN_TOLD)))
         return;
     entry->conn = NULL;
     if (was_ready)

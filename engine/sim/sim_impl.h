@@ -44,15 +44,16 @@ struct sim_sock {
     bool is_shut_rd, is_shut_wr; /* by this end */
     bool is_fin;                 /* the other end writes no more */
     bool is_reset;
-    struct sim_sock *peer; /* NULL: closed, or never connected */
-    struct weir_addr addr; /* listening: own; otherwise the other end's */
-    uint32_t in_flight;    /* operations whose last event was not delivered yet */
+    struct sim_sock *peer;               /* NULL: closed, or never connected */
+    struct weir_addr addr;               /* listening: own; otherwise the other end's */
+    uint32_t in_flight;                  /* operations whose last event was not delivered yet */
     struct sim_op ops[WEIR_IO_SHUTDOWN]; /* by kind; shutdowns may be many and are not here */
 
     uint8_t *pipe; /* bytes to be read here, a ring of sim->window_bytes */
     uint32_t pipe_head, pipe_len;
 
-    struct sim_sock *backlog, *next; /* listening: dialed, oldest first; and the link of that list */
+    struct sim_sock *backlog,
+        *next; /* listening: dialed, oldest first; and the link of that list */
     uint32_t backlog_cnt;
 };
 
@@ -140,7 +141,8 @@ struct sim_sock *sim_sock_make(struct weir_sim *sim, struct sim_io *io);
 int sim_sock_open(struct sim_sock *sock); /* gives it a descriptor; -EMFILE */
 void sim_sock_free(struct sim_sock *sock);
 /* One of those who listen there, at random; NULL: nobody. `host` is the dialer's, 0 for raw ones. */
-struct sim_sock *sim_find_listener(struct weir_sim *sim, const struct weir_addr *addr, uint32_t host);
+struct sim_sock *sim_find_listener(struct weir_sim *sim, const struct weir_addr *addr,
+                                   uint32_t host);
 bool sim_is_taken(struct weir_sim *sim, const struct weir_addr *addr, uint32_t host);
 bool sim_is_hole(const struct weir_sim *sim, const struct weir_addr *addr);
 uint16_t sim_port(struct weir_sim *sim);

@@ -90,7 +90,8 @@ static int sim_io_accept(struct weir_io *io, int fd, uint64_t token)
     return 0;
 }
 
-static int sim_io_connect(struct weir_io *io, const struct weir_addr *addr, uint64_t token, int *ret_sock)
+static int sim_io_connect(struct weir_io *io, const struct weir_addr *addr, uint64_t token,
+                          int *ret_sock)
 {
     struct weir_sim *sim = of(io)->sim;
     int error = fail(sim);
@@ -159,7 +160,12 @@ static int sim_io_shutdown(struct weir_io *io, int fd, int how, uint64_t token)
     int error = fail(of(io)->sim);
     if (error)
         return error;
-    start(of(io), sock_of(io, fd), WEIR_IO_SHUTDOWN, token, how);
+    struct sim_sock *sock = sock_of(io, fd);
+    start(of(io), sock, WEIR_IO_SHUTDOWN, token, how);
+    /* At once, as io_uring's: a send that is started and not submitted comes too late. A connect that is
+     * not submitted yet can only be ended after it was. */
+    if (sock->state == SIM_CONNECTED)
+        (void)sim_shut(sock, how);
     return 0;
 }
 
@@ -221,14 +227,15 @@ static void submit(struct sim_io *io)
         } else if (started->kind == WEIR_IO_SHUTDOWN) {
             struct weir_sim *sim = io->sim;
             int res = sim_shut(started->sock, started->how);
-            sim_agenda_add(io, (struct sim_entry){
-                                   .due_ns = sim->now_ns + weir_sim_random(sim, sim->cfg.delay_max_ns + 1),
-                                   .sock = started->sock,
-                                   .gen = started->gen,
-                                   .kind = WEIR_IO_SHUTDOWN,
-                                   .res = res,
-                                   .token = started->token,
-                               });
+            sim_agenda_add(
+                io, (struct sim_entry){
+                        .due_ns = sim->now_ns + weir_sim_random(sim, sim->cfg.delay_max_ns + 1),
+                        .sock = started->sock,
+                        .gen = started->gen,
+                        .kind = WEIR_IO_SHUTDOWN,
+                        .res = res,
+                        .token = started->token,
+                    });
         } else {
             bool is_distant = started->kind == WEIR_IO_CONNECT;
             started->sock->ops[started->kind].is_armed = true;
@@ -252,8 +259,9 @@ static void run(struct sim_io *io, uint32_t event_max)
         if (entry.sock->gen != entry.gen)
             continue; /* of a socket that was closed since */
         if (entry.kind == WEIR_IO_SHUTDOWN)
-            sim_post(entry.sock, &(struct weir_io_event){
-                                     .token = entry.token, .res = entry.res, .kind = WEIR_IO_SHUTDOWN});
+            sim_post(entry.sock, &(struct weir_io_event){.token = entry.token,
+                                                         .res = entry.res,
+                                                         .kind = WEIR_IO_SHUTDOWN});
         else
             sim_act(entry.sock, entry.kind);
     }
@@ -300,7 +308,7 @@ static int64_t sim_io_turn(struct weir_io *io, struct weir_io_event *ret_events,
     run(s, event_max);
     uint32_t cnt = deliver(s, ret_events, event_max);
     /* When the driver must come back at the latest. */
-    s->deadline_ns = cnt > 0 || is_woken || wait_ns == 0 ? s->now_ns
+    s->deadline_ns = cnt > 0 || is_woken || wait_ns == 0     ? s->now_ns
                      : wait_ns > WEIR_NS_FOREVER - s->now_ns ? WEIR_NS_FOREVER
                                                              : s->now_ns + wait_ns;
     return cnt;
@@ -400,7 +408,8 @@ int weir_sim_io_create(struct weir_sim *sim, uint32_t host, const struct weir_io
     io->is_lent = calloc(cfg->recv_buf_cnt, 1);
     io->ready_bufs = calloc(cfg->recv_buf_cnt, sizeof(*io->ready_bufs));
     io->returned_bufs = calloc(cfg->recv_buf_cnt, sizeof(*io->returned_bufs));
-    if (io->bufs == NULL || io->is_lent == NULL || io->ready_bufs == NULL || io->returned_bufs == NULL) {
+    if (io->bufs == NULL || io->is_lent == NULL || io->ready_bufs == NULL ||
+        io->returned_bufs == NULL) {
         free(io->bufs);
         free(io->is_lent);
         free(io->ready_bufs);

@@ -342,10 +342,19 @@ void sim_act(struct sim_sock *sock, uint32_t kind)
     if (!sock->ops[kind].is_armed)
         return; /* cancelled or shut meanwhile */
     switch ((enum weir_io_kind)kind) {
-    case WEIR_IO_ACCEPT: act_accept(sock); break;
-    case WEIR_IO_CONNECT: act_connect(sock); break;
-    case WEIR_IO_RECV: act_recv(sock); break;
-    case WEIR_IO_SEND: act_send(sock); break;
-    case WEIR_IO_SHUTDOWN: break; /* not an operation of the agenda's */
+    case WEIR_IO_ACCEPT:
+        act_accept(sock);
+        break;
+    case WEIR_IO_CONNECT:
+        act_connect(sock);
+        break;
+    case WEIR_IO_RECV:
+        act_recv(sock);
+        break;
+    case WEIR_IO_SEND:
+        act_send(sock);
+        break;
+    case WEIR_IO_SHUTDOWN:
+        break; /* not an operation of the agenda's */
     }
 }

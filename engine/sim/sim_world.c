@@ -194,7 +194,8 @@ static bool is_reached(const struct sim_sock *listener, const struct weir_addr *
     return weir_addr_is_equal(&own, addr);
 }
 
-struct sim_sock *sim_find_listener(struct weir_sim *sim, const struct weir_addr *addr, uint32_t host)
+struct sim_sock *sim_find_listener(struct weir_sim *sim, const struct weir_addr *addr,
+                                   uint32_t host)
 {
     struct sim_sock *found = NULL, **socks = sim->socks.items;
     uint64_t cnt = 0;
@@ -368,7 +369,8 @@ static struct sim_sock *raw_of(struct weir_sim *sim, int fd)
     return sock;
 }
 
-int weir_sim_raw_dial(struct weir_sim *sim, const struct weir_addr *addr, const struct weir_addr *from)
+int weir_sim_raw_dial(struct weir_sim *sim, const struct weir_addr *addr,
+                      const struct weir_addr *from)
 {
     struct sim_sock *listener = sim_find_listener(sim, addr, 0);
     if (listener == NULL || listener->backlog_cnt >= SIM_BACKLOG_MAX)
@@ -387,7 +389,8 @@ int weir_sim_raw_dial(struct weir_sim *sim, const struct weir_addr *addr, const 
     return sock->fd;
 }
 
-int weir_sim_raw_listen(struct weir_sim *sim, const struct weir_addr *addr, struct weir_addr *ret_addr)
+int weir_sim_raw_listen(struct weir_sim *sim, const struct weir_addr *addr,
+                        struct weir_addr *ret_addr)
 {
     WEIR_CHECK(!sim_is_wildcard(addr)); /* a raw socket is on no host */
     if (addr->port && sim_is_taken(sim, addr, 0))

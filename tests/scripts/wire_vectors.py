@@ -252,6 +252,8 @@ def vectors():
             ("frame-bytes", "39", dict(frame_bytes_max=4095)),
             ("frame-bytes-max", "39", dict(frame_bytes_max=65537)),
             ("network-empty", "39", dict(network=b"")),
+            ("network-long", "39", dict(network=b"n" * 33)),
+            ("agent-long", "39", dict(agent=b"a" * 65)),
             ("agent-control", "39", dict(agent=b"a\n")),
             ("channel-twice", "39", dict(channels=((7, 1, 1, 1, 0), (7, 1, 1, 1, 0)))),
             ("channel-order", "39", dict(channels=((8, 1, 1, 1, 0), (7, 1, 1, 1, 0)))),

@@ -60,6 +60,7 @@ struct box {
     struct {
         struct weir_conn *conn;
         uint32_t gen;
+        uint32_t dial_idx;
         uint16_t reason;
         bool was_ready;
     } ends[BOX_ENDS]; /* the latest, by end_cnt % BOX_ENDS */
@@ -69,6 +70,7 @@ struct box {
     void (*on_msg)(struct box *box, const struct box_pending *msg);
     void (*on_ready)(struct box *box, struct weir_conn *conn);
     void (*on_writable)(struct box *box, struct weir_conn *conn, uint32_t channel_idx);
+    void (*on_timer)(struct box *box, struct weir_timer *timer); /* of another kind */
     void (*on_turn)(struct box *box); /* where letters are carried out */
     void *ctx;
 };
@@ -98,6 +100,7 @@ static inline void box_on_ended(struct weir_conn *conn, uint16_t reason, bool wa
     uint32_t at = box->end_cnt++ % BOX_ENDS;
     box->ends[at].conn = conn;
     box->ends[at].gen = conn->gen;
+    box->ends[at].dial_idx = conn->dial_idx;
     box->ends[at].reason = reason;
     box->ends[at].was_ready = was_ready;
 }
@@ -360,7 +363,11 @@ static inline void box_timers(struct box *box)
 {
     struct weir_timer *timer;
     while ((timer = weir_wheel_pop(&box->wheel, box->hub.now_ns)) != NULL) {
-        cr_assert_eq(timer->kind, WEIR_TIMER_CONN);
+        if (timer->kind != WEIR_TIMER_CONN) {
+            cr_assert_not_null(box->on_timer);
+            box->on_timer(box, timer);
+            continue;
+        }
         struct weir_conn *conn = &box->hub.conns[timer->arg];
         weir_keepalive_fire(conn);
         weir_conn_settle(conn);
@@ -439,7 +446,7 @@ static inline bool box_is_filled(const uint8_t *bytes, size_t len, uint64_t seed
 /* Queues a copy of `len` bytes made from `seed`. */
 static inline int box_send(struct weir_conn *conn, uint32_t channel_idx, size_t len, uint64_t seed)
 {
-    uint8_t *bytes = malloc(len + 1);
+    uint8_t *bytes = calloc(1, len + 1);
     box_fill(bytes, len, seed);
     int error = weir_sendq_copy(conn, channel_idx, bytes, len, false);
     free(bytes);
@@ -454,6 +461,52 @@ static inline int box_send_buf(struct weir_conn *conn, uint32_t channel_idx, siz
         return WEIR_E_NOMEM;
     box_fill(weir_buf_data(buf), len, seed);
     return weir_sendq_buf(conn, channel_idx, buf, false);
+}
+
+/* Encodes once for many connections, as engine/node/broadcast.c does: the first header lies in the
+ * buffer's headroom. One reference, to be given back with weir_shared_unref. */
+static inline struct weir_shared *box_encode(struct box *box, uint32_t channel_idx, size_t len,
+                                             uint64_t seed)
+{
+    const struct weir_codec *codec = &weir_codec_native;
+    uint32_t frame_bytes = box->cfg.frame_bytes_max;
+    uint32_t frame_cnt = (uint32_t)((len + frame_bytes - 1) / frame_bytes);
+    struct weir_buf *buf = weir_pool_take(box->pool, len);
+    struct weir_shared *shared =
+        weir_heap_alloc_raw(box->heap, sizeof(*shared) + (size_t)frame_cnt * codec->head_bytes);
+    if (!buf || !shared) {
+        weir_buf_unref(buf);
+        weir_heap_release(shared);
+        return NULL;
+    }
+    memset(shared, 0xAB, sizeof(*shared) + (size_t)frame_cnt * codec->head_bytes);
+    box_fill(buf->data, len, seed);
+    buf->len = len;
+    atomic_init(&shared->refs, 1);
+    shared->frame_bytes = frame_bytes;
+    shared->head_bytes = codec->head_bytes;
+    shared->frame_cnt = frame_cnt;
+    shared->buf = buf;
+    for (uint32_t i = 0; i < frame_cnt; i++) {
+        uint32_t off = i * frame_bytes;
+        uint32_t left = (uint32_t)len - off;
+        uint8_t *head = i ? shared->heads + (size_t)i * codec->head_bytes : buf->data - codec->head_bytes;
+        codec->frame_head(head, i ? WEIR_FRAME_MORE : WEIR_FRAME_FIRST, box->channels[channel_idx].id,
+                          i ? off : (uint32_t)len, buf->data + off,
+                          left < frame_bytes ? left : frame_bytes);
+    }
+    return shared;
+}
+
+static inline int box_send_shared(struct weir_conn *conn, uint32_t channel_idx, size_t len,
+                                  uint64_t seed)
+{
+    struct weir_shared *shared = box_encode(box_of(conn->hub), channel_idx, len, seed);
+    if (!shared)
+        return WEIR_E_NOMEM;
+    int error = weir_sendq_shared(conn, channel_idx, shared);
+    weir_shared_unref(shared);
+    return error;
 }
 
 static inline void box_expect_msg(const struct box *box, uint32_t idx, uint32_t channel_idx, size_t len,

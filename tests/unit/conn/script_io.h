@@ -46,6 +46,7 @@ struct script_io {
     struct weir_io io;
     uint64_t now_ns;
     bool is_manual; /* shutdown ends nothing by itself: the test makes each event */
+    bool is_ending; /* weir_hub_fini closes sockets as they are */
     struct script_sock socks[SCRIPT_SOCKS];
     int sock_cnt;
     uint8_t *bufs[SCRIPT_BUFS];
@@ -297,7 +298,10 @@ static inline int script_op_shutdown(struct weir_io *io, int sock, int how, uint
 
 static inline void script_op_close(struct weir_io *io, int sock)
 {
-    struct script_sock *at = script_at(script_of(io), sock);
+    struct script_io *script = script_of(io);
+    struct script_sock *at = script_at(script, sock);
+    bool is_busy = at->is_receiving || at->is_sending || at->is_connecting || at->shutdown_cnt;
+    cr_assert(script->is_ending || !is_busy, "closed while an operation is in flight");
     at->is_open = false;
 }
 
@@ -352,13 +356,6 @@ static inline struct script_io *script_new(void)
     script->io.ops = &script_ops;
     script->now_ns = UINT64_C(1000000000);
     return script;
-}
-
-/* Whether an operation of the socket is in flight: the hub may not close it. */
-static inline bool script_is_busy(const struct script_io *script, int sock)
-{
-    const struct script_sock *at = &script->socks[sock];
-    return at->is_receiving || at->is_sending || at->is_connecting || at->shutdown_cnt;
 }
 
 #endif

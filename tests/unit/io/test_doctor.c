@@ -27,7 +27,8 @@ Test(doctor, agrees_with_what_can_be_done)
     for (int64_t i = 0; i < cnt; i++) {
         const struct weir_check *check = &checks[i];
         if (getenv("WEIR_TEST_SHOW"))
-            fprintf(stderr, "%d %-26s %s %s\n", check->status, check->name, check->found, check->remedy);
+            fprintf(stderr, "%d %-26s %s %s\n", check->status, check->name, check->found,
+                    check->remedy);
         CHECK(check->name[0] && check->found[0] && check->status >= 0 && check->status <= 2);
         cr_assert_eq(check->status != 0, check->remedy[0] != 0, "%s", check->name);
         cr_assert_eq(check->status == 2, check->error < 0, "%s", check->name);

@@ -35,7 +35,8 @@ static void stream(struct weir_io *io, const struct fixture_pair *pair, bool is_
             uint32_t cnt = asked >= 1000 ? 1 + (uint32_t)(sent / 1000 % 3) : 1;
             size_t piece = asked / cnt;
             for (uint32_t i = 0; i < cnt; i++)
-                iov[i] = (struct iovec){bytes + sent + i * piece, i + 1 < cnt ? piece : asked - i * piece};
+                iov[i] = (struct iovec){bytes + sent + i * piece,
+                                        i + 1 < cnt ? piece : asked - i * piece};
             CHECK(io->ops->send(io, pair->dialed, iov, cnt, TOKEN_SEND) == 0);
             is_sending = true;
         }
@@ -97,7 +98,8 @@ static void stream(struct weir_io *io, const struct fixture_pair *pair, bool is_
 
 Test(uring_ops, a_stream_arrives_whole_over_each_family)
 {
-    const char *addrs[] = {"127.0.0.1:0", "[::1]:0", "unix:/tmp/weir-test-stream.sock", "unix:@weir-test"};
+    const char *addrs[] = {"127.0.0.1:0", "[::1]:0", fixture_unix("stream"),
+                           fixture_unix("@stream")};
     for (size_t i = 0; i < sizeof(addrs) / sizeof(*addrs); i++) {
         int fd_cnt = fixture_fd_cnt();
         struct weir_io *io = fixture_io(NULL);
@@ -107,7 +109,7 @@ Test(uring_ops, a_stream_arrives_whole_over_each_family)
         io->ops->free(io);
         cr_assert_eq(fixture_fd_cnt(), fd_cnt, "descriptors left after %s", addrs[i]);
     }
-    cr_assert_neq(access("/tmp/weir-test-stream.sock", F_OK), 0, "the socket file is removed");
+    cr_assert_neq(access(addrs[2] + 5, F_OK), 0, "the socket file is removed");
 }
 
 Test(uring_ops, a_receive_without_buffers_ends_and_goes_on_when_they_are_back)
@@ -125,7 +127,8 @@ Test(uring_ops, a_receive_without_buffers_ends_and_goes_on_when_they_are_back)
 Test(uring_ops, a_receive_ended_by_a_full_queue_loses_nothing)
 {
     /* More small pieces than the completion queue has room for, while nobody reaps. */
-    struct weir_io_config cfg = {.sq_cnt = 8, .cq_cnt = 8, .recv_buf_bytes = 64, .recv_buf_cnt = 256};
+    struct weir_io_config cfg = {
+        .sq_cnt = 8, .cq_cnt = 8, .recv_buf_bytes = 64, .recv_buf_cnt = 256};
     struct weir_io *io = fixture_io(&cfg);
     struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
     uint8_t bytes[64 * 64];
@@ -141,7 +144,8 @@ Test(uring_ops, a_receive_ended_by_a_full_queue_loses_nothing)
         int64_t cnt = io->ops->turn(io, events, 3, WEIR_NS_PER_S);
         CHECK(cnt > 0);
         for (int64_t i = 0; i < cnt; i++) {
-            CHECK(events[i].kind == WEIR_IO_RECV && events[i].res > 0 && (events[i].flags & WEIR_IO_BUF));
+            CHECK(events[i].kind == WEIR_IO_RECV && events[i].res > 0 &&
+                  (events[i].flags & WEIR_IO_BUF));
             for (int32_t at = 0; at < events[i].res; at++)
                 CHECK(events[i].data[at] == pattern(received + (size_t)at));
             received += (size_t)events[i].res;
@@ -187,12 +191,13 @@ Test(uring_ops, connecting_where_nobody_listens_is_refused)
     CHECK(event.kind == WEIR_IO_CONNECT && event.token == 7 && event.res == -ECONNREFUSED);
     io->ops->close(io, sock);
 
-    addr = fixture_addr("unix:/tmp/weir-test-nobody.sock");
+    addr = fixture_addr(fixture_unix("nobody"));
     CHECK(io->ops->connect(io, &addr, 8, &sock) == 0);
     event = fixture_event(io);
     CHECK(event.kind == WEIR_IO_CONNECT && event.token == 8 && event.res == -ENOENT);
     io->ops->close(io, sock);
-    CHECK(io->ops->connect(io, &(struct weir_addr){.family = WEIR_ADDR_NONE}, 9, &sock) == WEIR_E_ADDRESS);
+    CHECK(io->ops->connect(io, &(struct weir_addr){.family = WEIR_ADDR_NONE}, 9, &sock) ==
+          WEIR_E_ADDRESS);
     io->ops->free(io);
 }
 
@@ -246,7 +251,7 @@ Test(uring_ops, shutdown_ends_a_connect_that_is_under_way)
 
 Test(uring_ops, shutdown_ends_a_receive_and_a_blocked_send)
 {
-    const char *addrs[] = {"127.0.0.1:0", "[::1]:0", "unix:@weir-test-shut"};
+    const char *addrs[] = {"127.0.0.1:0", "[::1]:0", fixture_unix("@shut")};
     static uint8_t bytes[32 << 20];
     for (size_t i = 0; i < 3; i++) {
         struct weir_io *io = fixture_io(NULL);

@@ -94,7 +94,8 @@ Test(uring_refused, each_refusal_has_its_error)
 Test(uring_refused, no_memory_without_a_limit_is_no_memory)
 {
     const struct refusal refusal = {"", __NR_io_uring_setup, ENOMEM, RLIM_INFINITY, 0};
-    int status = create_in_child(&refusal); /* skipped when the hard limit is finite and we not root */
+    int status =
+        create_in_child(&refusal); /* skipped when the hard limit is finite and we not root */
     if (status != SKIPPED)
         cr_assert_eq(-status, WEIR_E_NOMEM);
 }
@@ -186,7 +187,8 @@ Test(uring_refused, descriptors_run_out)
     pid_t child = fork();
     if (child == 0) {
         int unused = dup(0);
-        struct rlimit low = {(rlim_t)unused + 1, (rlim_t)unused + 1}; /* for the ring, not the eventfd */
+        struct rlimit low = {(rlim_t)unused + 1,
+                             (rlim_t)unused + 1}; /* for the ring, not the eventfd */
         setrlimit(RLIMIT_NOFILE, &low);
         close(unused);
         struct weir_io *io = NULL;

@@ -20,12 +20,12 @@ Test(uring_ring, making_and_freeing_leaves_no_descriptor)
         CHECK(weir_io_uring_create(&io, &fixture_config) == 0);
         if (i % 2)
             CHECK(io->ops->enable(io) == 0);
-        struct weir_addr addr = fixture_addr(i % 3 ? "127.0.0.1:0" : "unix:/tmp/weir-test-free.sock"), real;
+        struct weir_addr addr = fixture_addr(i % 3 ? "127.0.0.1:0" : fixture_unix("free")), real;
         CHECK(io->ops->listen(io, &addr, false, &real) >= 0);
         io->ops->free(io);
     }
     cr_assert_eq(fixture_fd_cnt(), fd_cnt);
-    cr_assert_neq(access("/tmp/weir-test-free.sock", F_OK), 0);
+    cr_assert_neq(access(fixture_unix("free") + 5, F_OK), 0);
 }
 
 Test(uring_ring, a_configuration_out_of_range_is_refused)
@@ -53,11 +53,12 @@ Test(uring_ring, a_turn_waits_as_long_as_it_is_told)
     struct weir_io_event event;
     uint64_t start_ns = clock_ns();
     CHECK(io->ops->turn(io, &event, 1, 0) == 0);
-    CHECK(clock_ns() - start_ns < 10 * WEIR_NS_PER_MS);
+    CHECK(clock_ns() - start_ns < WEIR_NS_PER_S); /* the machine may be busy */
     start_ns = clock_ns();
     CHECK(io->ops->turn(io, &event, 1, 30 * WEIR_NS_PER_MS) == 0);
     CHECK(clock_ns() - start_ns >= 29 * WEIR_NS_PER_MS);
-    CHECK(io->ops->now(io) - start_ns >= 29 * WEIR_NS_PER_MS); /* the end of the wait, not its start */
+    CHECK(io->ops->now(io) - start_ns >=
+          29 * WEIR_NS_PER_MS); /* the end of the wait, not its start */
     io->ops->free(io);
 }
 
@@ -79,8 +80,10 @@ static void check_wake(bool is_busy_poll)
         pthread_t thread;
         uint64_t start_ns = clock_ns();
         pthread_create(&thread, NULL, wake_later, io);
-        for (uint64_t now_ns = start_ns; now_ns - start_ns < 30 * WEIR_NS_PER_MS; now_ns = clock_ns())
-            CHECK(io->ops->turn(io, &event, 1, is_busy_poll ? 10 * WEIR_NS_PER_S : WEIR_NS_FOREVER) == 0);
+        for (uint64_t now_ns = start_ns; now_ns - start_ns < 30 * WEIR_NS_PER_MS;
+             now_ns = clock_ns())
+            CHECK(io->ops->turn(io, &event, 1,
+                                is_busy_poll ? 10 * WEIR_NS_PER_S : WEIR_NS_FOREVER) == 0);
         CHECK(clock_ns() - start_ns < WEIR_NS_PER_S);
         pthread_join(thread, NULL);
     }

@@ -100,7 +100,7 @@ Test(uring_sock, both_ip_families_can_have_one_port)
 
 Test(uring_sock, a_stale_socket_file_is_replaced_and_a_live_one_is_not)
 {
-    const char *path = "/tmp/weir-test-stale.sock";
+    const char *text = fixture_unix("stale"), *path = text + strlen("unix:");
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     strcpy(un.sun_path, path);
     unlink(path);
@@ -109,7 +109,7 @@ Test(uring_sock, a_stale_socket_file_is_replaced_and_a_live_one_is_not)
     CHECK(listen(dead, 1) == 0);
 
     struct weir_io *io = fixture_io(NULL);
-    struct weir_addr addr = fixture_addr("unix:/tmp/weir-test-stale.sock"), real;
+    struct weir_addr addr = fixture_addr(text), real;
     CHECK(io->ops->listen(io, &addr, false, &real) == WEIR_E_IN_USE);
     CHECK(io->ops->listen(io, &addr, true, &real) == WEIR_E_IN_USE);
     CHECK(access(path, F_OK) == 0);
@@ -156,7 +156,7 @@ Test(uring_sock, sockets_are_tuned_before_they_connect_and_when_accepted)
 
 Test(uring_sock, the_other_ends_address_is_known)
 {
-    const char *texts[] = {"127.0.0.1:0", "[::1]:0", "unix:@weir-test-peer"};
+    const char *texts[] = {"127.0.0.1:0", "[::1]:0", fixture_unix("@peer")};
     struct weir_io *io = fixture_io(NULL);
     for (int i = 0; i < 3; i++) {
         struct fixture_pair pair = fixture_pair_at(io, texts[i]);

@@ -24,7 +24,8 @@ static inline struct weir_io *fixture_io(const struct weir_io_config *cfg)
 {
     struct weir_io *io = NULL;
     int error = weir_io_uring_create(&io, cfg ? cfg : &fixture_config);
-    cr_assert_eq(error, 0, "create: %s", error == WEIR_E_NO_URING ? "io_uring is refused here" : "failed");
+    cr_assert_eq(error, 0, "create: %s",
+                 error == WEIR_E_NO_URING ? "io_uring is refused here" : "failed");
     CHECK(io->ops->enable(io) == 0);
     return io;
 }
@@ -34,6 +35,20 @@ static inline struct weir_addr fixture_addr(const char *text)
     struct weir_addr addr;
     cr_assert_eq(weir_addr_parse(&addr, text), 0, "%s", text);
     return addr;
+}
+
+/* A unix address of this process's own (tests run side by side): "unix:/tmp/weir-test-PID-NAME.sock" or,
+ * for a name with '@' in front, an abstract one. Valid until the fourth call after. */
+static inline const char *fixture_unix(const char *name)
+{
+    static char texts[4][96];
+    static unsigned turn;
+    char *text = texts[turn++ % 4];
+    if (name[0] == '@')
+        snprintf(text, sizeof(texts[0]), "unix:@weir-test-%d-%s", (int)getpid(), name + 1);
+    else
+        snprintf(text, sizeof(texts[0]), "unix:/tmp/weir-test-%d-%s.sock", (int)getpid(), name);
+    return text;
 }
 
 static inline int fixture_fd_cnt(void)
@@ -93,7 +108,8 @@ static inline struct fixture_pair fixture_pair_at(struct weir_io *io, const char
             pair.accepted = event.res;
             io->ops->tune(io, pair.accepted);
         } else {
-            CHECK(event.kind == WEIR_IO_CONNECT && event.token == 2 && event.res == 0 && event.flags == 0);
+            CHECK(event.kind == WEIR_IO_CONNECT && event.token == 2 && event.res == 0 &&
+                  event.flags == 0);
         }
     }
     CHECK(pair.accepted >= 0);

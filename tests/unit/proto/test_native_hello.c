@@ -1,4 +1,5 @@
 #include "native_fixture.h"
+#include "proto/native_bytes.h"
 
 /* Writes preface, hello header and payload as a dialer sends them. */
 static size_t dialer_bytes(uint8_t *bytes, const uint8_t *payload, uint32_t len)
@@ -166,4 +167,47 @@ Test(native_hello, extensions_are_skipped_up_to_the_limit)
     cr_assert_eq(judge(payload, NATIVE_HELLO_BYTES_MAX + 1, NULL), WEIR_R_HANDSHAKE_BYTES);
     weir_le16_put(payload + len, 0x8000);
     cr_assert_eq(judge(payload, NATIVE_HELLO_BYTES_MAX, NULL), WEIR_R_CRITICAL_FEATURE);
+}
+
+/* One more than each limit, in a hello that is right otherwise: what is kept of it has that size. */
+Test(native_hello, lengths_above_their_limits_are_refused)
+{
+    static const struct {
+        uint32_t network_id_len, user_agent_len, channel_cnt;
+        uint16_t fault;
+    } cases[] = {
+        {9, 64, 64, 0},
+        {32, 64, 64, WEIR_R_WRONG_NETWORK},
+        {33, 0, 1, WEIR_R_BAD_HELLO},
+        {255, 0, 1, WEIR_R_BAD_HELLO},
+        {9, 65, 1, WEIR_R_BAD_HELLO},
+        {9, 255, 1, WEIR_R_BAD_HELLO},
+        {9, 0, 65, WEIR_R_BAD_HELLO},
+        {9, 0, 110, WEIR_R_BAD_HELLO},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        static uint8_t payload[NATIVE_HELLO_BYTES_MAX];
+        struct weir_agreed agreed;
+        memset(payload, 'x', sizeof payload);
+        weir_native_hello_write(payload, &dialer_offer);
+        uint8_t *at = payload + NATIVE_HELLO_FIXED;
+        *at++ = (uint8_t)cases[i].network_id_len;
+        memset(at, 'x', cases[i].network_id_len);
+        memcpy(at, "weir-test", 9);
+        at += cases[i].network_id_len;
+        *at++ = (uint8_t)cases[i].user_agent_len;
+        memset(at, 'x', cases[i].user_agent_len);
+        at += cases[i].user_agent_len;
+        weir_le16_put(at, (uint16_t)cases[i].channel_cnt);
+        at += 2;
+        for (uint32_t id = 0; id < cases[i].channel_cnt; id++, at += NATIVE_HELLO_CHANNEL_BYTES) {
+            memset(at, 0, NATIVE_HELLO_CHANNEL_BYTES);
+            weir_le16_put(at, (uint16_t)id);
+            weir_le16_put(at + 2, 1);
+            weir_le32_put(at + 4, 1);
+            weir_le32_put(at + 8, 1);
+        }
+        uint16_t fault = judge(payload, (uint32_t)(at - payload), &agreed);
+        cr_expect_eq(fault, cases[i].fault, "%zu: %u", i, fault);
+    }
 }

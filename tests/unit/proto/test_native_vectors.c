@@ -60,7 +60,8 @@ static bool vector_next(struct vector *ret_vector)
     if (blank != NULL)
         *blank = '\0';
     snprintf(ret_vector->name, sizeof ret_vector->name, "%.63s", left);
-    snprintf(ret_vector->expect, sizeof ret_vector->expect, "%.511s", blank != NULL ? blank + 1 : "");
+    snprintf(ret_vector->expect, sizeof ret_vector->expect, "%.511s",
+             blank != NULL ? blank + 1 : "");
     ret_vector->len = 0;
     if (equals + 1 < line_end)
         hex_append(ret_vector, equals + 2, line_end);

@@ -235,7 +235,8 @@ Test(sim_io, a_stream_arrives_whole_whatever_the_world_does)
         cr_assert_eq(seen.digest, again.digest, "seed %u runs differently", (unsigned)seed);
     }
     /* Each of the bad things did happen. */
-    CHECK(total.short_sends > 0 && total.starved > 0 && total.ended_on_data > 0 && total.overflows > 0);
+    CHECK(total.short_sends > 0 && total.starved > 0 && total.ended_on_data > 0 &&
+          total.overflows > 0);
 }
 
 Test(sim_io, different_seeds_differ)
@@ -250,14 +251,16 @@ Test(sim_io, time_passes_only_between_turns)
     const struct weir_sim_config cfg = {.seed = 1, .latency_ns = 50 * WEIR_NS_PER_MS};
     struct pair pair;
     pair_make(&pair, &cfg, "10.0.0.1:700");
-    CHECK(weir_sim_now(pair.sim) == WEIR_NS_PER_S + 150 * WEIR_NS_PER_MS); /* 100 to dial, 50 to accept */
+    CHECK(weir_sim_now(pair.sim) ==
+          WEIR_NS_PER_S + 150 * WEIR_NS_PER_MS); /* 100 to dial, 50 to accept */
     struct weir_io_event event;
     uint64_t now_ns = weir_sim_now(pair.sim);
     CHECK(pair.server->ops->turn(pair.server, &event, 1, 7) == 0);
     CHECK(pair.client->ops->turn(pair.client, &event, 1, WEIR_NS_FOREVER) == 0);
     CHECK(weir_sim_now(pair.sim) == now_ns);
-    CHECK(weir_sim_step(pair.sim) && weir_sim_now(pair.sim) == now_ns + 7); /* the end of that wait */
-    CHECK(pair.server->ops->now(pair.server) == now_ns);                    /* its last turn's time */
+    CHECK(weir_sim_step(pair.sim) &&
+          weir_sim_now(pair.sim) == now_ns + 7);         /* the end of that wait */
+    CHECK(pair.server->ops->now(pair.server) == now_ns); /* its last turn's time */
     CHECK(pair.server->ops->turn(pair.server, &event, 1, WEIR_NS_FOREVER) == 0);
     CHECK(pair.server->ops->now(pair.server) == now_ns + 7);
     CHECK(!weir_sim_step(pair.sim)); /* everybody waits for ever, nothing is under way */
@@ -281,16 +284,21 @@ Test(sim_io, hosts_have_their_own_wildcard_and_loopback)
     struct {
         const char *text;
         int res;
-    } cases[] = {{"10.0.0.1:80", 0},      {"10.0.0.2:80", 0}, {"127.0.0.1:80", 0},
-                 {"0.0.0.0:80", 0},       {"10.0.0.3:80", -ECONNREFUSED}, {"10.0.0.1:81", -ECONNREFUSED},
-                 {"[fd00::1]:80", -ECONNREFUSED}, {"unix:/x", -ENOENT}};
+    } cases[] = {{"10.0.0.1:80", 0},
+                 {"10.0.0.2:80", 0},
+                 {"127.0.0.1:80", 0},
+                 {"0.0.0.0:80", 0},
+                 {"10.0.0.3:80", -ECONNREFUSED},
+                 {"10.0.0.1:81", -ECONNREFUSED},
+                 {"[fd00::1]:80", -ECONNREFUSED},
+                 {"unix:/x", -ENOENT}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         int sock;
         struct weir_addr addr = addr_of(cases[i].text);
         CHECK(ios[1]->ops->connect(ios[1], &addr, 9, &sock) == 0);
         struct weir_io_event event = next_event(sim, ios[1], NULL, NULL);
-        cr_assert(event.kind == WEIR_IO_CONNECT && event.res == cases[i].res, "%s: %d", cases[i].text,
-                  event.res);
+        cr_assert(event.kind == WEIR_IO_CONNECT && event.res == cases[i].res, "%s: %d",
+                  cases[i].text, event.res);
         ios[1]->ops->close(ios[1], sock);
     }
     for (int i = 0; i < 2; i++)
@@ -308,7 +316,8 @@ Test(sim_io, the_other_ends_address_is_its_hosts)
     CHECK(pair.client->ops->peer_addr(pair.client, pair.dialed, &addr));
     CHECK(weir_addr_is_equal(&addr, &pair.addr));
     CHECK(pair.server->ops->peer_addr(pair.server, pair.accepted, &addr));
-    CHECK(addr.family == WEIR_ADDR_IPV6 && addr.ip[0] == 0xFD && addr.ip[15] == 2 && addr.port != 0);
+    CHECK(addr.family == WEIR_ADDR_IPV6 && addr.ip[0] == 0xFD && addr.ip[15] == 2 &&
+          addr.port != 0);
     pair_free(&pair);
 }
 
@@ -382,7 +391,8 @@ Test(sim_io, a_raw_peer_is_moved_by_hand)
     CHECK(io->ops->peer_addr(io, sock, &peer) && weir_addr_is_equal(&peer, &from));
     CHECK(io->ops->recv(io, sock, 2) == 0);
     event = next_event(sim, io, NULL, NULL);
-    CHECK(event.kind == WEIR_IO_RECV && event.res == 10 && memcmp(event.data, "hello, wei", 10) == 0);
+    CHECK(event.kind == WEIR_IO_RECV && event.res == 10 &&
+          memcmp(event.data, "hello, wei", 10) == 0);
     io->ops->recv_done(io, event.buf_idx);
     CHECK(weir_sim_raw_write(sim, raw, "r", 1) == 1);
     event = next_event(sim, io, NULL, NULL);
@@ -397,7 +407,8 @@ Test(sim_io, a_raw_peer_is_moved_by_hand)
     event = next_event(sim, io, NULL, NULL);
     CHECK(event.kind == WEIR_IO_SEND && event.res == 9);
     CHECK(weir_sim_raw_read(sim, raw, bytes, 2) == 2);
-    CHECK(weir_sim_raw_read(sim, raw, bytes, sizeof(bytes)) == 7 && memcmp(bytes, " answer", 7) == 0);
+    CHECK(weir_sim_raw_read(sim, raw, bytes, sizeof(bytes)) == 7 &&
+          memcmp(bytes, " answer", 7) == 0);
 
     weir_sim_raw_shutdown(sim, raw, SHUT_WR);
     CHECK(weir_sim_raw_write(sim, raw, "x", 1) == -EPIPE);

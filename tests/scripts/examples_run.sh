@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# The examples do what their comments say, and the smallest one is as small as the README promises.
+. "$(dirname "$0")/tool_helpers.bash"
+
+examples=$WEIR_BUILD_DIR/examples
+[ -x "$examples/minimal" ] || skip "no examples in this build"
+
+out=$( (sleep 1; echo) | timeout 20 "$examples/minimal" 2>&1)
+[ "$out" = "a got hello" ] || bad "minimal: $out"
+[ "$(grep -c . "$WEIR_SRC_DIR/examples/minimal.c")" -le 30 ] || bad "minimal.c has more than 30 lines"
+for source in "$WEIR_SRC_DIR"/examples/*.c; do
+    grep '^#include' "$source" | grep -v '<weir/weir.h>' | grep -Eq '<weir|"' &&
+        bad "$source includes more than <weir/weir.h>"
+done
+
+start server "$examples/echo" server 127.0.0.1:0
+server=$pid
+at=$(address_of server)
+out=$(timeout 20 "$examples/echo" client "$at" one "two words" three) || bad "echo client: exit $?"
+[ "$(sed 's/ (.*//' <<<"$out" | tr '\n' ,)" = "one,two words,three," ] || bad "echo: $out"
+kill -TERM "$server"
+ended "$server" 10
+same 0 "echo server"
+expect 1 "refused" "$examples/echo" client "$at" one
+expect 2 "usage" "$examples/echo"
+
+mkfifo ann.in bob.in
+"$examples/chat" ann 127.0.0.1:0 <ann.in >ann.out 2>ann.err &
+started+=($!)
+ann=$!
+exec 7>ann.in
+at=$(address_of ann)
+"$examples/chat" bob 127.0.0.1:0 "$at" <bob.in >bob.out 2>bob.err &
+started+=($!)
+bob=$!
+exec 8>bob.in
+for ((i = 0; i < 100; i++)); do
+    grep -q "is here" ann.out && grep -q "is here" bob.out && break
+    sleep 0.05
+done
+echo "hello bob" >&7
+printf 'hello \033[31mann\n' >&8
+for ((i = 0; i < 100; i++)); do
+    grep -q "ann: hello bob" bob.out && grep -q "bob: hello" ann.out && break
+    sleep 0.05
+done
+grep -q "ann: hello bob" bob.out || bad "bob did not hear: $(cat bob.out bob.err)"
+grep -qF 'bob: hello ?[31mann' ann.out || bad "ann did not hear: $(cat ann.out ann.err)"
+exec 8>&-
+ended "$bob" 10
+same 0 bob
+for ((i = 0; i < 100; i++)); do
+    grep -q "somebody left" ann.out && break
+    sleep 0.05
+done
+grep -q "somebody left" ann.out || bad "ann does not know that bob left: $(cat ann.out)"
+exec 7>&-
+ended "$ann" 10
+same 0 ann
+exit 0

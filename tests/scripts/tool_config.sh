@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# INI files: every mistake is told with file, line, key and range; a good one is obeyed.
+. "$(dirname "$0")/tool_helpers.bash"
+
+# wrong TEXT: what node says about the file on standard input.
+wrong() {
+    cat >wrong.ini
+    expect 2 "$1" "$weir" node --config wrong.ini
+}
+
+expect 2 "missing.ini: No such file" "$weir" node --config missing.ini
+wrong "wrong.ini:3: shards: '99' is not a number from 1 to 64" <<'INI'
+[node]
+network-id = x
+shards = 99
+INI
+wrong "wrong.ini:2: sharts: there is no such setting" <<'INI'
+[node]
+sharts = 1
+INI
+wrong "wrong.ini:2: neither a [section] nor 'name = value'" <<'INI'
+[node]
+this is nothing
+INI
+wrong "wrong.ini:2: frame-bytes-max: '1K' is not a size from 4096 to 65536 bytes" <<'INI'
+[node]
+frame-bytes-max = 1K
+INI
+wrong "wrong.ini:5: weight: weight '1001' is not a number from 1 to 1000" <<'INI'
+# comment
+
+[channel bulk]
+id = 3
+weight = 1001
+INI
+wrong "channel 'bulk' has no id" <<'INI'
+[channel bulk]
+weight = 5
+INI
+wrong "wrong.ini:2: x: in a section that is neither" <<'INI'
+[knots]
+x = 1
+INI
+{ printf '[node]\nuser-agent = '; head -c 300 /dev/zero | tr '\0' x; echo; } |
+    wrong "wrong.ini:2: a line is longer"
+
+cat >good.ini <<'INI'
+[node]
+network-id = from-the-file
+listen = 127.0.0.1:0
+listen = 127.0.0.1:0
+idle-timeout = 2m
+shards = 2
+
+[channel votes]
+id = 1
+urgent = yes
+
+[channel bulk]
+id = 3
+weight = 5
+msg-max = 2M
+INI
+start node "$weir" node --config good.ini --shards 1 --json
+node=$pid
+address_of_json() {
+    for ((i = 0; i < 100; i++)); do
+        grep -q listening node.out && break
+        sleep 0.05
+    done
+    sed -n 's/.*"address":"\([^"]*\)".*/\1/p' node.out | head -n 1
+}
+at=$(address_of_json)
+[ "$(grep -c listening node.out)" -eq 2 ] || bad "two listeners: $(cat node.out node.err)"
+
+# A second node of the same network dials both channels; one of another network is told why.
+start other "$weir" node --peer "$at" --network-id from-the-file --channel id=3 --quiet
+expect_event() {
+    for ((i = 0; i < 100; i++)); do
+        grep -q "$2" "$1" && return
+        sleep 0.05
+    done
+    bad "no '$2' in $1: $(cat "$1")"
+}
+expect_event other.out "up: "
+expect_event other.out "1 channels"
+start stranger "$weir" node --peer "$at" --network-id other --quiet
+expect_event stranger.out "wrong-network"
+sleep 1.2 # for a line of rates
+kill -TERM "$node"
+ended "$node" 10
+same 0 "node after SIGTERM"
+python3 - <<'PY' || bad "the JSON lines"
+import json
+events = [json.loads(line) for line in open("node.out")]
+kinds = [event["event"] for event in events]
+assert kinds.count("up") == 1 and "rates" in kinds and kinds[-1] == "end", kinds
+assert events[-1]["accepted"] >= 2, events[-1]
+assert any(e["event"] == "failed" and e["reason"] == "wrong-network" for e in events), events
+PY

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# weir demo: the main way in. Exit codes, JSON, --out, a killed node, unreadable folders, no leftovers.
+. "$(dirname "$0")/tool_helpers.bash"
+
+mkdir -p files/sub empty
+head -c 3000000 /dev/urandom >files/large
+head -c 131064 /dev/urandom >files/just-packed
+head -c 262131 /dev/urandom >files/one-part
+: >files/empty
+for ((i = 0; i < 300; i++)); do seq "$i" >"files/sub/$i"; done
+
+# ---- it works ----------------------------------------------------------------------------------
+
+timeout 60 "$weir" demo --nodes 3 --seconds 2 --json --out copies files >demo.json 2>demo.err ||
+    bad "demo --json: exit $?: $(cat demo.err demo.json)"
+python3 - <<'PY' || bad "the JSON: $(cat demo.json)"
+import json
+demo = json.load(open("demo.json"))
+assert demo["identical"] is True and demo["fault"] == ""
+assert demo["files"] == 304 and demo["nodes"] == 3
+assert demo["frames_failed"] == 0 and demo["frames_checked"] > 100
+assert demo["votes_lost"] == 0 and demo["states_lost"] == 0
+assert demo["vote_latency"]["count"] > 1000
+assert 0 < demo["vote_latency"]["p50_ns"] <= demo["vote_latency"]["p99_ns"] <= demo["vote_latency"]["max_ns"]
+assert [channel["name"] for channel in demo["channels"]] == ["votes", "state", "bulk"]
+assert abs(sum(channel["share"] for channel in demo["channels"]) - 1) < 1e-6
+sinks = [node for node in demo["per_node"] if node["role"] == "sink"]
+assert len(sinks) == 2
+assert all(n["files_identical"] == 304 and n["rounds"] >= 2 and n["bytes_compared"] > 0 for n in sinks)
+PY
+for node in 2 3; do
+    diff -r files "copies/node-$node" || bad "node $node has other files"
+done
+
+expect 0 "Every file is identical at every node." "$weir" demo --nodes 2 --seconds 1 files
+expect 0 "304 of 304 files identical" "$weir" demo --nodes 2 --seconds 1 --tcp-congestion system files/
+expect 0 "every file hashed again" "$weir" demo --nodes 2 --seconds 1 --memory 1M files
+expect 0 "1 files" "$weir" demo --nodes 2 --seconds 1 files/empty
+
+# ---- it says what is wrong ---------------------------------------------------------------------
+
+expect 1 "No such file" "$weir" demo missing
+expect 1 "there are no regular files in it" "$weir" demo empty
+expect 2 "WEIR_E_CONFIG" "$weir" demo --seconds 1 --nodes 2 --tcp-congestion no-such files
+if [ "$(id -u)" -ne 0 ]; then
+    chmod 000 files/sub
+    expect 0 "cannot be read" "$weir" demo --nodes 2 --seconds 1 files
+    chmod 755 files/sub
+fi
+touch plain
+expect 1 "plain" "$weir" demo --seconds 1 --out plain files
+
+# ---- a node dies -------------------------------------------------------------------------------
+
+# nodes_of PID: its children.
+nodes_of() {
+    cat /proc/"$1"/task/*/children 2>/dev/null
+}
+
+# begin: starts a demo and waits for all of its nodes.
+begin() {
+    start demo "$weir" demo --nodes 4 --seconds 30 files
+    demo=$pid
+    for ((i = 0; i < 200; i++)); do
+        # shellcheck disable=SC2046
+        set -- $(nodes_of "$demo")
+        [ $# -eq 4 ] && grep -q "GB/s\|MB/s" demo.out && break
+        sleep 0.05
+    done
+    nodes=("$@")
+    [ ${#nodes[@]} -eq 4 ] || bad "4 nodes do not run: ${nodes[*]}"
+}
+
+gone() {
+    for ((i = 0; i < 100; i++)); do
+        kill -0 "${nodes[@]}" 2>/dev/null || return
+        sleep 0.05
+    done
+    bad "nodes are left behind: ${nodes[*]}"
+}
+
+begin
+kill -KILL "${nodes[2]}"
+ended "$demo" 10
+same 1 "a killed node"
+grep -q "node 3 (process ${nodes[2]}) was killed by signal 9 (Killed)" demo.err || bad "$(cat demo.err)"
+gone
+
+begin
+kill -ABRT "${nodes[0]}"
+ended "$demo" 10
+same 1 "a node with a fault"
+grep -q "node 1 (process ${nodes[0]}) was killed by signal 6" demo.err || bad "$(cat demo.err)"
+gone
+
+begin
+kill -INT "$demo"
+ended "$demo" 10
+same 130 "Ctrl-C"
+gone
+
+begin
+kill -KILL "$demo"
+ended "$demo" 10
+gone
+exit 0

@@ -1,0 +1,471 @@
+#include "tests/unit/conn/peer.h"
+
+#define CHANNEL 10 /* the first channel's id */
+
+static struct box *box_with(enum weir_overflow overflow, uint32_t send_bytes_max)
+{
+    struct box *box = solo_new(2);
+    box->channels[0].overflow = overflow;
+    box->channels[0].send_bytes_max = send_bytes_max;
+    box->channels[0].msg_bytes_max = send_bytes_max;
+    solo_open(box);
+    return box;
+}
+
+/* The n-th message of a sequence: its number in front, so that gaps show. */
+static int send_numbered(struct weir_conn *conn, uint64_t number, size_t len, bool is_by_reference)
+{
+    struct weir_buf *buf;
+    if (weir_buf_create(&buf, len) != 0)
+        return WEIR_E_NOMEM;
+    box_fill(weir_buf_data(buf), len, number);
+    memcpy(weir_buf_data(buf), &number, 8);
+    if (is_by_reference)
+        return weir_sendq_buf(conn, 0, buf, false);
+    int error = weir_sendq_copy(conn, 0, weir_buf_data(buf), len, false);
+    weir_buf_unref(buf);
+    return error;
+}
+
+static uint64_t heard_number(struct heard *heard)
+{
+    uint64_t number;
+    cr_assert_geq(heard->len, 8);
+    memcpy(&number, heard->message, 8);
+    uint8_t *whole = malloc(heard->len);
+    box_fill(whole, heard->len, number);
+    cr_assert_eq(memcmp(whole + 8, heard->message + 8, heard->len - 8), 0, "message %llu",
+                 (unsigned long long)number);
+    free(whole);
+    return number;
+}
+
+/* ---- refuse --------------------------------------------------------------------------------------- */
+
+Test(sendq, a_queue_takes_its_bound_to_the_byte)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 10000);
+    struct peer *peer = peer_ready(box);
+    struct weir_conn *conn = peer->conn;
+    cr_assert_eq(box_send(conn, 0, 4998, 1), 0); /* 5,000 with its prefix */
+    cr_assert_eq(box_send(conn, 0, 4999, 2), WEIR_E_FULL);
+    cr_assert_eq(box_send(conn, 0, 4998, 2), 0);
+    cr_assert_eq(box_send(conn, 0, 0, 3), WEIR_E_FULL);
+    cr_assert_eq(box_send_buf(conn, 0, 1, 3), WEIR_E_FULL);
+    cr_assert_eq(box_send_shared(conn, 0, 1, 3), WEIR_E_FULL);
+    cr_assert_eq(conn->bytes_queued, 10000);
+    cr_assert_eq(box->hub.metrics.channels[0].refused, 4);
+    cr_assert_eq(box_send(conn, 1, 1000, 4), 0, "another channel's queue is another one");
+    peer_listen(peer);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    heard_expect(&heard, 4998, 1);
+    heard_expect(&heard, 4998, 2);
+    cr_assert(!heard_next(&heard));
+    heard_end(&heard);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(sendq, an_empty_queue_takes_any_message_there_may_be)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 10000);
+    struct peer *peer = peer_ready(box);
+    cr_assert_eq(box_send(peer->conn, 0, 10000, 1), 0); /* 10,002 in a run */
+    peer_listen(peer);
+    cr_assert_eq(peer_data_bytes(peer, CHANNEL), 10002);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(sendq, what_is_in_flight_counts_until_it_was_taken)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 10000);
+    struct peer *peer = peer_ready(box);
+    cr_assert_eq(box_send(peer->conn, 0, 9000, 1), 0);
+    box_turn(box);
+    cr_assert_eq(box_send(peer->conn, 0, 2000, 2), WEIR_E_FULL);
+    script_sent(peer->script, peer->sock, 5000); /* of one frame: it is still there */
+    box_turn(box);
+    cr_assert_eq(box_send(peer->conn, 0, 2000, 2), WEIR_E_FULL);
+    peer_listen(peer);
+    cr_assert_eq(box_send(peer->conn, 0, 2000, 2), 0);
+    peer_free(peer);
+    solo_free(box);
+}
+
+/* A run that is being sent is never appended to: the scripted io compares the bytes. */
+Test(sendq, a_run_in_flight_is_closed)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 100000);
+    struct peer *peer = peer_ready(box);
+    for (uint64_t i = 0; i < 50; i++) {
+        cr_assert_eq(box_send(peer->conn, 0, 10, i), 0);
+        box_turn(box);
+        if (i % 3 == 2)
+            script_sent(peer->script, peer->sock, i % 2 ? 1 : 0);
+    }
+    peer_listen(peer);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    for (uint64_t i = 0; i < 50; i++)
+        heard_expect(&heard, 10, i);
+    heard_end(&heard);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(sendq, what_other_threads_reserved_counts)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 10000);
+    struct peer *peer = peer_ready(box);
+    struct weir_conn_channel *channel = &peer->conn->channels[0];
+    atomic_store(&channel->remote_bytes, 6000);
+    cr_assert_eq(box_send(peer->conn, 0, 4000, 1), WEIR_E_FULL);
+    cr_assert_eq(box_send(peer->conn, 0, 3998, 1), 0);
+    /* The reserved ones come: the bound does not apply again. */
+    uint8_t bytes[5998] = {0};
+    cr_assert_eq(weir_sendq_copy(peer->conn, 0, bytes, sizeof(bytes), true), 0);
+    atomic_store(&channel->remote_bytes, 0);
+    cr_assert_eq(peer->conn->bytes_queued, 10000);
+    peer_free(peer);
+    solo_free(box);
+}
+
+static void send_on_writable(struct box *box, struct weir_conn *conn, uint32_t channel_idx)
+{
+    (void)box;
+    cr_assert_eq(box_send(conn, channel_idx, 3000, 50), 0, "there is room when it is said");
+}
+
+Test(sendq, writable_comes_once_after_full_when_half_is_free)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 10000);
+    box->cfg.frame_bytes_max = 4096; /* the queue's frames */
+    box->cfg.send_bytes_max = 4096;
+    struct peer *peer = peer_new(box, true);
+    peer->offer.frame_bytes_max = 4096;
+    peer_shake(peer);
+    struct weir_conn *conn = peer->conn;
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert_eq(box_send(conn, 0, 2998, i), 0);
+    cr_assert_eq(box_send(conn, 0, 2998, 9), WEIR_E_FULL);
+    cr_assert_eq(box_send(conn, 0, 2998, 9), WEIR_E_FULL, "twice, but one answer");
+    box_turn(box);
+    script_sent(peer->script, peer->sock, (int64_t)script_unsent(peer->script, peer->sock));
+    box_turn(box);
+    cr_assert_eq(conn->bytes_queued, 6000);
+    cr_assert_eq(box->writable_cnt[0], 0, "6,000 of 10,000 are still there");
+    script_sent(peer->script, peer->sock, (int64_t)script_unsent(peer->script, peer->sock));
+    box_turn(box);
+    cr_assert_eq(box->writable_cnt[0], 1);
+    peer_listen(peer);
+    for (uint64_t i = 0; i < 20; i++) {
+        cr_assert_eq(box_send(conn, 0, 2998, i), 0);
+        peer_listen(peer);
+    }
+    cr_assert_eq(box->writable_cnt[0], 1, "nobody was refused since");
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert_eq(box_send(conn, 0, 2998, i), 0);
+    cr_assert_eq(box_send(conn, 0, 2998, 9), WEIR_E_FULL);
+    box->on_writable = send_on_writable;
+    peer_listen(peer);
+    cr_assert_eq(box->writable_cnt[0], 2);
+    cr_assert_eq(box->writable_cnt[1], 0);
+    cr_assert_eq(conn->bytes_queued, 0, "what was sent inside the callback went out as well");
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(sendq, nobody_is_told_writable_after_the_end)
+{
+    for (int is_graceful = 0; is_graceful < 2; is_graceful++) {
+        struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 10000);
+        struct peer *peer = peer_ready(box);
+        cr_assert_eq(box_send(peer->conn, 0, 9000, 1), 0);
+        cr_assert_eq(box_send(peer->conn, 0, 9000, 1), WEIR_E_FULL);
+        box_turn(box);
+        weir_conn_close(peer->conn, WEIR_R_APPLICATION, is_graceful);
+        peer_listen(peer);
+        peer_hang_up(peer);
+        cr_assert_eq(box->writable_cnt[0], 0);
+        cr_assert_eq(peer->conn->state, WEIR_CONN_FREE);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+/* ---- drop the oldest ------------------------------------------------------------------------------ */
+
+Test(sendq, the_oldest_go_and_the_newest_stay)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_DROP_OLDEST, 10000);
+    struct peer *peer = peer_ready(box);
+    for (uint64_t i = 0; i < 50; i++)
+        cr_assert_eq(send_numbered(peer->conn, i, 1000, true), 0);
+    cr_assert_eq(peer->conn->bytes_queued, 10000);
+    cr_assert_eq(box->hub.metrics.channels[0].dropped, 40);
+    peer_listen(peer);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    for (uint64_t i = 40; i < 50; i++) {
+        cr_assert(heard_next(&heard));
+        cr_assert_eq(heard_number(&heard), i);
+    }
+    cr_assert(!heard_next(&heard));
+    heard_end(&heard);
+    cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(sendq, a_message_that_was_begun_is_never_dropped)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_DROP_OLDEST, 400000);
+    struct peer *peer = peer_new(box, true);
+    peer->descs[0].window_bytes = 300000; /* so the large one stays half sent */
+    peer->descs[0].msg_bytes_max = 300000;
+    peer_shake(peer);
+    cr_assert_eq(send_numbered(peer->conn, 0, 100000, true), 0);
+    cr_assert_eq(send_numbered(peer->conn, 1, 300000, true), 0);
+    for (int i = 0; i < 5; i++)
+        peer_listen(peer);
+    cr_assert_eq(peer->conn->channels[0].head->off, 3 * 65536);
+    for (uint64_t i = 2; i < 100; i++)
+        cr_assert_eq(send_numbered(peer->conn, i, 50000, i % 2), 0);
+    cr_assert_leq(peer->conn->bytes_queued, 400000);
+    peer_grant(peer, CHANNEL, 1 << 30);
+    for (int i = 0; i < 5; i++)
+        peer_listen(peer);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    static const uint64_t expect[] = {0, 1, 95, 96, 97, 98, 99};
+    for (size_t i = 0; i < sizeof(expect) / sizeof(expect[0]); i++) {
+        cr_assert(heard_next(&heard), "message %zu", i);
+        cr_assert_eq(heard_number(&heard), expect[i]);
+    }
+    cr_assert(!heard_next(&heard));
+    heard_end(&heard);
+    peer_free(peer);
+    solo_free(box);
+}
+
+/* When dropping all that may be dropped would not make room, nothing is dropped for nothing. */
+Test(sendq, nothing_is_dropped_for_a_message_that_is_refused_all_the_same)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_DROP_OLDEST, 10000);
+    struct peer *peer = peer_ready(box);
+    cr_assert_eq(send_numbered(peer->conn, 1, 6000, true), 0);
+    box_turn(box); /* in flight */
+    cr_assert_eq(send_numbered(peer->conn, 2, 2000, true), 0);
+    cr_assert_eq(send_numbered(peer->conn, 3, 2000, true), 0);
+    cr_assert_eq(send_numbered(peer->conn, 4, 5000, true), WEIR_E_FULL);
+    cr_assert_eq(peer->conn->bytes_queued, 10000, "%llu bytes are left",
+                 (unsigned long long)peer->conn->bytes_queued);
+    cr_assert_eq(box->hub.metrics.channels[0].dropped, 0);
+    peer_listen(peer);
+    cr_assert_eq(box->writable_cnt[0], 1);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    for (uint64_t i = 1; i < 4; i++) {
+        cr_assert(heard_next(&heard));
+        cr_assert_eq(heard_number(&heard), i);
+    }
+    heard_end(&heard);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(sendq, a_random_program_of_dropping_keeps_order_and_accounts)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        uint64_t random = seed;
+        struct box *box = box_with(WEIR_OVERFLOW_DROP_OLDEST, 100000);
+        struct peer *peer = peer_new(box, true);
+        peer->offer.frame_bytes_max = 4096;
+        peer->descs[0].window_bytes = 120000;
+        peer->descs[0].msg_bytes_max = 100000;
+        peer_shake(peer);
+        uint64_t number = 0, refused = 0, granted = 120000;
+        for (uint32_t step = 0; step < 400; step++) {
+            size_t len = 8 + box_random(&random) % (box_random(&random) % 8 ? 3000 : 60000);
+            int error = send_numbered(peer->conn, number, len, box_random(&random) % 2);
+            cr_assert(error == 0 || error == WEIR_E_FULL, "%s", weir_error_name(error));
+            refused += error != 0;
+            number += error == 0;
+            box_verify(box);
+            if (box_random(&random) % 3 == 0)
+                box_turn(box);
+            size_t unsent = script_unsent(peer->script, peer->sock);
+            if (unsent && box_random(&random) % 3 == 0) {
+                script_sent(peer->script, peer->sock, (int64_t)(box_random(&random) % unsent + 1));
+                box_turn(box);
+            }
+            if (box_random(&random) % 16 == 0 && granted < (1u << 30))
+                peer_grant(peer, CHANNEL, granted += box_random(&random) % 100000);
+        }
+        peer_grant(peer, CHANNEL, 1 << 30);
+        for (int i = 0; i < 5; i++)
+            peer_listen(peer);
+        struct heard heard = heard_begin(peer, CHANNEL);
+        int64_t last = -1;
+        while (heard_next(&heard)) {
+            cr_assert_gt((int64_t)heard_number(&heard), last, "seed %llu", (unsigned long long)seed);
+            last = (int64_t)heard_number(&heard);
+        }
+        cr_assert_eq(last, (int64_t)number - 1, "the newest is never dropped: seed %llu",
+                     (unsigned long long)seed);
+        heard_end(&heard);
+        cr_assert_eq(peer->conn->bytes_queued, 0);
+        cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+/* ---- close ---------------------------------------------------------------------------------------- */
+
+Test(sendq, an_overflow_may_close)
+{
+    for (int way = 0; way < 3; way++) {
+        struct box *box = box_with(WEIR_OVERFLOW_CLOSE, 10000);
+        struct peer *peer = peer_ready(box);
+        cr_assert_eq(box_send(peer->conn, 0, 9000, 1), 0);
+        int error = way == 0   ? box_send(peer->conn, 0, 2000, 1)
+                    : way == 1 ? box_send_buf(peer->conn, 0, 2000, 1)
+                               : box_send_shared(peer->conn, 0, 2000, 1);
+        cr_assert_eq(error, WEIR_E_GONE);
+        cr_assert_eq(box_last_reason(box), WEIR_R_OVERFLOW);
+        peer_listen(peer);
+        cr_assert_eq(peer_heard(peer, WEIR_CONTROL_GOODBYE, 0)->reason, WEIR_R_OVERFLOW);
+        cr_assert_eq(peer_data_bytes(peer, CHANNEL), 0);
+        cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+        peer_hang_up(peer);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+/* ---- limits and errors ---------------------------------------------------------------------------- */
+
+static void count_release(void *ctx, void *data, size_t len)
+{
+    (void)data;
+    (void)len;
+    ++*(uint32_t *)ctx;
+}
+
+static int send_wrapped(struct weir_conn *conn, uint32_t channel_idx, size_t len, uint32_t *released)
+{
+    static uint8_t bytes[1 << 20];
+    struct weir_buf *buf;
+    cr_assert_eq(weir_buf_wrap(&buf, bytes, len, count_release, released), 0);
+    return weir_sendq_buf(conn, channel_idx, buf, false);
+}
+
+Test(sendq, a_buffer_is_released_once_whatever_becomes_of_it)
+{
+    struct box *box = solo_new(3);
+    box->cfg.peer_bytes_max = 200000;
+    box->channels[0].send_bytes_max = 100000;
+    box->channels[0].msg_bytes_max = 90000;
+    struct script_io *script = solo_open(box);
+    struct peer *peer = peer_new(box, true);
+    peer->offer.channel_cnt = 2; /* the third is not agreed */
+    peer_shake(peer);
+    uint32_t released = 0;
+    cr_assert_eq(send_wrapped(peer->conn, 2, 10, &released), WEIR_E_NO_CHANNEL);
+    cr_assert_eq(released, 1);
+    cr_assert_eq(send_wrapped(peer->conn, 0, 90001, &released), WEIR_E_TOO_BIG);
+    cr_assert_eq(released, 2);
+    cr_assert_eq(send_wrapped(peer->conn, 0, 0, &released), 0);
+    cr_assert_eq(released, 3, "an empty one is copied");
+    cr_assert_eq(send_wrapped(peer->conn, 0, 90000, &released), 0);
+    cr_assert_eq(send_wrapped(peer->conn, 0, 90000, &released), WEIR_E_FULL);
+    cr_assert_eq(released, 4);
+    cr_assert_eq(send_wrapped(peer->conn, 1, 110001, &released), WEIR_E_NOMEM);
+    cr_assert_eq(released, 5);
+    cr_assert_eq(send_wrapped(peer->conn, 1, 100000, &released), 0);
+    cr_assert_eq(released, 5);
+    box_turn(box);
+    script_sent(script, peer->sock, 34); /* the empty one */
+    box_turn(box);
+    script_sent(script, peer->sock, 1000);
+    box_turn(box);
+    cr_assert_eq(released, 5, "not while it is being sent");
+    weir_conn_close(peer->conn, WEIR_R_APPLICATION, false);
+    peer_listen(peer);
+    peer_hang_up(peer);
+    cr_assert_eq(released, 7);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(sendq, a_peer_s_budget_bounds_all_its_queues_together)
+{
+    struct box *box = solo_new(4);
+    box->cfg.peer_bytes_max = 1 << 20;
+    solo_open(box);
+    struct peer *peer = peer_ready(box);
+    for (uint32_t i = 0; i < 4; i++)
+        cr_assert_eq(box_send_buf(peer->conn, i, 262144, i), 0);
+    cr_assert_eq(box_send_buf(peer->conn, 0, 1, 1), WEIR_E_NOMEM);
+    cr_assert_eq(box_send(peer->conn, 1, 0, 1), WEIR_E_NOMEM);
+    cr_assert_eq(box_send_shared(peer->conn, 2, 1, 1), WEIR_E_NOMEM);
+    cr_assert_eq(peer->conn->bytes_queued, 1 << 20);
+    peer_listen(peer);
+    peer_listen(peer);
+    cr_assert_eq(peer->conn->bytes_queued, 0);
+    /* What it left half sent to us is of the same budget. */
+    peer_fragment(peer, CHANNEL, 1 << 20, 0, 10, 1);
+    peer_say(peer, 0);
+    cr_assert_eq(peer->conn->bytes_held, 1 << 20);
+    cr_assert_eq(box_send(peer->conn, 0, 0, 1), WEIR_E_NOMEM);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(sendq, without_memory_the_answer_is_nomem_and_nothing_changes)
+{
+    struct box *box = solo_new(1);
+    box->cfg.pool_bytes_max = 1 << 20;
+    solo_open(box);
+    struct peer *peer = peer_ready(box);
+    struct weir_buf *hog = weir_pool_take(box->pool, 1 << 19);
+    struct weir_buf *hog2 = weir_pool_take(box->pool, 1 << 18);
+    struct weir_buf *hog3 = weir_pool_take(box->pool, 1 << 17);
+    struct weir_buf *hog4 = weir_pool_take(box->pool, 1 << 16);
+    cr_assert(hog && hog2 && hog3 && hog4);
+    cr_assert_eq(box_send(peer->conn, 0, 70000, 1), WEIR_E_NOMEM);
+    cr_assert_eq(peer->conn->bytes_queued, 0);
+    cr_assert_eq(peer->conn->active, 0);
+    box_verify(box);
+    cr_assert_eq(box_send(peer->conn, 0, 100, 1), 0);
+    weir_buf_unref(hog);
+    weir_buf_unref(hog2);
+    weir_buf_unref(hog3);
+    weir_buf_unref(hog4);
+    cr_assert_eq(box_send(peer->conn, 0, 70000, 2), 0);
+    peer_listen(peer);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    heard_expect(&heard, 100, 1);
+    heard_expect(&heard, 70000, 2);
+    heard_end(&heard);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(sendq, thousands_of_small_messages_take_full_frames)
+{
+    struct box *box = solo_new(1);
+    solo_open(box);
+    struct peer *peer = peer_ready(box);
+    for (uint64_t i = 0; i < 10000; i++)
+        cr_assert_eq(box_send(peer->conn, 0, 62, i), 0);
+    /* 640,000 bytes: the first in a small buffer, the rest in frames of 65,536. */
+    cr_assert_leq(box_pool_stats(box).used_cnt, 12);
+    for (int i = 0; i < 5; i++)
+        peer_listen(peer);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    for (uint64_t i = 0; i < 10000; i++)
+        heard_expect(&heard, 62, i);
+    heard_end(&heard);
+    cr_assert_leq(peer->frame_cnt, 12);
+    peer_free(peer);
+    solo_free(box);
+}

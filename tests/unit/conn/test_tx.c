@@ -1,0 +1,507 @@
+#include "engine/conn/tx.h"
+#include "tests/unit/conn/peer.h"
+
+#define CHANNEL 10 /* the first channel's id */
+
+/* Queues one of everything: 2 runs' worth of copies, a reference, a broadcast, a large one. */
+static void queue_small(struct weir_conn *conn)
+{
+    cr_assert_eq(box_send(conn, 0, 0, 1), 0);
+    cr_assert_eq(box_send(conn, 0, 5, 2), 0);
+    cr_assert_eq(box_send_buf(conn, 0, 9, 3), 0);
+    cr_assert_eq(box_send(conn, 0, 4, 4), 0);
+    cr_assert_eq(box_send_shared(conn, 0, 11, 5), 0);
+    cr_assert_eq(box_send_shared(conn, 1, 4099, 6), 0); /* in two: a frame holds 4,096 */
+    cr_assert_eq(box_send_buf(conn, 1, 1, 7), 0);
+}
+
+static void expect_small(struct peer *peer)
+{
+    struct heard heard = heard_begin(peer, CHANNEL);
+    heard_expect(&heard, 0, 1);
+    heard_expect(&heard, 5, 2);
+    heard_expect(&heard, 9, 3);
+    heard_expect(&heard, 4, 4);
+    heard_expect(&heard, 11, 5);
+    cr_assert(!heard_next(&heard));
+    heard_end(&heard);
+    heard = heard_begin(peer, CHANNEL + 1);
+    heard_expect(&heard, 4099, 6);
+    heard_expect(&heard, 1, 7);
+    cr_assert(!heard_next(&heard));
+    heard_end(&heard);
+}
+
+static struct box *small_box(void)
+{
+    struct box *box = solo_new(2);
+    box->cfg.frame_bytes_max = 4096;
+    solo_open(box);
+    return box;
+}
+
+static void forget_frames(struct peer *peer)
+{
+    for (uint32_t i = 0; i < peer->frame_cnt; i++)
+        free(peer->frames[i].payload);
+    peer->frame_cnt = 0;
+}
+
+static void expect_idle(struct peer *peer)
+{
+    cr_assert_eq(peer->conn->bytes_queued, 0);
+    cr_assert_null(peer->conn->tx);
+    cr_assert_eq(peer->conn->active, 0);
+    cr_assert_eq(box_pool_stats(peer->box).used_cnt, 0, "buffers are back");
+}
+
+Test(tx, a_send_may_be_taken_in_chunks_of_any_size)
+{
+    for (size_t chunk = 1; chunk <= 140; chunk++) {
+        struct box *box = small_box();
+        struct peer *peer = peer_ready(box);
+        queue_small(peer->conn);
+        peer_listen_chunks(peer, chunk);
+        expect_small(peer);
+        expect_idle(peer);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+Test(tx, a_send_may_be_cut_at_any_byte)
+{
+    struct box *box = small_box();
+    struct peer *peer = peer_ready(box);
+    peer_grant(peer, CHANNEL + 1, UINT64_C(1) << 40);
+    queue_small(peer->conn);
+    box_turn(box);
+    size_t len = script_unsent(peer->script, peer->sock);
+    cr_assert_gt(len, 4096u);
+    peer_listen(peer);
+    for (size_t cut = 1; cut < len; cut += cut > 300 && cut < len - 300 ? 7 : 1) {
+        forget_frames(peer);
+        queue_small(peer->conn);
+        box_turn(box);
+        cr_assert_eq(script_unsent(peer->script, peer->sock), len);
+        script_sent(peer->script, peer->sock, (int64_t)cut);
+        box_turn(box);
+        cr_assert_eq(script_unsent(peer->script, peer->sock), len - cut, "the rest and no more");
+        /* What comes meanwhile waits behind the rest. */
+        cr_assert_eq(box_send(peer->conn, 0, 3, 100), 0);
+        box_turn(box);
+        cr_assert_eq(script_unsent(peer->script, peer->sock), len - cut);
+        peer_listen(peer);
+        struct heard heard = heard_begin(peer, CHANNEL + 1);
+        heard_expect(&heard, 4099, 6);
+        heard_expect(&heard, 1, 7);
+        heard_end(&heard);
+        expect_idle(peer);
+    }
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(tx, a_send_that_took_nothing_is_made_again)
+{
+    static const int32_t results[] = {-EAGAIN, -EINTR, 0};
+    struct box *box = small_box();
+    struct peer *peer = peer_ready(box);
+    queue_small(peer->conn);
+    box_turn(box);
+    for (int i = 0; i < 9; i++) {
+        size_t before = script_unsent(peer->script, peer->sock);
+        script_sent(peer->script, peer->sock, results[i % 3]);
+        box_turn(box);
+        cr_assert_eq(script_unsent(peer->script, peer->sock), before);
+        script_sent(peer->script, peer->sock, 1);
+        box_turn(box);
+    }
+    peer_listen(peer);
+    expect_small(peer);
+    expect_idle(peer);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(tx, a_send_that_fails_ends_the_connection_and_gives_all_back)
+{
+    static const int32_t results[] = {-EPIPE, -ECONNRESET, -ENOBUFS, -ETIMEDOUT};
+    for (int i = 0; i < 4; i++) {
+        struct box *box = small_box();
+        struct peer *peer = peer_ready(box);
+        queue_small(peer->conn);
+        box_turn(box);
+        script_sent(peer->script, peer->sock, 50);
+        box_turn(box);
+        cr_assert_eq(box_send(peer->conn, 1, 77, 8), 0);
+        script_sent(peer->script, peer->sock, results[i]);
+        box_turn(box);
+        box_turn(box);
+        cr_assert_eq(box->end_cnt, 1);
+        cr_assert_eq(box_last_reason(box), WEIR_R_RESET);
+        cr_assert_eq(peer->conn->state, WEIR_CONN_FREE);
+        cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+Test(tx, a_send_that_cannot_be_started_ends_the_connection)
+{
+    struct box *box = small_box();
+    struct peer *peer = peer_ready(box);
+    queue_small(peer->conn);
+    peer->script->fail_send = 1;
+    box_turn(box);
+    box_turn(box);
+    cr_assert_eq(box_last_reason(box), WEIR_R_INTERNAL);
+    cr_assert_eq(peer->conn->state, WEIR_CONN_FREE);
+    cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+    peer_free(peer);
+    solo_free(box);
+}
+
+/* What came before the send's error has arrived, a goodbye above all. */
+Test(tx, a_send_error_after_a_goodbye_is_the_goodbye)
+{
+    struct box *box = small_box();
+    struct peer *peer = peer_ready(box);
+    queue_small(peer->conn);
+    box_turn(box);
+    peer_run(peer, CHANNEL, 1, 5, 1);
+    peer_control(peer,
+                 &(struct weir_control){.kind = WEIR_CONTROL_GOODBYE, .reason = WEIR_R_SHUTDOWN});
+    script_recv(peer->script, peer->sock, peer->outbox, peer->out_len);
+    script_sent(peer->script, peer->sock, -EPIPE);
+    box_turn(box);
+    cr_assert_eq(box_last_reason(box), WEIR_R_SHUTDOWN);
+    box_expect_msg(box, 0, 0, 5, 1);
+    peer_free(peer);
+    solo_free(box);
+}
+
+/* ---- sizes ---------------------------------------------------------------------------------------- */
+
+static void size_one(struct peer *peer, size_t len, uint64_t seed)
+{
+    struct weir_conn *conn = peer->conn;
+    uint32_t frame_max = conn->channels[0].frame_bytes_max;
+    for (int way = 0; way < 3; way++) {
+        if (way == 2 && len == 0)
+            continue; /* an empty broadcast is a copy */
+        int error = way == 0   ? box_send(conn, 0, len, seed)
+                    : way == 1 ? box_send_buf(conn, 0, len, seed)
+                               : box_send_shared(conn, 0, len, seed);
+        cr_assert_eq(error, 0, "%zu bytes, way %d: %s", len, way, weir_error_name(error));
+        peer_grant(peer, CHANNEL, UINT64_C(1) << 40);
+        for (int i = 0; i < 4; i++)
+            peer_listen(peer);
+        for (uint32_t i = 0; i < peer->frame_cnt; i++)
+            cr_assert_leq(peer->frames[i].len, frame_max);
+        struct heard heard = heard_begin(peer, CHANNEL);
+        heard_expect(&heard, len, seed);
+        cr_assert(!heard_next(&heard));
+        heard_end(&heard);
+        expect_idle(peer);
+        forget_frames(peer);
+    }
+}
+
+Test(tx, messages_of_every_size_at_a_boundary_arrive)
+{
+    /* The peer's limits decide: frames of 4,096, 65,536 and, by half a window of 16,384, 8,192. */
+    static const struct {
+        uint32_t frame_bytes, window;
+        uint32_t expect;
+    } cases[] = {{4096, 4 << 20, 4096}, {65536, 4 << 20, 65536}, {65536, 16384, 8192}};
+    for (int c = 0; c < 3; c++) {
+        struct box *box = solo_new(1);
+        box->channels[0].msg_bytes_max = 1 << 20;
+        solo_open(box);
+        struct peer *peer = peer_new(box, true);
+        peer->offer.frame_bytes_max = cases[c].frame_bytes;
+        peer->descs[0].window_bytes = cases[c].window;
+        peer->descs[0].msg_bytes_max = cases[c].window < (1 << 20) ? 16384 : 1 << 20;
+        peer_shake(peer);
+        uint32_t frame = cases[c].expect;
+        cr_assert_eq(peer->conn->channels[0].frame_bytes_max, frame);
+        uint32_t msg_max = peer->descs[0].msg_bytes_max;
+        for (size_t len = 0; len < 6; len++)
+            size_one(peer, len, len);
+        for (uint32_t mid = 0; mid <= 3; mid++) {
+            static const uint32_t bytes[] = {1024, 4096, 8192, 16384};
+            for (int64_t off = -4; off <= 4; off++)
+                if (bytes[mid] + off <= msg_max)
+                    size_one(peer, (size_t)(bytes[mid] + off), bytes[mid]);
+        }
+        for (uint32_t times = 1; times <= 5; times++) {
+            for (int64_t off = -4; off <= 4; off++)
+                if (frame * times + off <= msg_max)
+                    size_one(peer, (size_t)(frame * times + off), times);
+        }
+        size_one(peer, msg_max, 99);
+        cr_assert_eq(box_send(peer->conn, 0, msg_max + 1, 1), WEIR_E_TOO_BIG);
+        cr_assert_eq(box_send_buf(peer->conn, 0, msg_max + 1, 1), WEIR_E_TOO_BIG);
+        cr_assert_eq(box_send_shared(peer->conn, 0, msg_max + 1, 1), WEIR_E_TOO_BIG);
+        expect_idle(peer);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+Test(tx, a_run_is_filled_to_the_last_byte_and_not_beyond)
+{
+    struct box *box = small_box();
+    struct peer *peer = peer_ready(box);
+    /* 64 times 64 bytes with their prefixes are 4,096: one frame; then one more. */
+    for (uint64_t i = 0; i < 65; i++)
+        cr_assert_eq(box_send(peer->conn, 0, 62, i), 0);
+    peer_listen(peer);
+    cr_assert_eq(peer->frame_cnt, 2);
+    cr_assert_eq(peer->frames[0].len, 4096);
+    cr_assert_eq(peer->frames[0].aux, 64);
+    cr_assert_eq(peer->frames[1].len, 64);
+    forget_frames(peer);
+    for (uint64_t i = 0; i < 200; i++) /* prefix 2, message 3: 4,095 of 4,096 */
+        cr_assert_eq(box_send(peer->conn, 0, i == 0 ? 3 : 91, i), 0);
+    peer_listen(peer);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    for (uint64_t i = 0; i < 200; i++)
+        heard_expect(&heard, i == 0 ? 3 : 91, i);
+    heard_end(&heard);
+    expect_idle(peer);
+    peer_free(peer);
+    solo_free(box);
+}
+
+/* ---- one send ------------------------------------------------------------------------------------- */
+
+Test(tx, the_most_pieces_a_send_can_have_fit_it)
+{
+    /* Frames by reference are two pieces each; control bytes go in front, the goodbye behind. */
+    for (uint32_t cnt = WEIR_TX_FRAMES - 2; cnt <= WEIR_TX_FRAMES + 2; cnt++) {
+        struct box *box = small_box();
+        struct peer *peer = peer_ready(box);
+        for (uint64_t i = 0; i < cnt; i++)
+            cr_assert_eq(box_send_buf(peer->conn, 0, 20, i), 0);
+        peer_control(peer, &(struct weir_control){.kind = WEIR_CONTROL_PING, .value = 5});
+        script_recv(peer->script, peer->sock, peer->outbox, peer->out_len);
+        peer->out_len = 0;
+        weir_conn_close(peer->conn, WEIR_R_APPLICATION, true);
+        peer_listen(peer);
+        struct heard heard = heard_begin(peer, CHANNEL);
+        for (uint64_t i = 0; i < cnt; i++)
+            heard_expect(&heard, 20, i);
+        heard_end(&heard);
+        cr_assert_not_null(peer_heard(peer, WEIR_CONTROL_PONG, 0));
+        cr_assert_not_null(peer_heard(peer, WEIR_CONTROL_GOODBYE, 0));
+        peer_hang_up(peer);
+        cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+Test(tx, one_send_is_bounded_and_more_tightly_when_channels_compete)
+{
+    struct box *box = solo_new(2);
+    box->cfg.send_bytes_max = 200000;
+    box->cfg.send_bytes_contended = 70000;
+    box->channels[0].send_bytes_max = box->channels[1].send_bytes_max = 8 << 20;
+    struct script_io *script = solo_open(box);
+    struct peer *peer = peer_ready(box);
+    for (uint64_t i = 0; i < 4; i++)
+        cr_assert_eq(box_send(peer->conn, 0, 500000, i), 0);
+    box_turn(box);
+    cr_assert_leq(script_unsent(script, peer->sock), 200000 + 3 * WEIR_NATIVE_HEAD);
+    cr_assert_gt(script_unsent(script, peer->sock), 200000 - 65536);
+    cr_assert_eq(script->socks[peer->sock].unsent_bound, 0);
+    cr_assert_eq(box_send(peer->conn, 1, 500000, 9), 0);
+    script_sent(script, peer->sock, (int64_t)script_unsent(script, peer->sock));
+    box_turn(box);
+    cr_assert_leq(script_unsent(script, peer->sock), 70000 + 2 * WEIR_NATIVE_HEAD);
+    cr_assert_eq(script->socks[peer->sock].unsent_bound, box->cfg.notsent_lowat_bytes);
+    /* Alone again: the bound goes, some half seconds later. */
+    peer_listen(peer);
+    peer_grant(peer, CHANNEL, 1 << 30);
+    for (int i = 0; i < 5; i++) {
+        cr_assert_eq(box_send(peer->conn, 0, 500000, 1), 0);
+        solo_advance(box, 600 * WEIR_NS_PER_MS);
+        peer_listen(peer);
+    }
+    cr_assert_eq(script->socks[peer->sock].unsent_bound, 0);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(tx, a_frame_above_the_bound_of_a_send_goes_alone)
+{
+    struct box *box = solo_new(1);
+    box->cfg.send_bytes_max = box->cfg.send_bytes_contended = 4096;
+    solo_open(box);
+    struct peer *peer = peer_ready(box);
+    cr_assert_eq(box_send(peer->conn, 0, 100000, 1), 0);
+    box_turn(box);
+    cr_assert_eq(script_unsent(peer->script, peer->sock), 65536 + WEIR_NATIVE_HEAD);
+    peer_listen(peer);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    heard_expect(&heard, 100000, 1);
+    heard_end(&heard);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(tx, frames_are_picked_by_weight_and_urgent_ones_first)
+{
+    static const uint16_t weights[] = {1, 5, 10, 1};
+    struct box *box = solo_new(4);
+    for (uint32_t i = 0; i < 4; i++) {
+        box->channels[i].weight = weights[i];
+        box->channels[i].send_bytes_max = 64 << 20;
+        box->channels[i].recv_bytes_max = 64 << 20;
+    }
+    box->channels[3].flags = WEIR_CHANNEL_URGENT;
+    struct script_io *script = solo_open(box);
+    struct peer *peer = peer_ready(box);
+    for (uint32_t i = 0; i < 3; i++) {
+        for (int n = 0; n < 20; n++)
+            cr_assert_eq(box_send(peer->conn, i, 1 << 20, 1), 0);
+    }
+    for (int i = 0; i < 256; i++) { /* 64 KiB each */
+        if (i == 100)
+            cr_assert_eq(box_send(peer->conn, 3, 100, 7), 0);
+        box_turn(box);
+        script_sent(script, peer->sock, (int64_t)script_unsent(script, peer->sock));
+    }
+    box_turn(box);
+    peer_hear(peer);
+    double bytes[3], total = 0;
+    for (uint16_t i = 0; i < 3; i++)
+        total += bytes[i] = (double)peer_data_bytes(peer, (uint16_t)(CHANNEL + i));
+    for (uint32_t i = 0; i < 3; i++)
+        cr_assert_float_eq(bytes[i] / total, weights[i] / 16.0, 0.02, "channel %u: %f", i,
+                           bytes[i] / total);
+    uint32_t urgent_at = 0;
+    for (uint32_t i = 0; i < peer->frame_cnt; i++)
+        urgent_at = peer->frames[i].channel == CHANNEL + 3 ? i : urgent_at;
+    cr_assert(urgent_at >= 95 && urgent_at <= 105, "frame %u is the urgent one", urgent_at);
+    peer_free(peer);
+    solo_free(box);
+}
+
+/* ---- credit --------------------------------------------------------------------------------------- */
+
+Test(tx, a_channel_without_credit_stalls_and_no_other)
+{
+    struct box *box = solo_new(2);
+    solo_open(box);
+    struct peer *peer = peer_new(box, true);
+    peer->descs[0].window_bytes = peer->descs[1].window_bytes = 1 << 20;
+    peer_shake(peer);
+    for (uint64_t i = 0; i < 10; i++)
+        cr_assert_eq(box_send(peer->conn, 0, 100000, i), 0);
+    for (int i = 0; i < 10; i++)
+        peer_listen(peer);
+    cr_assert_eq(peer->conn->bytes_queued, 0);
+    for (uint64_t i = 10; i < 14; i++)
+        cr_assert_eq(box_send(peer->conn, 0, 100000, i), 0);
+    for (int i = 0; i < 10; i++)
+        peer_listen(peer);
+    cr_assert_leq(peer_data_bytes(peer, CHANNEL), 1 << 20);
+    cr_assert_gt(peer_data_bytes(peer, CHANNEL), (1 << 20) - 4096);
+    cr_assert(peer->conn->channels[0].is_stalled);
+    uint64_t stalls = box->hub.metrics.channels[0].stalls;
+    cr_assert_eq(stalls, 1);
+    /* The other one goes on, as if nothing were. */
+    for (uint64_t i = 0; i < 9; i++) {
+        cr_assert_eq(box_send(peer->conn, 1, 100000, i), 0);
+        peer_listen(peer);
+    }
+    cr_assert_eq(peer_data_bytes(peer, CHANNEL + 1), 900000);
+    cr_assert_eq(box->hub.metrics.channels[0].stalls, stalls, "counted once");
+    /* One byte less than its next frame needs is not enough, unless it is worth a fragment. */
+    uint64_t used = peer_data_bytes(peer, CHANNEL);
+    peer_grant(peer, CHANNEL, used + 4095);
+    peer_listen(peer);
+    cr_assert_eq(peer_data_bytes(peer, CHANNEL), used);
+    peer_grant(peer, CHANNEL, used + 4096);
+    peer_listen(peer);
+    cr_assert_eq(peer_data_bytes(peer, CHANNEL), used + 4096);
+    peer_grant(peer, CHANNEL, used); /* less than before: no effect */
+    peer_listen(peer);
+    peer_grant(peer, CHANNEL, UINT64_MAX);
+    peer_listen(peer);
+    cr_assert_eq(peer_data_bytes(peer, CHANNEL), 1400000);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    for (uint64_t i = 0; i < 14; i++)
+        heard_expect(&heard, 100000, i);
+    heard_end(&heard);
+    expect_idle(peer);
+    peer_free(peer);
+    solo_free(box);
+}
+
+Test(tx, a_peer_whose_window_is_too_small_for_anything_harms_only_itself)
+{
+    for (uint32_t window = 1; window < 16; window++) {
+        struct box *box = solo_new(2);
+        solo_open(box);
+        struct peer *peer = peer_new(box, true);
+        peer->descs[0].window_bytes = window;
+        peer->descs[0].msg_bytes_max = window;
+        peer_shake(peer);
+        for (size_t len = 0; len <= window; len++) {
+            int error = box_send(peer->conn, 0, len, len);
+            cr_assert(error == 0, "%s", weir_error_name(error));
+        }
+        peer_listen(peer);
+        cr_assert_leq(peer_data_bytes(peer, CHANNEL), window);
+        for (uint64_t granted = window; granted < 400; granted++) {
+            peer_grant(peer, CHANNEL, granted);
+            peer_listen(peer);
+            cr_assert_leq(peer_data_bytes(peer, CHANNEL), granted);
+        }
+        cr_assert_eq(box_send(peer->conn, 1, 1000, 1), 0);
+        peer_listen(peer);
+        cr_assert_eq(peer_data_bytes(peer, CHANNEL + 1), 1002);
+        weir_conn_close(peer->conn, WEIR_R_APPLICATION, false);
+        peer_listen(peer);
+        peer_hang_up(peer);
+        cr_assert_eq(peer->conn->state, WEIR_CONN_FREE);
+        cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+Test(tx, a_broadcast_is_one_buffer_for_all)
+{
+    struct box *box = small_box();
+    struct peer *peers[3];
+    for (int i = 0; i < 3; i++)
+        peers[i] = peer_ready(box);
+    struct weir_shared *shared = box_encode(box, 0, 20000, 1);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(weir_sendq_shared(peers[i]->conn, 0, shared), 0);
+    cr_assert_eq(box_pool_stats(box).used_cnt, 1);
+    cr_assert_eq(shared->refs, 4);
+    weir_shared_unref(shared);
+    /* One is cut short in the middle of it. */
+    box_turn(box);
+    script_sent(peers[1]->script, peers[1]->sock, 9000);
+    box_turn(box);
+    script_sent(peers[1]->script, peers[1]->sock, -ECONNRESET);
+    box_turn(box);
+    cr_assert_eq(box_pool_stats(box).used_cnt, 1);
+    for (int i = 0; i < 3; i += 2) {
+        peer_listen_chunks(peers[i], 1001);
+        struct heard heard = heard_begin(peers[i], CHANNEL);
+        heard_expect(&heard, 20000, 1);
+        heard_end(&heard);
+    }
+    cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+    for (int i = 0; i < 3; i++)
+        peer_free(peers[i]);
+    solo_free(box);
+}

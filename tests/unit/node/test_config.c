@@ -1,0 +1,427 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/node/internal.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define S WEIR_NS_PER_S
+#define MS WEIR_NS_PER_MS
+#define DAY (86400 * S)
+#define NONE UINT64_MAX
+
+/* ---- the documented figures, written down once more ----------------------------------------------- */
+
+struct field {
+    const char *name;
+    size_t offset, bytes;
+    uint64_t init, low, high;
+    uint64_t apart; /* one value beyond the range that means something; NONE: none */
+};
+
+#define FIELD(type, field, init, low, high, apart) \
+    {#field, offsetof(struct type, field), sizeof(((struct type *)0)->field), init, low, high, apart}
+#define CONFIG(field, init, low, high) FIELD(weir_config, field, init, low, high, NONE)
+
+static const struct field config_fields[] = {
+    CONFIG(shard_cnt, 1, 1, 64),
+    CONFIG(peers_max, 1024, 1, 1000000),
+    CONFIG(log_level, WEIR_LOG_INFO, WEIR_LOG_ERROR, WEIR_LOG_DEBUG),
+    CONFIG(frame_bytes_max, 65536, 4096, 65536),
+    CONFIG(send_bytes_max, 262144, 4096, 64 * MIB),
+    CONFIG(send_bytes_contended, 65536, 4096, 64 * MIB),
+    CONFIG(notsent_lowat_bytes, 131072, 4096, UINT64_C(1) << 30),
+    FIELD(weir_config, socket_recv_bytes, MIB, 4096, UINT64_C(1) << 30, UINT32_MAX),
+    FIELD(weir_config, socket_send_bytes, UINT32_MAX, 4096, UINT64_C(1) << 30, UINT32_MAX),
+    CONFIG(recv_buf_bytes, 65536, 2048, 4 * MIB),
+    CONFIG(pool_bytes_max, UINT64_C(1) << 30, MIB, UINT64_C(1) << 44),
+    CONFIG(peer_bytes_max, 256 * MIB, 65536, UINT64_C(1) << 44),
+    CONFIG(mailbox_bytes_max, 64 * MIB, 65536, UINT32_MAX),
+    CONFIG(handshakes_max, 256, 1, 1000000),
+    CONFIG(dials_max, 1024, 1, 65536),
+    CONFIG(handshake_timeout_ns, 10 * S, MS, DAY),
+    CONFIG(dial_timeout_ns, 5 * S, MS, DAY),
+    CONFIG(ping_interval_ns, 15 * S, MS, DAY),
+    CONFIG(ping_timeout_ns, 20 * S, MS, DAY),
+    CONFIG(idle_timeout_ns, 60 * S, MS, DAY),
+    CONFIG(stall_timeout_ns, 60 * S, MS, DAY),
+    CONFIG(redial_min_ns, 250 * MS, MS, 30 * S), /* up to the default of redial_max */
+    CONFIG(redial_max_ns, 30 * S, 250 * MS, DAY),
+    CONFIG(goodbye_linger_ns, S, MS, DAY),
+};
+#define CONFIG_FIELDS (sizeof(config_fields) / sizeof(config_fields[0]))
+
+/* With msg_bytes_max 1 MiB. */
+static const struct field channel_fields[] = {
+    FIELD(weir_channel, weight, 1, 1, 1000, NONE),
+    FIELD(weir_channel, msg_bytes_max, MIB, 1, 256 * MIB, NONE),
+    FIELD(weir_channel, send_bytes_max, 2 * MIB, MIB, UINT64_C(1) << 30, NONE),
+    FIELD(weir_channel, recv_bytes_max, 4 * MIB, MIB, UINT64_C(1) << 30, NONE),
+};
+#define CHANNEL_FIELDS (sizeof(channel_fields) / sizeof(channel_fields[0]))
+
+static uint64_t field_get(const void *from, const struct field *field)
+{
+    const uint8_t *at = (const uint8_t *)from + field->offset;
+    uint64_t value = 0;
+    memcpy(&value, at, field->bytes); /* little endian */
+    return value;
+}
+
+static void field_set(void *to, const struct field *field, uint64_t value)
+{
+    memcpy((uint8_t *)to + field->offset, &value, field->bytes);
+}
+
+static bool field_holds(const struct field *field, uint64_t value)
+{
+    return field->bytes == 8 || value >> (8 * field->bytes) == 0;
+}
+
+/* ---- taking one ----------------------------------------------------------------------------------- */
+
+static weir_node *node;
+static char said[1024];
+
+static void hear(void *ctx, int level, const char *line)
+{
+    cr_assert_eq(ctx, (void *)said);
+    cr_assert_eq(level, WEIR_LOG_ERROR);
+    snprintf(said, sizeof(said), "%s", line);
+}
+
+static void make_node(void)
+{
+    node = calloc(1, sizeof(*node));
+}
+
+static void free_node(void)
+{
+    free(node);
+}
+
+TestSuite(config, .init = make_node, .fini = free_node);
+
+static struct weir_config empty(void)
+{
+    return (struct weir_config){.size = sizeof(struct weir_config), .log = hear, .log_ctx = said};
+}
+
+static int take(const struct weir_config *cfg)
+{
+    memset(node, 0, sizeof(*node));
+    said[0] = '\0';
+    return weir_config_take(node, cfg);
+}
+
+static int take_channel(const struct weir_channel *channel, struct weir_channel *ret_channel)
+{
+    struct weir_config cfg = empty();
+    cr_assert_eq(take(&cfg), 0);
+    return weir_channel_take(node, channel, ret_channel);
+}
+
+/* ---- tests ---------------------------------------------------------------------------------------- */
+
+Test(config, zero_means_the_default)
+{
+    struct weir_config cfg = empty();
+    cr_assert_eq(take(&cfg), 0);
+    for (size_t i = 0; i < CONFIG_FIELDS; i++)
+        cr_assert_eq(field_get(&node->cfg, &config_fields[i]), config_fields[i].init, "%s is %llu",
+                     config_fields[i].name,
+                     (unsigned long long)field_get(&node->cfg, &config_fields[i]));
+    cr_assert_eq(node->cfg.flags, 0);
+    cr_assert_eq(node->cfg.recv_buf_cnt, 16);
+    cr_assert_str_eq(node->cfg.network_id, "weir");
+    char agent[32];
+    snprintf(agent, sizeof(agent), "weir/%s", weir_version());
+    cr_assert_str_eq(node->cfg.user_agent, agent);
+    cr_assert_null(node->cfg.tcp_congestion);
+    cr_assert_eq(node->cfg.size, sizeof(struct weir_config));
+}
+
+Test(config, init_writes_every_default_out)
+{
+    struct weir_config cfg;
+    memset(&cfg, 0xEE, sizeof(cfg));
+    weir_config_init(&cfg);
+    cr_assert_eq(cfg.size, sizeof(cfg));
+    for (size_t i = 0; i < CONFIG_FIELDS; i++)
+        cr_assert_eq(field_get(&cfg, &config_fields[i]), config_fields[i].init, "%s",
+                     config_fields[i].name);
+    cr_assert_eq(cfg.recv_buf_cnt, 16);
+    cr_assert_str_eq(cfg.network_id, "weir");
+    cr_assert_null(cfg.log);
+    cr_assert_null(cfg.tcp_congestion);
+    cr_assert_eq(take(&cfg), 0);
+}
+
+Test(config, each_field_is_taken_at_both_ends_of_its_range_and_not_beyond)
+{
+    for (size_t i = 0; i < CONFIG_FIELDS; i++) {
+        const struct field *field = &config_fields[i];
+        struct weir_config cfg = empty();
+        const uint64_t good[] = {field->low, field->high, field->apart == NONE ? field->low : field->apart};
+        for (size_t k = 0; k < 3; k++) {
+            field_set(&cfg, field, good[k]);
+            cr_assert_eq(take(&cfg), 0, "%s = %llu: %s", field->name, (unsigned long long)good[k], said);
+            cr_assert_eq(field_get(&node->cfg, field), good[k], "%s", field->name);
+        }
+        uint64_t bad[] = {field->low - 1, field->high + 1, UINT64_MAX, UINT32_MAX};
+        for (size_t k = 0; k < 4; k++) {
+            if (bad[k] == 0 || bad[k] == field->apart || !field_holds(field, bad[k]) ||
+                (bad[k] >= field->low && bad[k] <= field->high))
+                continue;
+            field_set(&cfg, field, bad[k]);
+            cr_assert_eq(take(&cfg), WEIR_E_CONFIG, "%s = %llu", field->name,
+                         (unsigned long long)bad[k]);
+            /* A line names what is wrong, except that redial_min is found at redial_max. */
+            const char *named = strcmp(field->name, "redial_min_ns") == 0 && bad[k] > field->high
+                                    ? "redial_m"
+                                    : field->name;
+            cr_assert_not_null(strstr(said, named), "%s: \"%s\"", field->name, said);
+        }
+    }
+}
+
+Test(config, only_known_flags_are_taken)
+{
+    for (uint32_t bit = 0; bit < 32; bit++) {
+        struct weir_config cfg = empty();
+        cfg.flags = 1u << bit;
+        cr_assert_eq(take(&cfg), bit < 3 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
+        struct weir_channel channel = {.size = sizeof(channel), .flags = 1u << bit}, own;
+        cr_assert_eq(take_channel(&channel, &own), bit < 1 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
+    }
+}
+
+Test(config, receive_buffers_are_a_power_of_two)
+{
+    for (uint32_t cnt = 1; cnt <= 70000; cnt++) {
+        struct weir_config cfg = empty();
+        cfg.recv_buf_cnt = cnt;
+        bool is_good = cnt >= 2 && cnt <= 32768 && (cnt & (cnt - 1)) == 0;
+        cr_assert_eq(take(&cfg), is_good ? 0 : WEIR_E_CONFIG, "%u", cnt);
+    }
+}
+
+Test(config, redial_waits_are_in_order)
+{
+    struct weir_config cfg = empty();
+    cfg.redial_min_ns = 2 * S;
+    cfg.redial_max_ns = 2 * S;
+    cr_assert_eq(take(&cfg), 0);
+    cfg.redial_max_ns = 2 * S - 1;
+    cr_assert_eq(take(&cfg), WEIR_E_CONFIG);
+    cfg.redial_min_ns = DAY;
+    cfg.redial_max_ns = DAY;
+    cr_assert_eq(take(&cfg), 0);
+}
+
+static void expect_text(const char *field, size_t offset, size_t min, size_t max, size_t own_offset)
+{
+    char text[128], own[128];
+    for (size_t len = 0; len < 100; len++) {
+        memset(text, 'x', sizeof(text));
+        text[len] = '\0';
+        struct weir_config cfg = empty();
+        const char *at = text;
+        memcpy((uint8_t *)&cfg + offset, &at, sizeof(at));
+        int error = take(&cfg);
+        cr_assert_eq(error, len >= min && len <= max ? 0 : WEIR_E_CONFIG, "%s of %zu", field, len);
+        if (error) {
+            cr_assert_not_null(strstr(said, field), "%s: \"%s\"", field, said);
+            continue;
+        }
+        const char *taken;
+        memcpy(&taken, (uint8_t *)&node->cfg + offset, sizeof(taken));
+        cr_assert_eq(taken, (char *)node + own_offset, "%s is copied", field);
+        memcpy(own, text, sizeof(text));
+        memset(text, '!', len);
+        cr_assert_str_eq(taken, own);
+    }
+    for (int byte = 1; byte < 256; byte++) {
+        snprintf(text, sizeof(text), "a%cb", byte);
+        struct weir_config cfg = empty();
+        const char *at = text;
+        memcpy((uint8_t *)&cfg + offset, &at, sizeof(at));
+        cr_assert_eq(take(&cfg), byte >= 0x20 && byte <= 0x7E ? 0 : WEIR_E_CONFIG, "%s: %02x", field,
+                     byte);
+    }
+}
+
+Test(config, texts_are_copied_and_of_their_length)
+{
+    expect_text("network_id", offsetof(struct weir_config, network_id), 1, 32,
+                offsetof(struct weir_node, network_id));
+    expect_text("user_agent", offsetof(struct weir_config, user_agent), 0, 64,
+                offsetof(struct weir_node, user_agent));
+    expect_text("tcp_congestion", offsetof(struct weir_config, tcp_congestion), 1, 31,
+                offsetof(struct weir_node, tcp_congestion));
+}
+
+/* ---- sizes ---------------------------------------------------------------------------------------- */
+
+Test(config, an_older_struct_keeps_the_defaults_of_what_it_does_not_have)
+{
+    for (size_t i = 0; i < CONFIG_FIELDS; i++) {
+        /* It ends right before this field; what lies behind is not looked at. */
+        struct weir_config cfg = empty();
+        size_t size = config_fields[i].offset;
+        if (size <= offsetof(struct weir_config, log_level))
+            continue; /* there was never one without a log */
+        cfg.peers_max = 77;
+        cfg.size = (uint32_t)size;
+        memset((uint8_t *)&cfg + size, 0xEE, sizeof(cfg) - size);
+        cr_assert_eq(take(&cfg), 0, "before %s: %s", config_fields[i].name, said);
+        cr_assert_eq(node->cfg.peers_max, 77);
+        for (size_t k = i; k < CONFIG_FIELDS; k++)
+            cr_assert_eq(field_get(&node->cfg, &config_fields[k]), config_fields[k].init);
+        cr_assert_eq(node->cfg.size, sizeof(cfg));
+        cr_assert_null(node->cfg.tcp_congestion);
+    }
+    /* No more than the size itself. */
+    uint32_t alone = sizeof(alone);
+    cr_assert_eq(take((const struct weir_config *)(const void *)&alone), 0);
+    cr_assert_eq(node->cfg.peers_max, 1024);
+}
+
+Test(config, a_newer_struct_is_taken_while_its_new_fields_are_zero)
+{
+    struct {
+        struct weir_config cfg;
+        uint8_t more[200];
+    } newer = {.cfg = empty()};
+    for (uint32_t more = 0; more <= 200; more++) {
+        newer.cfg.size = (uint32_t)(sizeof(newer.cfg) + more);
+        cr_assert_eq(take(&newer.cfg), 0);
+        cr_assert_eq(node->cfg.size, sizeof(newer.cfg));
+    }
+    for (uint32_t at = 0; at < 200; at++) {
+        newer.more[at] = 1;
+        newer.cfg.size = (uint32_t)(sizeof(newer.cfg) + at);
+        cr_assert_eq(take(&newer.cfg), 0, "it does not say that it has that byte");
+        newer.cfg.size++;
+        cr_assert_eq(take(&newer.cfg), WEIR_E_VERSION);
+        cr_assert_eq(node->cfg.peers_max, 0, "nothing was taken");
+        newer.more[at] = 0;
+    }
+}
+
+Test(config, a_size_that_cannot_be_is_refused)
+{
+    static const uint32_t sizes[] = {0, 1, 2, 3, 65537, UINT32_MAX};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct weir_config cfg = empty();
+        cfg.size = sizes[i];
+        cr_assert_eq(take(&cfg), WEIR_E_CONFIG, "%u", sizes[i]);
+        struct weir_channel channel = {.size = sizes[i]}, own;
+        cr_assert_eq(take_channel(&channel, &own), WEIR_E_CONFIG);
+    }
+}
+
+/* ---- channels ------------------------------------------------------------------------------------- */
+
+Test(config, a_channel_s_zeroes_mean_its_defaults)
+{
+    struct weir_channel channel = {.size = sizeof(channel), .id = 9}, own, init;
+    cr_assert_eq(take_channel(&channel, &own), 0);
+    memset(&init, 0xEE, sizeof(init));
+    weir_channel_init(&init, 9);
+    cr_assert_eq(init.size, sizeof(init));
+    cr_assert_eq(init.id, 9);
+    cr_assert_str_eq(init.name, "");
+    for (size_t i = 0; i < CHANNEL_FIELDS; i++) {
+        cr_assert_eq(field_get(&own, &channel_fields[i]), channel_fields[i].init, "%s",
+                     channel_fields[i].name);
+        cr_assert_eq(field_get(&init, &channel_fields[i]), channel_fields[i].init, "%s",
+                     channel_fields[i].name);
+    }
+    cr_assert_eq(own.overflow, WEIR_OVERFLOW_REFUSE);
+}
+
+Test(config, a_channel_s_queues_follow_its_largest_message)
+{
+    static const struct {
+        uint32_t msg, send, recv;
+    } cases[] = {{1, MIB, 4 * MIB},
+                 {MIB / 2, MIB, 4 * MIB},
+                 {MIB / 2 + 1, MIB + 2, 4 * MIB},
+                 {2 * MIB, 4 * MIB, 4 * MIB},
+                 {2 * MIB + 1, 4 * MIB + 2, 4 * MIB + 2},
+                 {256 * MIB, 512 * MIB, 512 * MIB}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct weir_channel channel = {.size = sizeof(channel), .msg_bytes_max = cases[i].msg}, own;
+        cr_assert_eq(take_channel(&channel, &own), 0);
+        cr_assert_eq(own.send_bytes_max, cases[i].send);
+        cr_assert_eq(own.recv_bytes_max, cases[i].recv);
+    }
+}
+
+Test(config, each_field_of_a_channel_is_taken_at_both_ends_and_not_beyond)
+{
+    for (size_t i = 0; i < CHANNEL_FIELDS; i++) {
+        const struct field *field = &channel_fields[i];
+        struct weir_channel channel = {.size = sizeof(channel)}, own;
+        const uint64_t values[] = {field->low, field->high, field->low - 1, field->high + 1, UINT32_MAX};
+        for (size_t k = 0; k < 5; k++) {
+            if (values[k] == 0 || !field_holds(field, values[k]))
+                continue;
+            field_set(&channel, field, values[k]);
+            bool is_good = values[k] >= field->low && values[k] <= field->high;
+            cr_assert_eq(take_channel(&channel, &own), is_good ? 0 : WEIR_E_CONFIG, "%s = %llu",
+                         field->name, (unsigned long long)values[k]);
+            cr_assert(is_good || strstr(said, field->name), "%s: \"%s\"", field->name, said);
+        }
+    }
+    for (uint32_t id = 0; id <= 0xFFFF; id++) {
+        struct weir_channel channel = {.size = sizeof(channel), .id = (uint16_t)id}, own;
+        cr_assert_eq(weir_channel_take(node, &channel, &own), id <= 0xFFFE ? 0 : WEIR_E_CONFIG);
+    }
+    for (uint32_t overflow = 0; overflow < 6; overflow++) {
+        struct weir_channel channel = {.size = sizeof(channel), .overflow = overflow}, own;
+        cr_assert_eq(weir_channel_take(node, &channel, &own), overflow <= 2 ? 0 : WEIR_E_CONFIG);
+    }
+}
+
+/* A frame needs up to half of the window, so a window has a least size whatever the messages. */
+Test(config, a_window_holds_the_largest_message_and_some_frames)
+{
+    static const struct {
+        uint32_t msg, recv;
+        int error;
+    } cases[] = {{100, 16383, WEIR_E_CONFIG}, {100, 16384, 0},         {16384, 16384, 0},
+                 {16385, 16384, WEIR_E_CONFIG}, {16385, 16385, 0},     {100000, 99999, WEIR_E_CONFIG},
+                 {100000, 100000, 0}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct weir_channel channel = {.size = sizeof(channel),
+                                       .msg_bytes_max = cases[i].msg,
+                                       .recv_bytes_max = cases[i].recv},
+                            own;
+        cr_assert_eq(take_channel(&channel, &own), cases[i].error, "case %zu", i);
+    }
+}
+
+Test(config, an_older_and_a_newer_channel_are_taken_alike)
+{
+    for (size_t i = 0; i < CHANNEL_FIELDS; i++) {
+        struct weir_channel channel = {.size = (uint32_t)channel_fields[i].offset, .id = 5}, own;
+        size_t size = channel_fields[i].offset;
+        memset((uint8_t *)&channel + size, 0xEE, sizeof(channel) - size);
+        channel.size = (uint32_t)size;
+        cr_assert_eq(take_channel(&channel, &own), 0);
+        cr_assert_eq(own.id, 5);
+        for (size_t k = i; k < CHANNEL_FIELDS; k++)
+            cr_assert_eq(field_get(&own, &channel_fields[k]), channel_fields[k].init);
+    }
+    struct {
+        struct weir_channel channel;
+        uint64_t more;
+    } newer = {.channel = {.size = sizeof(newer), .id = 6}};
+    struct weir_channel own;
+    cr_assert_eq(take_channel(&newer.channel, &own), 0);
+    newer.more = UINT64_C(1) << 63;
+    cr_assert_eq(take_channel(&newer.channel, &own), WEIR_E_VERSION);
+}
