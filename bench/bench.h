@@ -30,10 +30,9 @@
 /* Exit codes, of a side and of the whole program. */
 enum bench_status {
     BENCH_OK = 0,
-    BENCH_E_RUN = 1,   /* a message was lost, or a side failed                                */
-    BENCH_E_USAGE = 2, /* the command line                                                    */
-    BENCH_E_ENVIRONMENT =
-        3, /* the machine refuses something that a run needs                      */
+    BENCH_E_RUN = 1,         /* a message was lost, or a side failed */
+    BENCH_E_USAGE = 2,       /* the command line */
+    BENCH_E_ENVIRONMENT = 3, /* the machine refuses something that a run needs */
 };
 
 enum bench_case { BENCH_THROUGHPUT, BENCH_RTT, BENCH_URGENT, BENCH_SHARE };

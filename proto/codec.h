@@ -24,26 +24,19 @@
 #include "weir/config.h"
 
 #define WEIR_FRAME_HEAD_MAX \
-    64u /* what `frame` may write before a payload (fits a buffer's headroom)  */
-#define WEIR_FRAME_TAIL_MAX \
-    32u /* and behind it                                                     */
-#define WEIR_HANDSHAKE_OUT_MAX \
-    2304u /* what `pull` can ever have waiting                              */
+    64u /* what `frame` may write before a payload (fits a buffer's headroom) */
+#define WEIR_FRAME_TAIL_MAX 32u      /* and behind it */
+#define WEIR_HANDSHAKE_OUT_MAX 2304u /* what `pull` can ever have waiting */
 
 /* What a frame is, for the connection: the same for every wire. */
 enum weir_frame_kind {
-    WEIR_FRAME_RUN =
-        1, /* whole small messages, each with a u16 length in front (native)          */
+    WEIR_FRAME_RUN = 1, /* whole small messages, each with a u16 length in front (native) */
     WEIR_FRAME_FIRST =
         2, /* the first fragment of a message of `aux` bytes; all of it when len == aux */
-    WEIR_FRAME_MORE =
-        3, /* a further fragment, at byte `aux` of its message                        */
-    WEIR_FRAME_CONTROL =
-        4, /* decoded after verification by `control_read`                          */
-    WEIR_FRAME_FAULT =
-        5, /* no frame: the stream broke here for the reason `fault`                  */
-    WEIR_FRAME_SKIP =
-        6, /* verified, then thrown away (unknown, marked optional)                   */
+    WEIR_FRAME_MORE = 3,    /* a further fragment, at byte `aux` of its message */
+    WEIR_FRAME_CONTROL = 4, /* decoded after verification by `control_read` */
+    WEIR_FRAME_FAULT = 5,   /* no frame: the stream broke here for the reason `fault` */
+    WEIR_FRAME_SKIP = 6,    /* verified, then thrown away (unknown, marked optional) */
 };
 
 /* A received frame. Its payload lies in one piece. */
@@ -51,95 +44,78 @@ struct weir_frame {
     uint8_t *payload;
     uint32_t len;
     uint32_t aux;
-    uint64_t sum; /* what the payload's checksum must be                                        */
-    uint16_t
-        channel;  /* as on the wire                                                             */
-    uint8_t kind; /* enum weir_frame_kind                                                       */
+    uint64_t sum;     /* what the payload's checksum must be */
+    uint16_t channel; /* as on the wire */
+    uint8_t kind;     /* enum weir_frame_kind */
     uint8_t wire_kind;
-    uint16_t fault; /* enum weir_reason, set by feed (kind FAULT) or by verify                    */
+    uint16_t fault; /* enum weir_reason, set by feed (kind FAULT) or by verify */
     uint16_t reserved;
     /* for the connection's use */
     uint32_t conn_idx;
     uint32_t channel_idx;
-    struct weir_buf
-        *hold; /* dropped after dispatch                                                */
+    struct weir_buf *hold; /* dropped after dispatch */
 };
 
 struct weir_feed {
-    size_t
-        consumed; /* bytes of the window that are done with                                     */
-    size_t need;  /* bytes from `consumed` on that must be there before feeding again is of use  */
-    uint32_t
-        frame_cnt; /* filled                                                                    */
-    bool is_ready; /* the handshake was completed by this call or before                         */
+    size_t consumed; /* bytes of the window that are done with */
+    size_t need; /* bytes from `consumed` on that must be there before feeding again is of use */
+    uint32_t frame_cnt; /* filled */
+    bool is_ready;      /* the handshake was completed by this call or before */
     bool
         has_partial; /* `partial` is the header of the frame that begins at consumed: header valid, */
-    struct weir_frame
-        partial; /* payload not all there; payload points at what is                   */
-    size_t
-        partial_head; /* bytes of its header                                                      */
-    uint16_t fault; /* enum weir_reason: the handshake failed                                     */
+    struct weir_frame partial; /* payload not all there; payload points at what is */
+    size_t partial_head;       /* bytes of its header */
+    uint16_t fault;            /* enum weir_reason: the handshake failed */
 };
 
 /* A channel as one side describes it. */
 struct weir_channel_desc {
     uint16_t id;
     uint16_t weight;
-    uint32_t
-        msg_bytes_max; /* largest message this side takes                                       */
-    uint32_t
-        window_bytes; /* credit at start: payload bytes this side takes before granting more   */
+    uint32_t msg_bytes_max; /* largest message this side takes */
+    uint32_t window_bytes; /* credit at start: payload bytes this side takes before granting more */
     uint32_t flags;
 };
 
 /* What a side offers; borrowed from begin() on for the connection's life. */
 struct weir_offer {
-    const char
-        *network_id; /* 1 .. 32 bytes                                                        */
-    const char
-        *user_agent; /* 0 .. 64 bytes                                                        */
+    const char *network_id; /* 1 .. 32 bytes */
+    const char *user_agent; /* 0 .. 64 bytes */
     const struct weir_channel_desc *channels;
     uint32_t channel_cnt;
-    uint32_t
-        frame_bytes_max; /* largest payload this side takes                                     */
+    uint32_t frame_bytes_max; /* largest payload this side takes */
     uint64_t features;
-    uint8_t nonce[16];   /* one per node: finding our own back means that we dialed ourselves     */
-    uint8_t node_id[32]; /* zero: none yet                                                       */
+    uint8_t nonce[16];   /* one per node: finding our own back means that we dialed ourselves */
+    uint8_t node_id[32]; /* zero: none yet */
 };
 
 /* What the handshake agreed; valid once feed says is_ready. */
 struct weir_agreed {
     uint8_t version;
-    uint32_t
-        frame_bytes_max; /* the smaller of both                                                 */
-    uint64_t features;   /* in common                                                           */
+    uint32_t frame_bytes_max; /* the smaller of both */
+    uint64_t features;        /* in common */
     uint8_t node_id[32];
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
-    uint32_t channel_cnt; /* in common                                                           */
+    uint32_t channel_cnt; /* in common */
     struct {
-        uint32_t local_idx; /* position in our offer's channels                                  */
-        uint32_t
-            msg_bytes_max; /* the largest message that we may send on it: the peer's figure      */
-        uint32_t
-            window_bytes; /* our credit for sending at start: the peer's figure                */
+        uint32_t local_idx;     /* position in our offer's channels */
+        uint32_t msg_bytes_max; /* the largest message that we may send on it: the peer's figure */
+        uint32_t window_bytes;  /* our credit for sending at start: the peer's figure */
     } channels[WEIR_CHANNELS_MAX];
 };
 
 enum weir_control_kind {
-    WEIR_CONTROL_PING = 1, /* u64 value                                                           */
-    WEIR_CONTROL_PONG = 2, /* u64 value                                                           */
-    WEIR_CONTROL_CREDIT =
-        3, /* channel and limit pairs                                             */
-    WEIR_CONTROL_GOODBYE =
-        4, /* reason and text                                                     */
+    WEIR_CONTROL_PING = 1,    /* u64 value */
+    WEIR_CONTROL_PONG = 2,    /* u64 value */
+    WEIR_CONTROL_CREDIT = 3,  /* channel and limit pairs */
+    WEIR_CONTROL_GOODBYE = 4, /* reason and text */
 };
 
 #define WEIR_GOODBYE_TEXT_MAX 120u
 
 struct weir_credit {
     uint16_t channel; /* id */
-    uint64_t
-        limit; /* payload bytes that may be sent on it in all since the start                 */
+    uint64_t limit;   /* payload bytes that may be sent on it in all since the start */
 };
 
 struct weir_control {
@@ -151,16 +127,13 @@ struct weir_control {
     char text[WEIR_GOODBYE_TEXT_MAX + 1];
 };
 
-#define WEIR_CONTROL_OUT_MAX \
-    1200u /* bytes of the largest control frame, header included             */
+#define WEIR_CONTROL_OUT_MAX 1200u /* bytes of the largest control frame, header included */
 
 struct weir_codec {
     const char *name;
     size_t state_bytes;
-    uint32_t
-        head_bytes; /* of a frame header                                                        */
-    size_t
-        handshake_bytes_max; /* received bytes a handshake may take                               */
+    uint32_t head_bytes;        /* of a frame header */
+    size_t handshake_bytes_max; /* received bytes a handshake may take */
     /* 1: mine. 0: not mine. A negative: not known yet, need at least -n bytes in all. When it is not mine
      * `*ret_reason` says what it looks like (WEIR_R_NOT_WEIR, _HTTP, _TLS). */
     int (*sniff)(const uint8_t *data, size_t len, uint16_t *ret_reason);

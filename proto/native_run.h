@@ -19,7 +19,7 @@
 #include "proto/native_bytes.h"
 #include "weir/error.h"
 
-#define WEIR_RUN_PREFIX 2u /* bytes in front of each message of a run                       */
+#define WEIR_RUN_PREFIX 2u /* bytes in front of each message of a run */
 #define WEIR_RUN_MSG_MAX \
     UINT16_MAX /* the longest message a run can carry, were the frame that long */
 

@@ -30,12 +30,9 @@
 #include "weir/error.h"
 
 /* Preface. */
-#define NATIVE_PREFACE_BYTES \
-    9u /* the eight fixed bytes and the liveness byte                        */
-#define NATIVE_LIVENESS_DIALER \
-    0x3Fu /* '?'                                                         */
-#define NATIVE_LIVENESS_LISTENER \
-    0x21u /* '!': an echo of the dialer's own bytes is not an answer     */
+#define NATIVE_PREFACE_BYTES 9u        /* the eight fixed bytes and the liveness byte */
+#define NATIVE_LIVENESS_DIALER 0x3Fu   /* '?' */
+#define NATIVE_LIVENESS_LISTENER 0x21u /* '!': an echo of the dialer's own bytes is not an answer */
 
 /* Frame header: offsets. */
 #define NATIVE_AT_MAGIC 0u
@@ -47,8 +44,8 @@
 #define NATIVE_AT_SUM 16u
 #define NATIVE_AT_CHECK 24u
 
-#define NATIVE_MAGIC UINT32_C(0x52494557)              /* bytes "WEIR"                          */
-#define NATIVE_CHECK_SEED UINT64_C(0x3152444852494557) /* bytes "WEIRHDR1"                      */
+#define NATIVE_MAGIC UINT32_C(0x52494557)              /* bytes "WEIR" */
+#define NATIVE_CHECK_SEED UINT64_C(0x3152444852494557) /* bytes "WEIRHDR1" */
 #define NATIVE_VERSION 1u
 #define NATIVE_CHANNEL_CONTROL 0xFFFFu
 
@@ -66,17 +63,13 @@ enum native_kind {
 #define NATIVE_KIND_OPTIONAL 0x80u
 
 /* Limits. */
-#define NATIVE_FRAME_BYTES_MIN \
-    4096u /* the least frame_bytes_max a side may announce                 */
+#define NATIVE_FRAME_BYTES_MIN 4096u /* the least frame_bytes_max a side may announce */
 #define NATIVE_FRAME_BYTES_MAX 65536u
-#define NATIVE_CONTROL_BYTES_MAX \
-    1024u /* payload of a control frame                                  */
-#define NATIVE_HELLO_BYTES_MAX \
-    2048u                       /* payload of a HELLO                                          */
-#define NATIVE_CREDIT_BYTES 12u /* one entry of a CREDIT                                       */
-#define NATIVE_GOODBYE_FIXED 4u /* bytes of a GOODBYE before its text                          */
-#define NATIVE_EXT_CRITICAL \
-    0x8000u /* bit 15 of an extension's type                               */
+#define NATIVE_CONTROL_BYTES_MAX 1024u /* payload of a control frame */
+#define NATIVE_HELLO_BYTES_MAX 2048u   /* payload of a HELLO */
+#define NATIVE_CREDIT_BYTES 12u        /* one entry of a CREDIT */
+#define NATIVE_GOODBYE_FIXED 4u        /* bytes of a GOODBYE before its text */
+#define NATIVE_EXT_CRITICAL 0x8000u    /* bit 15 of an extension's type */
 #define NATIVE_HANDSHAKE_BYTES_MAX \
     (NATIVE_PREFACE_BYTES + WEIR_NATIVE_HEAD + NATIVE_HELLO_BYTES_MAX)
 
@@ -130,16 +123,14 @@ enum native_out {
 /* One per connection. `offer` is borrowed for the connection's life, read only until ready. */
 struct native_state {
     const struct weir_offer *offer;
-    uint32_t
-        frame_bytes_max; /* ours: the longest payload that we take                              */
-    uint16_t out_pos;    /* bytes of the sequence preface, hello, goodbye that pull handed out   */
-    uint16_t fault;      /* in FAILED: why                                                      */
-    uint8_t phase;       /* enum native_phase                                                   */
-    uint8_t out;         /* enum native_out: in the order of the bits, never taken back          */
+    uint32_t frame_bytes_max; /* ours: the longest payload that we take */
+    uint16_t out_pos; /* bytes of the sequence preface, hello, goodbye that pull handed out */
+    uint16_t fault;   /* in FAILED: why */
+    uint8_t phase;    /* enum native_phase */
+    uint8_t out;      /* enum native_out: in the order of the bits, never taken back */
     bool is_dialer;
-    bool has_out; /* pull has not handed out all of `out`                                */
-    struct weir_agreed
-        agreed; /* valid in READY and BROKEN                                          */
+    bool has_out;              /* pull has not handed out all of `out` */
+    struct weir_agreed agreed; /* valid in READY and BROKEN */
 };
 _Static_assert(sizeof(struct native_state) <= 1024, "an idle connection stays small");
 

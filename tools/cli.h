@@ -15,12 +15,12 @@
 /* Exit codes, documented by `weir --help`. */
 enum cli_exit {
     CLI_OK = 0,
-    CLI_FAILED = 1,        /* failed at run time: a file, a full disk, a process that died        */
-    CLI_USAGE = 2,         /* arguments, addresses or a configuration file                        */
-    CLI_ENVIRONMENT = 3,   /* io_uring refused, memlock, descriptors, a port in use               */
-    CLI_MISMATCH = 4,      /* bytes arrived that are not the bytes that were sent                 */
-    CLI_CONNECTION = 5,    /* no connection, or it ended before everything was acknowledged       */
-    CLI_INTERRUPTED = 130, /* a signal ended it before it was done                              */
+    CLI_FAILED = 1,        /* failed at run time: a file, a full disk, a process that died */
+    CLI_USAGE = 2,         /* arguments, addresses or a configuration file */
+    CLI_ENVIRONMENT = 3,   /* io_uring refused, memlock, descriptors, a port in use */
+    CLI_MISMATCH = 4,      /* bytes arrived that are not the bytes that were sent */
+    CLI_CONNECTION = 5,    /* no connection, or it ended before everything was acknowledged */
+    CLI_INTERRUPTED = 130, /* a signal ended it before it was done */
 };
 
 /* Prints an error line and returns `exit_code`. `remedy` may be NULL. */
@@ -46,23 +46,23 @@ void cli_log(void *ctx, int level, const char *line);
 /* ---- options ------------------------------------------------------------------------------- */
 
 struct cli_option {
-    const char *name;     /* without the dashes; NULL for a heading in the help                  */
-    const char *argument; /* what its value is called, NULL when it takes none                   */
+    const char *name;     /* without the dashes; NULL for a heading in the help */
+    const char *argument; /* what its value is called, NULL when it takes none */
     const char *help;
-    int key; /* handed to `set`                                                     */
+    int key; /* handed to `set` */
 };
 
 /* A subcommand. `set` and `operand` store one option or operand and return -1, or an exit code after
  * having said why. `value` is NULL for an option without argument. */
 struct cli_command {
     const char *name;
-    const char *usage; /* behind "usage: weir NAME "                                          */
-    const char *intro; /* one paragraph                                                       */
-    const char *notes; /* behind the options; may be NULL                                     */
+    const char *usage; /* behind "usage: weir NAME " */
+    const char *intro; /* one paragraph */
+    const char *notes; /* behind the options; may be NULL */
     const struct cli_option *options;
     size_t option_cnt;
     int (*set)(void *ctx, int key, const char *value);
-    int (*operand)(void *ctx, const char *value); /* NULL: operands are an error                 */
+    int (*operand)(void *ctx, const char *value); /* NULL: operands are an error */
 };
 
 /* Goes through the arguments; `argv[0]` is the command's name. Options and operands may be mixed.
@@ -84,7 +84,7 @@ bool cli_bool(const char *text, bool *ret);
 const char *cli_bytes_text(char text[CLI_TEXT_BYTES], double bytes);
 const char *cli_rate_text(char text[CLI_TEXT_BYTES], double bytes_per_s);
 const char *cli_time_text(char text[CLI_TEXT_BYTES], double ns);
-const char *cli_count_text(char text[CLI_TEXT_BYTES], uint64_t count); /* 1,234,567             */
+const char *cli_count_text(char text[CLI_TEXT_BYTES], uint64_t count); /* 1,234,567 */
 
 /* ---- signals ------------------------------------------------------------------------------- */
 

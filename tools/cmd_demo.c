@@ -14,8 +14,8 @@
 #include "commands.h"
 #include "demo_run.h"
 
-#define READY_NS (15 * WEIR_NS_PER_S) /* for connecting, and for the last messages               */
-#define STALL_NS (30 * WEIR_NS_PER_S) /* without a byte of the first copy                         */
+#define READY_NS (15 * WEIR_NS_PER_S) /* for connecting, and for the last messages */
+#define STALL_NS (30 * WEIR_NS_PER_S) /* without a byte of the first copy */
 
 struct demo {
     struct demo_run run;
@@ -27,12 +27,12 @@ struct demo {
     bool has_memory_max;
     char outs[DEMO_NODES_MAX][512];
     uint32_t started_cnt;
-    char source_address[1100]; /* "" until node 1 listens                                         */
+    char source_address[1100]; /* "" until node 1 listens */
     /* A failure of one node often is the consequence of another's death, which is heard of a moment
      * later: it is told when nothing better has come until then. */
     char failure[1200];
     int failure_code;
-    weir_ns failure_due; /* 0: none                                                              */
+    weir_ns failure_due; /* 0: none */
 };
 
 enum { KEY_NODES = 1, KEY_SECONDS, KEY_OUT, KEY_MEMORY, KEY_CONGESTION, KEY_JSON };

@@ -21,7 +21,7 @@ enum mode { MODE_AUTO, MODE_LINES, MODE_BLOCKS, MODE_FILES };
 struct send_args {
     struct sender_options connection;
     enum mode mode;
-    uint64_t block_bytes; /* 0: what one read gives                                              */
+    uint64_t block_bytes; /* 0: what one read gives */
     char **operands;
     int operand_cnt;
     bool is_json, is_quiet;
@@ -134,7 +134,7 @@ static const struct cli_command command = {
 struct job {
     struct sender *sender;
     struct sha256 *hash;
-    uint64_t bytes, bytes_total; /* total is 0 when it is not known                               */
+    uint64_t bytes, bytes_total; /* total is 0 when it is not known */
     uint32_t files, files_total;
     weir_ns start, next_progress;
     bool has_progress;

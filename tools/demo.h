@@ -45,17 +45,16 @@ extern const struct demo_channel_spec demo_channels[DEMO_CHANNEL_CNT];
 #define DEMO_STATES_PER_S 250u
 
 enum demo_kind {
-    DEMO_STAMPED = 1,  /* a vote or a state                                                      */
-    DEMO_FIN = 2,      /* the last message of its channel                                         */
-    DEMO_MANIFEST = 3, /* entries: size:8 sha256:32 path_len:2 path                               */
-    DEMO_TOTAL = 4,    /* files:8 bytes:8, behind the manifest                                    */
-    DEMO_PACK = 5,     /* small files: entries: idx:4 len:4 bytes                                 */
-    DEMO_PART = 6,     /* a piece of a file: idx:4 offset:8 bytes                                 */
-    DEMO_ROUND = 7,    /* every file has been sent once more                                     */
+    DEMO_STAMPED = 1,  /* a vote or a state */
+    DEMO_FIN = 2,      /* the last message of its channel */
+    DEMO_MANIFEST = 3, /* entries: size:8 sha256:32 path_len:2 path */
+    DEMO_TOTAL = 4,    /* files:8 bytes:8, behind the manifest */
+    DEMO_PACK = 5,     /* small files: entries: idx:4 len:4 bytes */
+    DEMO_PART = 6,     /* a piece of a file: idx:4 offset:8 bytes */
+    DEMO_ROUND = 7,    /* every file has been sent once more */
 };
 
-#define DEMO_CHUNK_BYTES \
-    (256u << 10) /* the largest message on the bulk channel, about            */
+#define DEMO_CHUNK_BYTES (256u << 10) /* the largest message on the bulk channel, about */
 
 /* Writes a vote or a state of `len` bytes; the bytes behind the stamp follow from `seq`. */
 void demo_stamp(uint8_t *ret, size_t len, uint64_t seq, weir_ns due, weir_ns sent);
@@ -73,23 +72,21 @@ static inline const char *demo_plural(uint64_t cnt)
 /* Of one node, in memory shared with the parent. The atomics are read while it runs; the rest after
  * its `done`. */
 struct demo_slot {
-    _Atomic uint64_t files_read,
-        bytes_read; /* source: while it prepares                          */
+    _Atomic uint64_t files_read, bytes_read; /* source: while it prepares */
     _Atomic uint64_t files_total, bytes_total;
-    _Atomic uint64_t files_good, files_bad; /* sink: by SHA-256, in the first round               */
-    _Atomic uint64_t rounds;                /* sink: complete rounds                              */
-    _Atomic uint64_t round_bytes;           /* sink: of the one that is under way                 */
-    _Atomic uint64_t channel_bytes[DEMO_CHANNEL_CNT],
-        channel_msgs[DEMO_CHANNEL_CNT]; /* received   */
+    _Atomic uint64_t files_good, files_bad; /* sink: by SHA-256, in the first round */
+    _Atomic uint64_t rounds;                /* sink: complete rounds */
+    _Atomic uint64_t round_bytes;           /* sink: of the one that is under way */
+    _Atomic uint64_t channel_bytes[DEMO_CHANNEL_CNT], channel_msgs[DEMO_CHANNEL_CNT]; /* received */
     _Atomic uint64_t last_vote_ns;
-    uint64_t files_skipped; /* source                                             */
+    uint64_t files_skipped; /* source */
     char first_skipped[256];
-    uint64_t copied_ns; /* sink: when the first round was complete              */
-    uint64_t bytes_compared, bytes_hashed; /* sink: in later rounds                               */
+    uint64_t copied_ns;                    /* sink: when the first round was complete */
+    uint64_t bytes_compared, bytes_hashed; /* sink: in later rounds */
     uint64_t votes_lost, states_lost, stamps_bad;
-    bool has_copy;                  /* sink: later rounds are compared with a stored copy     */
-    struct histogram vote_latency;  /* from the call that sent it                           */
-    struct histogram vote_lateness; /* from the moment it was due                           */
+    bool has_copy;                  /* sink: later rounds are compared with a stored copy */
+    struct histogram vote_latency;  /* from the call that sent it */
+    struct histogram vote_lateness; /* from the moment it was due */
     struct weir_metrics metrics;
 };
 
@@ -102,14 +99,14 @@ struct demo_node {
     int control_fd, report_fd;
     struct demo_slot *slot;
     weir_node *weir;
-    bool has_failed; /* shard thread: `fail` was reported */
+    _Atomic bool has_failed; /* `fail` was reported */
 };
 
 /* Writes one line to the parent. Any thread: a line is one write, below PIPE_BUF. */
 void demo_report(const struct demo_node *node, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Reports a failure once; the parent then ends the demo. Shard thread. */
+/* Reports the first failure; the parent then ends the demo. Any thread. */
 void demo_fail(struct demo_node *node, int exit_code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -23,10 +23,10 @@ struct demo_files {
     struct wanted_file *list;
     size_t cnt, cap;
     uint64_t bytes, memory_max;
-    bool has_total; /* the manifest is complete                                                  */
-    uint8_t *copy;  /* of all files, one after the other; NULL: there is none                     */
+    bool has_total; /* the manifest is complete */
+    uint8_t *copy;  /* of all files, one after the other; NULL: there is none */
     /* The cursor, and what belongs to the file that it is in. */
-    uint64_t round; /* 0 is the first                                                            */
+    uint64_t round; /* 0 is the first */
     size_t idx;
     uint64_t offset;
     struct sha256 *hash;

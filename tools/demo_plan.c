@@ -9,8 +9,8 @@
 
 #include "bytes.h"
 
-#define PACK_ENTRY_BYTES 8u /* idx, len                                                          */
-#define PART_HEAD_BYTES 13u /* kind, idx, offset                                                 */
+#define PACK_ENTRY_BYTES 8u /* idx, len */
+#define PART_HEAD_BYTES 13u /* kind, idx, offset */
 #define MANIFEST_ENTRY_BYTES (8u + SHA256_BYTES + 2u)
 
 static bool fail(struct demo_plan *plan, const char *path, const char *what)

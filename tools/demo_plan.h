@@ -13,11 +13,11 @@
 #include "sha256.h"
 
 struct demo_msg {
-    struct weir_buf *buf; /* NULL: made when it is needed                                         */
-    uint32_t first, cnt; /* files of a pack; a part has cnt 0                                     */
-    uint64_t offset;     /* of a part                                                             */
-    uint32_t len;        /* of the message                                                        */
-    uint32_t file_bytes; /* in it                                                                 */
+    struct weir_buf *buf; /* NULL: made when it is needed */
+    uint32_t first, cnt;  /* files of a pack; a part has cnt 0 */
+    uint64_t offset;      /* of a part */
+    uint32_t len;         /* of the message */
+    uint32_t file_bytes;  /* in it */
 };
 
 struct demo_plan {
@@ -25,10 +25,9 @@ struct demo_plan {
     uint8_t (*digests)[SHA256_BYTES];
     struct demo_msg *msgs;
     size_t cnt, cap;
-    size_t
-        manifest_cnt; /* messages at the beginning that only the first round has                 */
+    size_t manifest_cnt; /* messages at the beginning that only the first round has */
     bool is_cached;
-    char fault[640]; /* why the last call failed                                                */
+    char fault[640]; /* why the last call failed */
 };
 
 /* Finds and hashes the files below a directory, and plans. Progress goes to the slot.

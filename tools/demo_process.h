@@ -17,17 +17,17 @@ struct demo_spawn {
     uint32_t idx, node_cnt;
     pid_t parent;
     const char *network_id;
-    uint64_t memory_max;    /* the largest copy of the files that one node may keep              */
-    const char *congestion; /* NULL: the system's                                               */
+    uint64_t memory_max;    /* the largest copy of the files that one node may keep */
+    const char *congestion; /* NULL: the system's */
     const char *directory;
-    const char *out; /* NULL: memory only; a child of its own for each node               */
+    const char *out; /* NULL: memory only; a child of its own for each node */
 };
 bool demo_spawn_read(struct demo_spawn *ret_spawn, int argc, char **argv);
 
 struct demo_process {
-    pid_t pid; /* 0: there is none, or it has been waited for                                     */
+    pid_t pid; /* 0: there is none, or it has been waited for */
     int control_fd, report_fd;
-    char line[1100]; /* of its report, not yet complete                                          */
+    char line[1100]; /* of its report, not yet complete */
     size_t line_len;
     bool is_ready, is_copied, is_done;
 };

@@ -11,12 +11,11 @@ struct demo_run {
     uint32_t node_cnt;
     uint64_t seconds;
     const char *directory;
-    const char *out;        /* NULL: received files stay in memory                                */
-    const char *congestion; /* NULL: the system's                                                */
+    const char *out;        /* NULL: received files stay in memory */
+    const char *congestion; /* NULL: the system's */
     struct demo_slot *slots;
     struct demo_process processes[DEMO_NODES_MAX];
-    weir_ns go_ns, stop_ns,
-        done_ns; /* 0: not yet                                                 */
+    weir_ns go_ns, stop_ns, done_ns; /* 0: not yet */
 };
 
 /* Bytes of one channel (index into demo_channels) that all nodes have received. */
@@ -26,9 +25,9 @@ uint64_t demo_run_msgs(const struct demo_run *run, size_t channel_idx);
 /* ---- while it runs ------------------------------------------------------------------------- */
 
 struct demo_view {
-    FILE *stream; /* NULL: nothing is shown                                                      */
+    FILE *stream; /* NULL: nothing is shown */
     bool is_terminal;
-    int line_cnt; /* drawn, to be drawn over                                                     */
+    int line_cnt; /* drawn, to be drawn over */
     weir_ns last_ns, next_ns;
     uint64_t last_bytes[DEMO_NODES_MAX];
 };

@@ -9,10 +9,10 @@
 struct demo_sink {
     struct demo_node *node;
     struct demo_files *files;
-    weir_peer source; /* {0}: not connected yet                                                  */
+    weir_peer source; /* {0}: not connected yet */
     struct demo_pace state;
     struct demo_check votes_check, state_check;
-    uint64_t bulk_msgs; /* counted until the FIN                                                  */
+    uint64_t bulk_msgs; /* counted until the FIN */
     bool has_bulk_fin, has_state_fin_sent, is_done;
 };
 

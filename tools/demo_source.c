@@ -9,11 +9,11 @@
 enum phase { PHASE_WAIT, PHASE_GO, PHASE_STOP, PHASE_DONE };
 
 struct sink_link {
-    weir_peer peer; /* {0}: not connected yet                                                  */
-    size_t next;    /* the plan's next message for it; plan.cnt stands for the end of the round  */
+    weir_peer peer; /* {0}: not connected yet */
+    size_t next;    /* the plan's next message for it; plan.cnt stands for the end of the round */
     uint32_t round;
-    bool is_blocked; /* its bulk queue is full, on_writable will come                            */
-    bool has_bulk_fin, has_vote_fin, has_state_fin; /* sent                                     */
+    bool is_blocked; /* its bulk queue is full, on_writable will come */
+    bool has_bulk_fin, has_vote_fin, has_state_fin; /* sent */
     uint64_t bulk_msgs;
     struct demo_pace state;
     struct demo_check state_check;
@@ -25,8 +25,8 @@ struct demo_source {
     struct sink_link links[DEMO_NODES_MAX];
     uint32_t link_cnt;
     struct demo_pace votes;
-    _Atomic int wanted; /* enum phase, set by the main thread                                    */
-    enum phase phase;   /* the shard's                                                           */
+    _Atomic int wanted; /* enum phase, set by the main thread */
+    enum phase phase;   /* the shard's */
 };
 
 #define TICK_NS (500 * WEIR_NS_PER_US)

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 struct file_item {
-    char *path; /* to open it here                                                              */
-    char *name; /* relative, without "." and "..": points into `path` or is its last part         */
+    char *path; /* to open it here */
+    char *name; /* relative, without "." and "..": points into `path` or is its last part */
     uint64_t size;
     uint32_t mode;
 };
@@ -17,15 +17,15 @@ struct file_list {
     struct file_item *items;
     size_t cnt, cap;
     uint64_t bytes;
-    size_t skipped_cnt; /* symbolic links, devices and what could not be read                    */
+    size_t skipped_cnt; /* symbolic links, devices and what could not be read */
     size_t unreadable_cnt;
-    char first_unreadable[512]; /* its path and why                                               */
+    char first_unreadable[512]; /* its path and why */
 };
 
 /* What a name is made of. */
 enum file_list_naming {
-    FILE_LIST_AS_GIVEN, /* "a/b" stays "a/b"; of absolute paths and "..", what follows the last part  */
-    FILE_LIST_BELOW, /* what stands below the argument, a directory                             */
+    FILE_LIST_AS_GIVEN, /* "a/b" stays "a/b"; of absolute paths and "..", what follows the last part */
+    FILE_LIST_BELOW,    /* what stands below the argument, a directory */
 };
 
 /* Adds an argument: a file, or a directory with everything below it, ordered by name. Symbolic links

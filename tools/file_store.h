@@ -13,15 +13,13 @@
 
 struct file_store {
     int root_fd;
-    uint32_t mask; /* the process's umask */
-    bool
-        is_synced; /* fsync each file before it gets its name, and its directory after            */
+    uint32_t mask;  /* the process's umask */
+    bool is_synced; /* fsync each file before it gets its name, and its directory after */
 };
 
 /* A file that is being written. */
 struct file_writer {
-    int fd,
-        dir_fd; /* -1 when there is none                                                       */
+    int fd, dir_fd; /* -1 when there is none */
     bool is_synced;
     char temp_name[40];
     char name[256];

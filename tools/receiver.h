@@ -25,21 +25,21 @@ enum session_state { SESSION_NEW, SESSION_OPEN, SESSION_DONE, SESSION_FAILED };
 struct session {
     enum session_state state;
     struct file_writer writer;
-    bool has_file;      /* between FILE and END                                             */
-    uint32_t seq;       /* of that file                                                     */
-    uint64_t size, got; /* its announced size, and what came                                */
+    bool has_file;      /* between FILE and END */
+    uint32_t seq;       /* of that file */
+    uint64_t size, got; /* its announced size, and what came */
     char path[TRANSFER_PATH_BYTES_MAX + 1];
     struct sha256 *hash;
-    uint64_t bytes;  /* of all files, or of the stream                                   */
-    uint32_t files;  /* complete, with equal hashes                                      */
-    int exit_code;   /* of a failed session                                              */
-    char fault[512]; /* why it failed: for the user here and for the sender              */
+    uint64_t bytes;  /* of all files, or of the stream */
+    uint32_t files;  /* complete, with equal hashes */
+    int exit_code;   /* of a failed session */
+    char fault[512]; /* why it failed: for the user here and for the sender */
 };
 
 /* What sessions write to. */
 struct receiver {
-    struct file_store *store; /* NULL: no --out, files are refused                              */
-    FILE *stream;             /* for DATA and LINE                                              */
+    struct file_store *store; /* NULL: no --out, files are refused */
+    FILE *stream;             /* for DATA and LINE */
 };
 
 /* Returns false when memory or SHA-256 is missing. */

@@ -12,12 +12,12 @@
 struct sender {
     weir_node *node;
     uint16_t channel;
-    int error; /* main thread: the WEIR_E_* that a send gave                                   */
+    int error; /* main thread: the WEIR_E_* that a send gave */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* Under the lock. */
     weir_peer peer;
-    bool is_up, is_over; /* over: down, or could not be dialed                                  */
+    bool is_up, is_over; /* over: down, or could not be dialed */
     bool is_writable, is_done, has_failed;
     int reason;
     uint32_t ok_cnt, done_files;

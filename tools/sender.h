@@ -16,10 +16,10 @@ struct sender;
 
 struct sender_options {
     const char *address;
-    const char *network_id;     /* NULL: the default                                            */
-    const char *tcp_congestion; /* NULL: the system's                                           */
+    const char *network_id;     /* NULL: the default */
+    const char *tcp_congestion; /* NULL: the system's */
     uint16_t channel, weight;
-    weir_ns wait_ns; /* how long to keep dialing somebody who does not answer          */
+    weir_ns wait_ns; /* how long to keep dialing somebody who does not answer */
 };
 
 /* Makes a node and connects. Returns -1, or an exit code after having said why. `*ret_sender` is set

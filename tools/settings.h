@@ -19,14 +19,13 @@
 struct settings {
     struct weir_config config;
     struct weir_channel channels[WEIR_CHANNELS_MAX];
-    bool
-        has_id[WEIR_CHANNELS_MAX]; /* an INI section may name its id late, or never               */
+    bool has_id[WEIR_CHANNELS_MAX]; /* an INI section may name its id late, or never */
     uint32_t channel_cnt;
     char *listens[SETTINGS_LISTENS_MAX];
     uint32_t listen_cnt;
     char *peers[SETTINGS_PEERS_MAX];
     uint32_t peer_cnt;
-    char **texts; /* every string that the members above point to                            */
+    char **texts; /* every string that the members above point to */
     size_t text_cnt;
 };
 

@@ -48,8 +48,7 @@ enum transfer_kind {
 #define TRANSFER_CHANNEL 1u
 #define TRANSFER_PATH_BYTES_MAX 4095u
 #define TRANSFER_CHUNK_BYTES (256u << 10)
-#define TRANSFER_MSG_BYTES_MAX \
-    (1u << 20) /* the channel's; so a block of --size has a byte less   */
+#define TRANSFER_MSG_BYTES_MAX (1u << 20) /* the channel's; so a block of --size has a byte less */
 
 /* A receiver writes where its messages are delivered, and a pipe may be slow for as long as somebody
  * reads a page: both sides then give each other this long before they call the connection dead. */
@@ -62,8 +61,7 @@ struct transfer {
     uint32_t seq, mode, files;
     uint64_t size, bytes;
     uint8_t failed_class;
-    const uint8_t
-        *data; /* DATA, LINE, CHUNK: the bytes; FILE: the path; FAILED: the text         */
+    const uint8_t *data; /* DATA, LINE, CHUNK: the bytes; FILE: the path; FAILED: the text */
     size_t len;
     const uint8_t *digest;
 };

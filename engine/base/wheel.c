@@ -16,7 +16,7 @@
 
 #include "engine/base/check.h"
 
-#define TICK_BITS 20
+#define TICK_BITS 14
 #define LEVEL_CNT 4u
 #define SLOT_BITS 6u
 #define SLOT_CNT 64u

@@ -1,8 +1,10 @@
 /* engine/base/wheel.h: a hierarchical timer wheel (Varghese and Lauck, 1987): O(1) set and cancel.
  *
- * Timers are intrusive. Granularity is one tick of 2^20 ns (about 1 ms): a timer never fires early and at
- * most one tick late (plus what the shard is late). Four levels of 64 slots reach 2^24 ticks (about 4.9
- * hours); later ones wait in the last level and are put back when they come up.
+ * Timers are intrusive. Granularity is one tick of 2^14 ns (16 us): a timer never fires early and at most
+ * one tick late (plus what the shard is late). A millisecond, as coarse wheels have it, would be most of an
+ * urgent message's latency. Four levels of 64 slots reach 2^24 ticks (about 4.6 minutes); later ones wait in
+ * the last level and are put back when they come up. Time that passes costs nothing: slots are found by
+ * their bits.
  */
 #ifndef WEIR_ENGINE_BASE_WHEEL_H
 #define WEIR_ENGINE_BASE_WHEEL_H
@@ -19,11 +21,11 @@ struct weir_timer {
 };
 
 struct weir_wheel {
-    uint64_t tick;        /* ticks before this one have been run                             */
-    uint64_t occupied[4]; /* a bit per slot that has timers                                  */
+    uint64_t tick;        /* ticks before this one have been run */
+    uint64_t occupied[4]; /* a bit per slot that has timers */
     uint32_t timer_cnt;
     struct weir_timer *slots[4][64];
-    struct weir_timer *due; /* expired, not yet popped                                         */
+    struct weir_timer *due; /* expired, not yet popped */
 };
 
 void weir_wheel_init(struct weir_wheel *wheel, uint64_t now_ns);

@@ -199,6 +199,7 @@ void weir_conn_established(struct weir_conn *conn)
     conn->last_rx_ns = conn->last_tx_ns = hub->now_ns;
     if (is_dialer)
         conn->flags |= WEIR_CONN_HAS_PULL;
+    hub->io->ops->tune(hub->io, conn->sock);
     arm_recv(conn);
     weir_conn_mark_dirty(conn);
     weir_keepalive_set(conn);
@@ -213,7 +214,6 @@ int weir_conn_accept(struct weir_hub *hub, int sock, struct weir_conn **ret_conn
     if (!conn)
         return WEIR_E_LIMIT;
     conn->sock = sock;
-    hub->io->ops->tune(hub->io, sock);
     if (!hub->io->ops->peer_addr(hub->io, sock, &conn->addr))
         conn->addr.family = WEIR_ADDR_NONE;
     weir_count(&hub->metrics.accepted, 1);
@@ -328,6 +328,19 @@ void weir_conn_close(struct weir_conn *conn, uint16_t reason, bool is_graceful)
     weir_keepalive_set(conn);
 }
 
+void weir_conn_hurry(struct weir_conn *conn)
+{
+    if (conn->state != WEIR_CONN_GOODBYE || !(conn->flags & WEIR_CONN_DRAIN_FIRST)) {
+        weir_conn_abort(conn, conn->close_reason);
+        return;
+    }
+    enter(conn, WEIR_CONN_GOODBYE); /* from now on, again */
+    conn->flags &= ~(uint32_t)WEIR_CONN_DRAIN_FIRST;
+    conn->flags |= WEIR_CONN_RX_DEAD;
+    weir_sendq_reset(conn);
+    weir_conn_mark_dirty(conn);
+}
+
 void weir_conn_said_goodbye(struct weir_conn *conn)
 {
     if (conn->state != WEIR_CONN_GOODBYE)
@@ -355,7 +368,8 @@ void weir_conn_settle(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
     if (conn->state != WEIR_CONN_DRAIN || conn->shutdown_cnt ||
-        (conn->flags & (WEIR_CONN_WANT_SHUTDOWN | WEIR_CONN_OP_RECV | WEIR_CONN_OP_SEND | WEIR_CONN_OP_CONNECT)))
+        (conn->flags &
+         (WEIR_CONN_WANT_SHUTDOWN | WEIR_CONN_OP_RECV | WEIR_CONN_OP_SEND | WEIR_CONN_OP_CONNECT)))
         return;
     weir_verify_flush(hub); /* no pending frame may name a slot that is about to be another's */
     weir_wheel_cancel(hub->wheel, &conn->timer);

@@ -62,91 +62,88 @@ enum weir_conn_state {
 
 enum weir_conn_flags {
     WEIR_CONN_IS_DIALER = 1u << 0,
-    WEIR_CONN_DRAIN_FIRST = 1u << 1, /* queued messages go before the goodbye                    */
-    WEIR_CONN_RX_DEAD = 1u << 2,     /* what arrives is thrown away                              */
-    WEIR_CONN_DIRTY = 1u << 3,       /* on the hub's list of connections with something to send   */
-    WEIR_CONN_OP_RECV = 1u << 4,     /* operations in flight                                     */
+    WEIR_CONN_DRAIN_FIRST = 1u << 1, /* queued messages go before the goodbye */
+    WEIR_CONN_RX_DEAD = 1u << 2,     /* what arrives is thrown away */
+    WEIR_CONN_DIRTY = 1u << 3,       /* on the hub's list of connections with something to send */
+    WEIR_CONN_OP_RECV = 1u << 4,     /* operations in flight */
     WEIR_CONN_OP_SEND = 1u << 5,
     WEIR_CONN_OP_CONNECT = 1u << 6,
     WEIR_CONN_WANT_PING = 1u << 8,
     WEIR_CONN_WANT_PONG = 1u << 9,
     WEIR_CONN_WANT_CREDIT = 1u << 10,
-    WEIR_CONN_SAID_GOODBYE =
-        1u << 11,                   /* the goodbye is in a send or was sent                     */
-    WEIR_CONN_CONTENDED = 1u << 12, /* several channels were busy lately                        */
-    WEIR_CONN_STARVED = 1u << 13,   /* receive must be armed again                              */
+    WEIR_CONN_SAID_GOODBYE = 1u << 11, /* the goodbye is in a send or was sent */
+    WEIR_CONN_CONTENDED = 1u << 12,    /* several channels were busy lately */
+    WEIR_CONN_STARVED = 1u << 13,      /* receive must be armed again */
     WEIR_CONN_WAS_READY = 1u << 14,
     WEIR_CONN_HEARD_GOODBYE = 1u << 15,
-    WEIR_CONN_HAS_PULL = 1u << 16, /* the codec may have bytes to send                          */
-    WEIR_CONN_TOLD = 1u << 17,     /* the end was reported                                     */
-    WEIR_CONN_WANT_SHUTDOWN = 1u << 19, /* the kernel did not take it: tried again in the tx stage */
-    WEIR_CONN_RESUMED = 1u << 18,  /* on the hub's list: held messages may be delivered        */
+    WEIR_CONN_HAS_PULL = 1u << 16, /* the codec may have bytes to send */
+    WEIR_CONN_TOLD = 1u << 17,     /* the end was reported */
+    WEIR_CONN_WANT_SHUTDOWN =
+        1u << 19,                 /* the kernel did not take it: tried again in the tx stage */
+    WEIR_CONN_RESUMED = 1u << 18, /* on the hub's list: held messages may be delivered */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */
 struct weir_conn_channel {
     /* sending */
-    struct weir_item *head, *tail; /* queued items; the tail run may still be open               */
-    _Atomic uint64_t queued_bytes; /* (any) payload queued or in a send; written by the shard     */
+    struct weir_item *head, *tail; /* queued items; the tail run may still be open */
+    _Atomic uint64_t queued_bytes; /* (any) payload queued or in a send; written by the shard */
     _Atomic uint64_t
         remote_bytes; /* (any) reserved by other threads, not yet taken by the shard; */
-                      /* belongs to the slot, not to the generation                 */
-    _Atomic uint32_t msg_bytes_max; /* (any) the peer's maximum; 0: not agreed                    */
-    uint32_t frame_bytes_max;       /* largest payload: frame size and half the window say        */
-    uint64_t tx_used, tx_limit;     /* credit: payload bytes sent, and allowed                    */
+                      /* belongs to the slot, not to the generation */
+    _Atomic uint32_t msg_bytes_max; /* (any) the peer's maximum; 0: not agreed */
+    uint32_t frame_bytes_max;       /* largest payload: frame size and half the window say */
+    uint64_t tx_used, tx_limit;     /* credit: payload bytes sent, and allowed */
     /* receiving */
-    uint64_t rx_used, rx_limit; /* payload bytes that arrived, and that we granted            */
-    uint64_t rx_consumed;       /* given back by the application                              */
-    struct weir_buf *partial;   /* the message being assembled; NULL: none                    */
-    uint32_t partial_len;       /* bytes of it that were decoded                              */
+    uint64_t rx_used, rx_limit; /* payload bytes that arrived, and that we granted */
+    uint64_t rx_consumed;       /* given back by the application */
+    struct weir_buf *partial;   /* the message being assembled; NULL: none */
+    uint32_t partial_len;       /* bytes of it that were decoded */
     uint32_t partial_total;
-    struct weir_buf *held_head,
-        *held_tail; /* verified, kept back while paused                    */
+    struct weir_buf *held_head, *held_tail; /* verified, kept back while paused */
     bool is_agreed;
     bool is_paused;
-    _Atomic bool want_writable; /* (any) a send was answered "full"                           */
-    bool is_stalled;            /* counted as waiting for credit                              */
-    bool was_full_run;          /* the last run was opened behind others: the queue is busy    */
+    _Atomic bool want_writable; /* (any) a send was answered "full" */
+    bool is_stalled;            /* counted as waiting for credit */
+    bool was_full_run;          /* the last run was opened behind others: the queue is busy */
 };
 
 struct weir_conn {
     struct weir_hub *hub;
     uint32_t slot;
     uint32_t gen;
-    _Atomic uint32_t live_gen; /* (any) gen while READY, else 0                              */
-    struct weir_conn_channel
-        *channels; /* hub->channel_cnt of them                                */
+    _Atomic uint32_t live_gen;          /* (any) gen while READY, else 0 */
+    struct weir_conn_channel *channels; /* hub->channel_cnt of them */
     void *codec_state;
     /* all above is the slot's, all below this connection's */
-    uint32_t flags;       /* enum weir_conn_flags                                       */
-    uint8_t state;        /* enum weir_conn_state; changed only in conn.c               */
-    uint8_t shutdown_cnt; /* shutdown operations in flight                              */
+    uint32_t flags;       /* enum weir_conn_flags */
+    uint8_t state;        /* enum weir_conn_state; changed only in conn.c */
+    uint8_t shutdown_cnt; /* shutdown operations in flight */
     uint16_t close_reason;
     int sock;
-    uint32_t frame_bytes_max; /* agreed                                                     */
-    uint32_t dial_idx;        /* UINT32_MAX: accepted                                       */
+    uint32_t frame_bytes_max; /* agreed */
+    uint32_t dial_idx;        /* UINT32_MAX: accepted */
     struct weir_timer timer;
     /* receiving */
-    struct weir_buf *carry;  /* a frame (or handshake piece) that is not all there         */
-    size_t carry_need;       /* bytes of it that must be there to go on                    */
-    struct weir_frame place; /* a fragment whose payload goes straight to its message      */
-    uint32_t place_len;      /* bytes of it that are there; valid while place.kind != 0     */
-    uint32_t pings_seen;     /* in this second, for the flood bound                        */
+    struct weir_buf *carry;  /* a frame (or handshake piece) that is not all there */
+    size_t carry_need;       /* bytes of it that must be there to go on */
+    struct weir_frame place; /* a fragment whose payload goes straight to its message */
+    uint32_t place_len;      /* bytes of it that are there; valid while place.kind != 0 */
+    uint32_t pings_seen;     /* in this second, for the flood bound */
     uint64_t pings_since_ns;
     /* sending */
-    struct weir_tx *tx; /* the send in flight or half done; NULL: none                */
+    struct weir_tx *tx; /* the send in flight or half done; NULL: none */
     struct weir_sched sched;
-    uint64_t active;                /* channels with queued items                                 */
-    uint64_t busy_now, busy_before; /* channels picked in this and in the last half second        */
+    uint64_t active;                /* channels with queued items */
+    uint64_t busy_now, busy_before; /* channels picked in this and in the last half second */
     uint64_t busy_since_ns;
     uint64_t pong_value;
-    uint64_t credit_due; /* channels whose new limit is to be announced                */
+    uint64_t credit_due; /* channels whose new limit is to be announced */
     /* time */
-    uint64_t opened_ns, last_rx_ns,
-        last_tx_ns;        /* last_tx: when the kernel last took bytes         */
-    uint64_t ping_sent_ns; /* 0: none outstanding                                        */
+    uint64_t opened_ns, last_rx_ns, last_tx_ns; /* last_tx: when the kernel last took bytes */
+    uint64_t ping_sent_ns;                      /* 0: none outstanding */
     uint64_t last_ping_ns;
-    uint64_t state_ns; /* when the state began                                       */
+    uint64_t state_ns; /* when the state began */
     uint64_t rtt_ns, rtt_min_ns;
     /* accounts */
     uint64_t bytes_queued, bytes_held;
@@ -187,7 +184,7 @@ struct weir_hub_metrics { /* written by the shard, read by any thread (relaxed) 
     _Atomic uint64_t closes[WEIR_REASON_CNT];
     struct {
         _Atomic uint64_t msgs_tx, msgs_rx, bytes_tx, bytes_rx, refused, dropped, stalls;
-        _Atomic uint64_t refused_away; /* refused to other threads, and written by them            */
+        _Atomic uint64_t refused_away; /* refused to other threads, and written by them */
     } channels[WEIR_CHANNELS_MAX];
 };
 
@@ -210,17 +207,17 @@ struct weir_hub {
     struct weir_pool *pool;
     struct weir_wheel *wheel;
     const struct weir_codec *codec;
-    const struct weir_config *cfg;       /* every default written out                             */
-    const struct weir_channel *channels; /* likewise                                              */
+    const struct weir_config *cfg;       /* every default written out */
+    const struct weir_channel *channels; /* likewise */
     uint32_t channel_cnt;
     uint32_t shard;
-    const uint8_t *channel_idx_of; /* by id: 65,536 bytes, 0xFF: not attached               */
+    const uint8_t *channel_idx_of; /* by id: 65,536 bytes, 0xFF: not attached */
     const struct weir_offer *offer;
     const struct weir_hub_ops *ops;
-    void *user;      /* the node's shard                                      */
-    uint64_t now_ns; /* of this turn                                          */
+    void *user;      /* the node's shard */
+    uint64_t now_ns; /* of this turn */
 
-    struct weir_conn *conns; /* cfg->peers_max of them: type-stable memory            */
+    struct weir_conn *conns; /* cfg->peers_max of them: type-stable memory */
     struct weir_conn_channel *conn_channels;
     uint8_t *codec_states;
     size_t codec_stride;
@@ -228,18 +225,18 @@ struct weir_hub {
     struct weir_conn *dirty_head, *dirty_tail;
     struct weir_conn *starved;
     struct weir_conn *resumed;
-    uint64_t *finish_tags;             /* the schedulers', per connection and channel            */
-    uint64_t costs[WEIR_CHANNELS_MAX]; /* weir_sched_cost of each channel's weight               */
-    uint64_t urgent;                   /* a bit per channel                                     */
+    uint64_t *finish_tags;             /* the schedulers', per connection and channel */
+    uint64_t costs[WEIR_CHANNELS_MAX]; /* weir_sched_cost of each channel's weight */
+    uint64_t urgent;                   /* a bit per channel */
     bool is_flushing;
     struct weir_tx *free_tx, *all_tx;
     struct weir_item *free_items, *item_chunks;
-    bool is_starved_io; /* the ring ran empty: re-arm after buffers came back    */
+    bool is_starved_io; /* the ring ran empty: re-arm after buffers came back */
 
     struct weir_frame frames[WEIR_HUB_FRAMES];
     uint32_t frame_cnt;
     uint64_t pending_bytes;
-    uint32_t used_bufs[1024]; /* receive buffers that `frames` point into              */
+    uint32_t used_bufs[1024]; /* receive buffers that `frames` point into */
     uint32_t used_buf_cnt;
     struct weir_hub_metrics metrics;
 };
@@ -268,20 +265,22 @@ int weir_conn_dial(struct weir_hub *hub, const struct weir_addr *addr, uint32_t 
  * first call counts. */
 void weir_conn_close(struct weir_conn *conn, uint16_t reason, bool is_graceful);
 
+/* The time of a GOODBYE or LINGER is over. What was queued and has not gone is given up, and the goodbye
+ * alone gets as much time again; then it is weir_conn_abort. */
+void weir_conn_hurry(struct weir_conn *conn);
+
 /* The same without a goodbye: the stream is of no use any more. */
 void weir_conn_abort(struct weir_conn *conn, uint16_t reason);
 
 /* The stream ended or broke under us: what arrived before is delivered, then as weir_conn_abort. */
 void weir_conn_broken(struct weir_conn *conn);
 
-void weir_conn_established(
-    struct weir_conn *conn);                   /* DIALING -> HANDSHAKE                        */
-void weir_conn_agreed(struct weir_conn *conn); /* HANDSHAKE -> READY                          */
-void weir_conn_said_goodbye(
-    struct weir_conn *conn);                   /* GOODBYE -> LINGER                          */
+void weir_conn_established(struct weir_conn *conn);  /* DIALING -> HANDSHAKE */
+void weir_conn_agreed(struct weir_conn *conn);       /* HANDSHAKE -> READY */
+void weir_conn_said_goodbye(struct weir_conn *conn); /* GOODBYE -> LINGER */
 /* Tries again what the kernel had no memory for. */
 void weir_conn_retry(struct weir_conn *conn);
-void weir_conn_settle(struct weir_conn *conn); /* DRAIN -> FREE when nothing is in flight      */
+void weir_conn_settle(struct weir_conn *conn); /* DRAIN -> FREE when nothing is in flight */
 
 /* Has receive armed again at the end of the turn. */
 void weir_conn_starve(struct weir_conn *conn);

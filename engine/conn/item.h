@@ -8,11 +8,9 @@
 #include "engine/mem/pool.h"
 
 enum weir_item_kind {
-    WEIR_ITEM_RUN = 1, /* a run of small messages that is filled in place; one frame            */
-    WEIR_ITEM_WHOLE =
-        2, /* one message by reference, cut into fragments as they are picked        */
-    WEIR_ITEM_SHARED =
-        3, /* the same, headers made once for many connections                       */
+    WEIR_ITEM_RUN = 1,    /* a run of small messages that is filled in place; one frame */
+    WEIR_ITEM_WHOLE = 2,  /* one message by reference, cut into fragments as they are picked */
+    WEIR_ITEM_SHARED = 3, /* the same, headers made once for many connections */
 };
 
 /* A message encoded once: its bytes, and the headers of its fragments of `frame_bytes` each. Shared by
@@ -30,9 +28,9 @@ struct weir_item {
     struct weir_item *next;
     struct weir_buf *buf;
     struct weir_shared *shared; /* SHARED */
-    uint32_t len;     /* payload bytes in all                                            */
-    uint32_t off;     /* of them already picked                                          */
-    uint32_t msg_cnt; /* RUN: messages                                                   */
+    uint32_t len;               /* payload bytes in all */
+    uint32_t off;               /* of them already picked */
+    uint32_t msg_cnt;           /* RUN: messages */
     uint8_t kind;
 };
 

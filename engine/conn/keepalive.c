@@ -93,7 +93,7 @@ void weir_keepalive_fire(struct weir_conn *conn)
             break;
         case WEIR_CONN_GOODBYE:
         case WEIR_CONN_LINGER:
-            weir_conn_abort(conn, conn->close_reason);
+            weir_conn_hurry(conn);
             break;
         case WEIR_CONN_READY:
             fire_ready(conn);

@@ -17,9 +17,9 @@
 
 struct weir_sched {
     uint64_t vtime[2]; /* virtual time of the weighted and of the urgent class */
-    uint64_t urgent;   /* a bit per channel                                    */
-    uint64_t *finish;  /* a tag per channel; the owner's memory                */
-    uint64_t *cost;    /* 2^20 / weight per channel; shared, read-only here    */
+    uint64_t urgent;   /* a bit per channel */
+    uint64_t *finish;  /* a tag per channel; the owner's memory */
+    uint64_t *cost;    /* 2^20 / weight per channel; shared, read-only here */
     uint32_t channel_cnt;
 };
 

@@ -4,7 +4,7 @@
 #include "engine/conn/conn.h"
 #include "weir/error.h"
 
-#define PREFIX 2u /* a run's length in front of each message                                */
+#define PREFIX 2u /* a run's length in front of each message */
 #define FIRST_RUN \
     4096u /* capacity of the first run of an empty queue; later ones are full frames */
 #define ITEMS_PER_CHUNK 256u
@@ -238,11 +238,12 @@ static int queue_whole(struct weir_conn *conn, uint32_t channel_idx, struct weir
 int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *data, size_t len,
                     bool is_reserved)
 {
-    int error = check(conn, channel_idx, len, PREFIX + len, is_reserved);
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    bool is_small = PREFIX + len <= channel->frame_bytes_max;
+    int error = check(conn, channel_idx, len, is_small ? PREFIX + len : len, is_reserved);
     if (WEIR_UNLIKELY(error))
         return error;
-    struct weir_conn_channel *channel = &conn->channels[channel_idx];
-    if (PREFIX + len <= channel->frame_bytes_max) {
+    if (is_small) {
         struct weir_item *run = channel->tail;
         size_t end = run ? run->len + PREFIX + len : 0;
         if (WEIR_UNLIKELY(!run || run->kind != WEIR_ITEM_RUN || end > run->buf->cap ||

@@ -7,8 +7,7 @@
 #include "weir/error.h"
 
 #define BUSY_HALF_LIFE_NS (UINT64_C(500) * WEIR_NS_PER_MS)
-#define FRAGMENT_MIN \
-    4096u /* a smaller one is worth sending only as the last of its message         */
+#define FRAGMENT_MIN 4096u /* a smaller one is worth sending only as the last of its message */
 
 static struct weir_tx *tx_take(struct weir_hub *hub)
 {

@@ -50,14 +50,15 @@ static void hold_taken(struct weir_conn *conn, uint32_t channel_idx, struct weir
 /* Holds a copy of a run, or of a message. Runs, and messages that fit a run, gather in one buffer as long
  * as it has room: a peer must not make us spend a buffer on each byte of its credit. owner_charge is the
  * credit that comes back with the buffer: without the prefixes that are put here. */
-static void hold_copy(struct weir_conn *conn, uint32_t channel_idx, const uint8_t *data, uint32_t len,
-                      uint32_t what)
+static void hold_copy(struct weir_conn *conn, uint32_t channel_idx, const uint8_t *data,
+                      uint32_t len, uint32_t what)
 {
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
     bool is_put = what == HELD_MESSAGE && len <= WEIR_RUN_MSG_MAX;
     uint32_t need = len + (is_put ? WEIR_RUN_PREFIX : 0);
     struct weir_buf *buf = channel->held_tail;
-    bool has_budget = conn->bytes_held + conn->bytes_queued + need <= conn->hub->cfg->peer_bytes_max;
+    bool has_budget =
+        conn->bytes_held + conn->bytes_queued + need <= conn->hub->cfg->peer_bytes_max;
     if (is_put)
         what = HELD_RUN;
     if (!has_budget || !buf || what != HELD_RUN || buf->owner_arg != HELD_RUN ||

@@ -33,15 +33,15 @@
 struct weir_io;
 
 enum weir_io_kind {
-    WEIR_IO_ACCEPT = 1,  /* res: the new socket, or -errno                                       */
-    WEIR_IO_CONNECT = 2, /* res: 0 or -errno                                                     */
+    WEIR_IO_ACCEPT = 1,  /* res: the new socket, or -errno */
+    WEIR_IO_CONNECT = 2, /* res: 0 or -errno */
     WEIR_IO_RECV = 3, /* res: bytes at `data` (in buffer `buf_idx`), 0 at end of stream, -errno */
-    WEIR_IO_SEND = 4, /* res: bytes taken, or -errno                                          */
-    WEIR_IO_SHUTDOWN = 5, /* res: 0 or -errno                                                    */
+    WEIR_IO_SEND = 4, /* res: bytes taken, or -errno */
+    WEIR_IO_SHUTDOWN = 5, /* res: 0 or -errno */
 };
 
 enum weir_io_flags {
-    WEIR_IO_MORE = 1u << 0, /* the operation goes on                                             */
+    WEIR_IO_MORE = 1u << 0, /* the operation goes on */
     WEIR_IO_BUF = 1u << 1,  /* `data` and `buf_idx` are set: give it back with weir_io_recv_done */
 };
 
@@ -56,22 +56,22 @@ struct weir_io_event {
 };
 
 struct weir_io_config {
-    uint32_t sq_cnt; /* submission entries                                                 */
-    uint32_t cq_cnt; /* completion entries                                                 */
-    uint32_t
-        recv_buf_bytes;    /* one provided buffer                                                */
-    uint32_t recv_buf_cnt; /* a power of two                                                     */
-    uint32_t socket_recv_bytes,
-        socket_send_bytes;      /* 0: the system's autotuning                    */
-    const char *tcp_congestion; /* NULL: the system's; valid while the io lives  */
-    bool is_busy_poll; /* turn() spins instead of sleeping                                   */
+    uint32_t sq_cnt;                               /* submission entries */
+    uint32_t cq_cnt;                               /* completion entries */
+    uint32_t recv_buf_bytes;                       /* one provided buffer */
+    uint32_t recv_buf_cnt;                         /* a power of two */
+    uint32_t socket_recv_bytes, socket_send_bytes; /* 0: the system's autotuning */
+    uint32_t near_recv_bytes;   /* SO_RCVBUF where the first round trip took less than 1 ms and
+                               * socket_recv_bytes is 0; 0: as for others */
+    const char *tcp_congestion; /* NULL: the system's; valid while the io lives */
+    bool is_busy_poll;          /* turn() spins instead of sleeping */
 };
 
 struct weir_io_stats {
-    uint64_t syscalls; /* enters and other calls made so far                                  */
+    uint64_t syscalls; /* enters and other calls made so far */
     uint64_t completions;
-    uint64_t recv_starved; /* -ENOBUFS seen                                                       */
-    uint64_t overflows;    /* CQ overflows noticed                                                */
+    uint64_t recv_starved; /* -ENOBUFS seen */
+    uint64_t overflows;    /* CQ overflows noticed */
 };
 
 /* The operations of an implementation; a `struct weir_io` begins with a pointer to them. All errors are
@@ -97,7 +97,7 @@ struct weir_io_ops {
     /* Makes a socket and starts connecting it; `*ret_sock` is set at once. Errors: WEIR_E_ADDRESS,
      * WEIR_E_DESCRIPTORS, WEIR_E_NOMEM, WEIR_E_LIMIT (4,096 under way), WEIR_E_FULL, WEIR_E_SYSTEM. */
     int (*connect)(struct weir_io *io, const struct weir_addr *addr, uint64_t token, int *ret_sock);
-    /* Sets TCP_NODELAY, buffer sizes and congestion control on an accepted socket. */
+    /* Sets TCP_NODELAY, buffer sizes and congestion control on a connected socket. */
     void (*tune)(struct weir_io *io, int sock);
     /* Bounds the bytes the kernel holds unsent (TCP_NOTSENT_LOWAT; 0: no bound). No error: advice. */
     void (*bound_unsent)(struct weir_io *io, int sock, uint32_t bytes);
@@ -123,8 +123,7 @@ struct weir_io_ops {
                     uint64_t wait_ns);
     /* Ends the current or the next wait of turn(). Any thread. */
     void (*wake)(struct weir_io *io);
-    uint64_t (*now)(
-        struct weir_io *io); /* ns, monotonic; cheap: the time of this turn's reap     */
+    uint64_t (*now)(struct weir_io *io); /* ns, monotonic; cheap: the time of this turn's reap */
     void (*random)(struct weir_io *io, void *ret_bytes, size_t len);
     void (*stats)(const struct weir_io *io, struct weir_io_stats *ret_stats);
 };

@@ -44,9 +44,9 @@
 
 /* Top byte of user_data: enum weir_io_kind, or one of these. */
 enum weir_uring_kind {
-    WEIR_URING_UNCONNECTED = 6, /* a shutdown that answered ENOTCONN                             */
-    WEIR_URING_DROPPED = 128,   /* a completion that nobody is told of (a cancel's)              */
-    WEIR_URING_WAKE = 129,      /* the eventfd                                                   */
+    WEIR_URING_UNCONNECTED = 6, /* a shutdown that answered ENOTCONN */
+    WEIR_URING_DROPPED = 128,   /* a completion that nobody is told of (a cancel's) */
+    WEIR_URING_WAKE = 129,      /* the eventfd */
 };
 
 #define WEIR_URING_KIND_SHIFT WEIR_IO_TOKEN_BITS

@@ -125,11 +125,23 @@ bool weir_uring_peer_addr(struct weir_io *io, int sock, struct weir_addr *ret_ad
 
 /* ---- options ------------------------------------------------------------------------------- */
 
+#define NEAR_RTT_US 1000u
+
 static void set_option(struct weir_uring *u, int sock, int level, int option, int value)
 {
     /* Advice: TCP options on a unix socket fail, and nothing depends on the others. */
     (void)setsockopt(sock, level, option, &value, sizeof(value));
     u->stats.syscalls++;
+}
+
+/* Whether the TCP handshake's round trip took less than a millisecond. */
+static bool is_near(struct weir_uring *u, int sock)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    u->stats.syscalls++;
+    return getsockopt(sock, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           info.tcpi_state == TCP_ESTABLISHED && info.tcpi_rtt > 0 && info.tcpi_rtt < NEAR_RTT_US;
 }
 
 void weir_uring_tune(struct weir_io *io, int sock)
@@ -138,6 +150,8 @@ void weir_uring_tune(struct weir_io *io, int sock)
     set_option(u, sock, IPPROTO_TCP, TCP_NODELAY, 1);
     if (u->cfg.socket_recv_bytes)
         set_option(u, sock, SOL_SOCKET, SO_RCVBUF, (int)u->cfg.socket_recv_bytes);
+    else if (u->cfg.near_recv_bytes && is_near(u, sock))
+        set_option(u, sock, SOL_SOCKET, SO_RCVBUF, (int)u->cfg.near_recv_bytes);
     if (u->cfg.socket_send_bytes)
         set_option(u, sock, SOL_SOCKET, SO_SNDBUF, (int)u->cfg.socket_send_bytes);
     if (u->cfg.tcp_congestion) {

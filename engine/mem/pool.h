@@ -35,23 +35,22 @@ struct weir_buf {
     _Atomic uint32_t refs;
     uint32_t class_idx;
     uint8_t *data;
-    size_t cap;             /* bytes that fit at data                                            */
-    size_t len;             /* bytes that are there                                              */
-    struct weir_pool *pool; /* NULL: made by weir_buf_create or weir_buf_wrap                     */
-    struct weir_buf *next;  /* free list, return stack, or any one list of the holder             */
-    weir_buf_release release; /* wrapped ones                                                     */
+    size_t cap;               /* bytes that fit at data */
+    size_t len;               /* bytes that are there */
+    struct weir_pool *pool;   /* NULL: made by weir_buf_create or weir_buf_wrap */
+    struct weir_buf *next;    /* free list, return stack, or any one list of the holder */
+    weir_buf_release release; /* wrapped ones */
     void *release_ctx;
-    uint64_t owner; /* 0: none                                                           */
+    uint64_t owner; /* 0: none */
     uint32_t owner_arg;
     uint32_t owner_charge;
 };
 
 struct weir_pool_config {
-    uint64_t bytes_max;       /* in use at once                                                   */
-    uint64_t cache_bytes_max; /* kept free for reuse                                              */
-    void (*on_release)(void *ctx, uint64_t owner, uint32_t arg,
-                       uint32_t charge); /* shard thread   */
-    void (*wake)(void *ctx); /* any thread                                                       */
+    uint64_t bytes_max;       /* in use at once */
+    uint64_t cache_bytes_max; /* kept free for reuse */
+    void (*on_release)(void *ctx, uint64_t owner, uint32_t arg, uint32_t charge); /* shard thread */
+    void (*wake)(void *ctx);                                                      /* any thread */
     void *ctx;
 };
 
@@ -69,10 +68,9 @@ struct weir_buf *weir_pool_take(struct weir_pool *pool, size_t bytes);
 uint32_t weir_pool_reclaim(struct weir_pool *pool);
 
 struct weir_pool_stats {
-    uint64_t used_bytes,
-        used_cnt;          /* in use now (capacities)                                      */
-    uint64_t cached_bytes; /* free for reuse                                              */
-    uint64_t taken_cnt;    /* taken so far                                                */
+    uint64_t used_bytes, used_cnt; /* in use now (capacities) */
+    uint64_t cached_bytes;         /* free for reuse */
+    uint64_t taken_cnt;            /* taken so far */
 };
 void weir_pool_stats(const struct weir_pool *pool, struct weir_pool_stats *ret_stats);
 

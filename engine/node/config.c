@@ -52,10 +52,9 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(send_bytes_max, 256 * 1024);
     DEFAULT(send_bytes_contended, 64 * 1024);
     DEFAULT(notsent_lowat_bytes, 128 * 1024);
-    DEFAULT(socket_recv_bytes, MIB);
     DEFAULT(socket_send_bytes, UINT32_MAX);
     DEFAULT(recv_buf_bytes, 64 * 1024);
-    DEFAULT(recv_buf_cnt, 16);
+    DEFAULT(recv_buf_cnt, 8);
     DEFAULT(pool_bytes_max, UINT64_C(1) << 30);
     DEFAULT(peer_bytes_max, UINT64_C(256) * MIB);
     DEFAULT(mailbox_bytes_max, 64 * MIB);
@@ -127,7 +126,7 @@ static bool check_sizes(weir_node *node)
     RANGE(send_bytes_max, 4096, 64 * MIB);
     RANGE(send_bytes_contended, 4096, 64 * MIB);
     RANGE(notsent_lowat_bytes, 4096, 1u << 30);
-    if (cfg->socket_recv_bytes != UINT32_MAX)
+    if (cfg->socket_recv_bytes && cfg->socket_recv_bytes != UINT32_MAX)
         RANGE(socket_recv_bytes, 4096, 1u << 30);
     if (cfg->socket_send_bytes != UINT32_MAX)
         RANGE(socket_send_bytes, 4096, 1u << 30);

@@ -54,40 +54,40 @@ struct weir_shard {
     struct weir_io *io;
     struct weir_wheel wheel;
     struct weir_mailbox mailbox;
-    _Atomic bool has_refused;    /* the mailbox refused a send, and a letter that says so is in it */
+    _Atomic bool has_refused; /* the mailbox refused a send, and a letter that says so is in it */
     struct weir_dialer dialer;
     pthread_t thread;
-    _Atomic bool is_owned; /* `owner` is set and the hub is there                            */
-    pthread_t owner;       /* the thread that turns                                          */
+    _Atomic bool is_owned; /* `owner` is set and the hub is there */
+    pthread_t owner;       /* the thread that turns */
     int init_error;
     bool has_thread;
-    bool is_done; /* stopped: turn answers WEIR_E_STATE                             */
+    bool is_done; /* stopped: turn answers WEIR_E_STATE */
     bool is_stopping;
-    bool has_lost; /* the drain ended with bytes unsent                              */
+    bool has_lost; /* the drain ended with bytes unsent */
     uint64_t drain_until_ns, give_up_ns;
-    int listen_socks[WEIR_LISTENERS_MAX]; /* -1: not on this shard                               */
+    int listen_socks[WEIR_LISTENERS_MAX]; /* -1: not on this shard */
     bool is_accepting[WEIR_LISTENERS_MAX];
     struct weir_timer accept_timers[WEIR_LISTENERS_MAX];
     struct weir_timer tick_timers[WEIR_REACTORS_MAX];
-    struct weir_msg *batch; /* WEIR_BATCH_MSGS of them, all of reactor `batch_reactor`        */
+    struct weir_msg *batch; /* WEIR_BATCH_MSGS of them, all of reactor `batch_reactor` */
     uint32_t batch_cnt;
     uint32_t batch_reactor;
-    struct weir_ended *ended; /* a ring of ended_max                                            */
+    struct weir_ended *ended; /* a ring of ended_max */
     uint32_t ended_head, ended_cnt, ended_max;
     struct weir_io_event *events;
 };
 
 struct weir_node {
-    struct weir_config cfg; /* every default written out; strings are ours                    */
+    struct weir_config cfg; /* every default written out; strings are ours */
     char network_id[WEIR_NETWORK_ID_BYTES_MAX + 1];
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
     char tcp_congestion[32];
     struct weir_channel channels[WEIR_CHANNELS_MAX];
     char channel_names[WEIR_CHANNELS_MAX][32];
     uint32_t channel_cnt;
-    uint64_t queue_bytes_max;    /* what all queues of a peer can hold, and be promised            */
+    uint64_t queue_bytes_max; /* what all queues of a peer can hold, and be promised */
     uint8_t channel_reactor[WEIR_CHANNELS_MAX];
-    uint8_t *channel_idx_of; /* 65,536: id -> position, 0xFF                                   */
+    uint8_t *channel_idx_of; /* 65,536: id -> position, 0xFF */
     struct weir_channel_desc descs[WEIR_CHANNELS_MAX];
     struct weir_offer offer;
     struct weir_reactor reactors[WEIR_REACTORS_MAX];
@@ -95,15 +95,14 @@ struct weir_node {
     struct weir_addr listeners[WEIR_LISTENERS_MAX];
     uint32_t listener_cnt;
     struct weir_shard **shards;
-    uint32_t shard_cnt; /* made so far                                                    */
-    _Atomic int state;  /* enum weir_node_state                                           */
+    uint32_t shard_cnt; /* made so far */
+    _Atomic int state;  /* enum weir_node_state */
     _Atomic uint32_t next_dial_shard;
-    pthread_mutex_t mutex; /* start and stop hand-shakes, dials, waiting senders             */
+    pthread_mutex_t mutex; /* start and stop hand-shakes, dials, waiting senders */
     pthread_cond_t cond;
     uint32_t shards_up;
-    _Atomic uint32_t
-        waiter_cnt;          /* threads in weir_send                                           */
-    struct weir_addr *dials; /* being dialed, dial_cnt of cfg.dials_max                        */
+    _Atomic uint32_t waiter_cnt; /* threads in weir_send */
+    struct weir_addr *dials;     /* being dialed, dial_cnt of cfg.dials_max */
     uint32_t dial_cnt;
     uint32_t *dial_shards;
 };
@@ -183,10 +182,9 @@ struct weir_note {
     struct weir_letter letter;
     weir_peer peer;
     uint32_t channel_idx;
-    uint32_t flags;       /* DIAL: flags; DISCONNECT: reason; PAUSE: is_paused; ADOPT: socket    */
-    uint64_t deadline_ns; /* STOP */
-    uint32_t
-        reserved_bytes; /* SEND, SEND_BUF: reserved in the channel's remote_bytes             */
+    uint32_t flags;          /* DIAL: flags; DISCONNECT: reason; PAUSE: is_paused; ADOPT: socket */
+    uint64_t deadline_ns;    /* STOP */
+    uint32_t reserved_bytes; /* SEND, SEND_BUF: reserved in the channel's remote_bytes */
     struct weir_buf *buf;
     struct weir_shared *shared;
     struct weir_info_answer *answer;

@@ -84,9 +84,9 @@ static void tell_refused(struct weir_shard *shard)
     for (uint32_t i = 0; i < hub->cfg->peers_max; i++) {
         struct weir_conn *conn = &hub->conns[i];
         for (uint32_t k = 0; conn->state == WEIR_CONN_READY && k < hub->channel_cnt; k++)
-            tell_writable(conn, k,
-                          atomic_load_explicit(&conn->channels[k].remote_bytes,
-                                               memory_order_seq_cst));
+            tell_writable(
+                conn, k,
+                atomic_load_explicit(&conn->channels[k].remote_bytes, memory_order_seq_cst));
     }
 }
 

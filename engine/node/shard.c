@@ -7,10 +7,10 @@
 #include "engine/base/check.h"
 #include "engine/node/internal.h"
 
-#define ACCEPT_RETRY_NS \
-    (100 * WEIR_NS_PER_MS)                /* after EMFILE and the like                          */
+#define ACCEPT_RETRY_NS (100 * WEIR_NS_PER_MS) /* after EMFILE and the like */
 #define STOP_STEP_NS (2 * WEIR_NS_PER_MS) /* how often a stopping shard looks whether it is done */
-#define POOL_CACHE_SHARE 4                /* a quarter of the pool may lie ready for reuse       */
+#define NEAR_RECV_BYTES (256u * 1024u)    /* SO_RCVBUF of near peers; docs/performance.md */
+#define POOL_CACHE_SHARE 4                /* a quarter of the pool may lie ready for reuse */
 
 /* ---- pool callbacks ------------------------------------------------------------------------ */
 
@@ -65,6 +65,7 @@ int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t i
         .recv_buf_bytes = cfg->recv_buf_bytes,
         .recv_buf_cnt = cfg->recv_buf_cnt,
         .socket_recv_bytes = own_size(cfg->socket_recv_bytes),
+        .near_recv_bytes = cfg->socket_recv_bytes ? 0 : NEAR_RECV_BYTES,
         .socket_send_bytes = own_size(cfg->socket_send_bytes),
         .tcp_congestion = cfg->tcp_congestion,
         .is_busy_poll = (cfg->flags & WEIR_CONFIG_BUSY_POLL) != 0,
@@ -304,7 +305,7 @@ static bool step_stop(struct weir_shard *shard)
     for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++)
         is_accepting |= shard->is_accepting[i];
     if (is_late && !shard->give_up_ns)
-        shard->give_up_ns = hub->now_ns + hub->cfg->goodbye_linger_ns + WEIR_NS_PER_S;
+        shard->give_up_ns = hub->now_ns + 3 * hub->cfg->goodbye_linger_ns + WEIR_NS_PER_S;
     uint64_t left = atomic_load_explicit(&hub->metrics.conn_cnt, memory_order_relaxed);
     return (left == 0 && !is_accepting) || (shard->give_up_ns && hub->now_ns >= shard->give_up_ns);
 }

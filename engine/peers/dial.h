@@ -16,11 +16,10 @@
 
 struct weir_dial_entry {
     struct weir_addr addr;
-    struct weir_timer
-        timer;              /* set while it waits for its next attempt                            */
-    uint32_t flags;         /* enum weir_dial_flags                                               */
-    uint32_t attempt_cnt;   /* failures in a row                                                  */
-    struct weir_conn *conn; /* NULL: none now                                                     */
+    struct weir_timer timer; /* set while it waits for its next attempt */
+    uint32_t flags;          /* enum weir_dial_flags */
+    uint32_t attempt_cnt;    /* failures in a row */
+    struct weir_conn *conn;  /* NULL: none now */
     bool is_used;
 };
 

@@ -39,20 +39,19 @@ struct weir_sim;
 /* Probabilities are in parts per million. 0 everywhere (but for the seed) is a perfect network. */
 struct weir_sim_config {
     uint64_t seed;
-    uint64_t start_ns;        /* where the clock begins; default 1 s                              */
-    uint32_t send_chunk_max;  /* bytes a send takes: 0 all that fits, 1 one, n a random 1 .. n    */
-    uint32_t recv_chunk_max;  /* bytes of one receive event, likewise                             */
-    uint32_t window_bytes;    /* what a socket holds unread; default 65,536                       */
-    uint32_t sock_max;        /* sockets at once, then EMFILE; default 65,536                     */
-    uint64_t delay_max_ns;    /* an operation acts up to so much later than it could              */
-    uint64_t latency_ns;      /* from one end to the other, each way                              */
-    uint32_t recv_end_ppm;    /* a good receive event is the last of its multishot                */
-    uint32_t accept_end_ppm;  /* likewise for accept                                              */
-    uint32_t accept_fail_ppm; /* accept ends with -EMFILE; the connection stays in the queue      */
-    uint32_t
-        connect_fail_ppm; /* connect ends with -ECONNREFUSED                                  */
-    uint32_t reset_ppm;   /* a send resets its connection                                     */
-    uint32_t flood_ppm;   /* a turn completes all it can, whether or not the CQ has room      */
+    uint64_t start_ns;         /* where the clock begins; default 1 s */
+    uint32_t send_chunk_max;   /* bytes a send takes: 0 all that fits, 1 one, n a random 1 .. n */
+    uint32_t recv_chunk_max;   /* bytes of one receive event, likewise */
+    uint32_t window_bytes;     /* what a socket holds unread; default 65,536 */
+    uint32_t sock_max;         /* sockets at once, then EMFILE; default 65,536 */
+    uint64_t delay_max_ns;     /* an operation acts up to so much later than it could */
+    uint64_t latency_ns;       /* from one end to the other, each way */
+    uint32_t recv_end_ppm;     /* a good receive event is the last of its multishot */
+    uint32_t accept_end_ppm;   /* likewise for accept */
+    uint32_t accept_fail_ppm;  /* accept ends with -EMFILE; the connection stays in the queue */
+    uint32_t connect_fail_ppm; /* connect ends with -ECONNREFUSED */
+    uint32_t reset_ppm;        /* a send resets its connection */
+    uint32_t flood_ppm;        /* a turn completes all it can, whether or not the CQ has room */
 };
 
 /* Makes a world. Errors: WEIR_E_NOMEM. */

@@ -12,15 +12,13 @@
 extern "C" {
 #endif
 
-#define WEIR_CHANNELS_MAX 64u /* channels a node can attach                                */
-#define WEIR_SHARDS_MAX 64u   /* shards a node can have                                    */
-#define WEIR_NETWORK_ID_BYTES_MAX \
-    32u /* length of a network id                                    */
-#define WEIR_USER_AGENT_BYTES_MAX \
-    64u /* length of a user agent                                    */
+#define WEIR_CHANNELS_MAX 64u         /* channels a node can attach */
+#define WEIR_SHARDS_MAX 64u           /* shards a node can have */
+#define WEIR_NETWORK_ID_BYTES_MAX 32u /* length of a network id */
+#define WEIR_USER_AGENT_BYTES_MAX 64u /* length of a user agent */
 #define WEIR_MSG_BYTES_MAX \
     (UINT32_C(1) << 28)             /* the largest message any channel can allow: 256 MiB */
-#define WEIR_CHANNEL_ID_MAX 0xFFFEu /* the largest channel id                                    */
+#define WEIR_CHANNEL_ID_MAX 0xFFFEu /* the largest channel id */
 
 enum weir_log_level {
     WEIR_LOG_ERROR = 1,
@@ -35,70 +33,72 @@ typedef void (*weir_log_fn)(void *ctx, int level, const char *line);
 enum weir_config_flags {
     WEIR_CONFIG_CALLER_TURNS =
         1u << 0,               /* the caller drives weir_node_turn(); no threads are made */
-    WEIR_CONFIG_PIN = 1u << 1, /* shard i is pinned to the i-th CPU the process may use   */
+    WEIR_CONFIG_PIN = 1u << 1, /* shard i is pinned to the i-th CPU the process may use */
     WEIR_CONFIG_BUSY_POLL =
         1u << 2, /* shards spin instead of sleeping: lower latency, a full core */
 };
 
 struct weir_config {
-    uint32_t size;          /* sizeof(struct weir_config)                                */
-    uint32_t flags;         /* enum weir_config_flags                                    */
-    uint32_t shard_cnt;     /* 1 .. WEIR_SHARDS_MAX; default 1                           */
+    uint32_t size;          /* sizeof(struct weir_config) */
+    uint32_t flags;         /* enum weir_config_flags */
+    uint32_t shard_cnt;     /* 1 .. WEIR_SHARDS_MAX; default 1 */
     uint32_t peers_max;     /* connections per shard, both directions; default 1024, to 1,000,000 */
     const char *network_id; /* 1 .. 32 bytes; nodes of different ids do not talk; default "weir" */
-    const char *user_agent; /* up to 64 printable bytes; default "weir/VERSION"          */
-    weir_log_fn log;        /* default NULL: nothing is said                             */
+    const char *user_agent; /* up to 64 printable bytes; default "weir/VERSION" */
+    weir_log_fn log;        /* default NULL: nothing is said */
     void *log_ctx;
-    uint32_t log_level;       /* default WEIR_LOG_INFO                                     */
-    uint32_t frame_bytes_max; /* payload of one frame, 4,096 .. 65,536; default 65,536     */
+    uint32_t log_level;       /* default WEIR_LOG_INFO */
+    uint32_t frame_bytes_max; /* payload of one frame, 4,096 .. 65,536; default 65,536 */
     uint32_t send_bytes_max;  /* one send to the kernel when one channel is busy; default 262,144 */
-    uint32_t send_bytes_contended; /* the same when several compete; default 65,536             */
-    uint32_t notsent_lowat_bytes;  /* TCP_NOTSENT_LOWAT when several compete; default 131,072   */
-    uint32_t socket_recv_bytes;    /* SO_RCVBUF; default 1 MiB: what waits unread in the kernel delays an
-                                    * urgent message and is memory a stranger can pin. Raise it for
-                                    * long fat links; UINT32_MAX: the system's autotuning */
-    uint32_t socket_send_bytes;    /* SO_SNDBUF; default UINT32_MAX: the system's autotuning */
-    uint32_t recv_buf_bytes;       /* one provided receive buffer; default 65,536               */
-    uint32_t recv_buf_cnt;         /* of them per shard, a power of two; default 16             */
-    uint64_t pool_bytes_max;       /* all message memory of one shard; default 1 GiB            */
-    uint64_t peer_bytes_max;       /* queued, partial and kept bytes of one peer; default 256 MiB */
+    uint32_t send_bytes_contended; /* the same when several compete; default 65,536 */
+    uint32_t notsent_lowat_bytes;  /* TCP_NOTSENT_LOWAT when several compete; default 131,072 */
+    uint32_t
+        socket_recv_bytes; /* SO_RCVBUF; default 0: 256 KiB for a peer whose round trip takes less
+                                    * than 1 ms (what waits unread in the kernel delays an urgent message
+                                    * and falls out of the cache), the system's autotuning for others;
+                                    * UINT32_MAX: autotuning for all */
+    uint32_t socket_send_bytes; /* SO_SNDBUF; default UINT32_MAX: the system's autotuning */
+    uint32_t recv_buf_bytes;    /* one provided receive buffer; default 65,536 */
+    uint32_t recv_buf_cnt;      /* of them per shard, a power of two; default 8 */
+    uint64_t pool_bytes_max;    /* all message memory of one shard; default 1 GiB */
+    uint64_t peer_bytes_max;    /* queued, partial and kept bytes of one peer; default 256 MiB */
     uint32_t mailbox_bytes_max; /* calls from other threads waiting for one shard; default 64 MiB */
-    uint32_t handshakes_max;    /* connections per shard that are not ready yet; default 256  */
-    uint32_t dials_max;         /* addresses a node keeps dialing; default 1024              */
-    weir_ns handshake_timeout_ns; /* from connected to ready; default 10 s                     */
-    weir_ns dial_timeout_ns;      /* until connected; default 5 s                              */
-    weir_ns ping_interval_ns;     /* default 15 s                                              */
-    weir_ns ping_timeout_ns;      /* an answer later than this closes; default 20 s             */
-    weir_ns idle_timeout_ns;      /* no byte at all for this long closes; default 60 s          */
+    uint32_t handshakes_max;    /* connections per shard that are not ready yet; default 256 */
+    uint32_t dials_max;         /* addresses a node keeps dialing; default 1024 */
+    weir_ns handshake_timeout_ns; /* from connected to ready; default 10 s */
+    weir_ns dial_timeout_ns;      /* until connected; default 5 s */
+    weir_ns ping_interval_ns;     /* default 15 s */
+    weir_ns ping_timeout_ns;      /* an answer later than this closes; default 20 s */
+    weir_ns idle_timeout_ns;      /* no byte at all for this long closes; default 60 s */
     weir_ns stall_timeout_ns;  /* bytes to send and none taken for this long closes; default 60 s */
-    weir_ns redial_min_ns;     /* first wait before dialing again; default 250 ms            */
-    weir_ns redial_max_ns;     /* longest; default 30 s                                      */
+    weir_ns redial_min_ns;     /* first wait before dialing again; default 250 ms */
+    weir_ns redial_max_ns;     /* longest; default 30 s */
     weir_ns goodbye_linger_ns; /* how long a goodbye may take to be sent and seen; default 1 s */
-    const char *tcp_congestion; /* TCP_CONGESTION for every socket; default: the system's     */
+    const char *tcp_congestion; /* TCP_CONGESTION for every socket; default: the system's */
 };
 
 enum weir_overflow {
-    WEIR_OVERFLOW_REFUSE = 0, /* the send answers WEIR_E_FULL                               */
+    WEIR_OVERFLOW_REFUSE = 0, /* the send answers WEIR_E_FULL */
     WEIR_OVERFLOW_DROP_OLDEST =
         1,                   /* whole unsent frames of this channel are dropped, and counted */
-    WEIR_OVERFLOW_CLOSE = 2, /* the peer is closed with WEIR_R_OVERFLOW                     */
+    WEIR_OVERFLOW_CLOSE = 2, /* the peer is closed with WEIR_R_OVERFLOW */
 };
 
 enum weir_channel_flags {
-    WEIR_CHANNEL_URGENT = 1u << 0, /* its frames go before every channel that is not urgent       */
+    WEIR_CHANNEL_URGENT = 1u << 0, /* its frames go before every channel that is not urgent */
 };
 
 struct weir_channel {
-    uint32_t size;           /* sizeof(struct weir_channel)                                      */
-    uint16_t id;             /* 0 .. WEIR_CHANNEL_ID_MAX; the same number on both sides           */
-    uint16_t weight;         /* share of the bytes under load, 1 .. 1000; default 1               */
-    uint32_t flags;          /* enum weir_channel_flags                                           */
-    uint32_t msg_bytes_max;  /* largest message, up to WEIR_MSG_BYTES_MAX; default 1 MiB          */
-    uint32_t send_bytes_max; /* send queue per peer; default max(1 MiB, 2 x msg_bytes_max)        */
+    uint32_t size;           /* sizeof(struct weir_channel) */
+    uint16_t id;             /* 0 .. WEIR_CHANNEL_ID_MAX; the same number on both sides */
+    uint16_t weight;         /* share of the bytes under load, 1 .. 1000; default 1 */
+    uint32_t flags;          /* enum weir_channel_flags */
+    uint32_t msg_bytes_max;  /* largest message, up to WEIR_MSG_BYTES_MAX; default 1 MiB */
+    uint32_t send_bytes_max; /* send queue per peer; default max(1 MiB, 2 x msg_bytes_max) */
     uint32_t recv_bytes_max; /* credit per peer; default max(4 MiB, 2 x msg_bytes_max); not below
-                               * msg_bytes_max, or a message could never arrive                    */
-    uint32_t overflow;       /* enum weir_overflow                                                */
-    const char *name; /* for logs and metrics, up to 31 bytes; copied; default ""           */
+                               * msg_bytes_max, or a message could never arrive */
+    uint32_t overflow;       /* enum weir_overflow */
+    const char *name;        /* for logs and metrics, up to 31 bytes; copied; default "" */
 };
 
 /* Fill a struct with its size and every default written out.  Thread: any thread. */

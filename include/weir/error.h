@@ -15,28 +15,28 @@ extern "C" {
 
 enum weir_error {
     WEIR_OK = 0,
-    WEIR_E_MISUSE = -1,        /* the call breaks the function's contract                       */
-    WEIR_E_NOMEM = -2,         /* the heap, a pool or the lockable memory is exhausted          */
-    WEIR_E_FULL = -3,          /* the send queue (or mailbox) has no room now; try later        */
-    WEIR_E_GONE = -4,          /* the peer is no longer connected                               */
-    WEIR_E_TOO_BIG = -5,       /* the message is above the channel's negotiated maximum         */
+    WEIR_E_MISUSE = -1,        /* the call breaks the function's contract */
+    WEIR_E_NOMEM = -2,         /* the heap, a pool or the lockable memory is exhausted */
+    WEIR_E_FULL = -3,          /* the send queue (or mailbox) has no room now; try later */
+    WEIR_E_GONE = -4,          /* the peer is no longer connected */
+    WEIR_E_TOO_BIG = -5,       /* the message is above the channel's negotiated maximum */
     WEIR_E_NO_CHANNEL = -6,    /* the channel is not attached here, or the peer does not have it */
-    WEIR_E_TIMEOUT = -7,       /* the deadline passed first                                     */
-    WEIR_E_ADDRESS = -8,       /* an address does not parse or its family is not supported      */
-    WEIR_E_IN_USE = -9,        /* the address, port or socket file is in use                    */
-    WEIR_E_ACCESS = -10,       /* the system denies it (privileged port, socket file's folder)   */
-    WEIR_E_NO_URING = -11,     /* io_uring is refused by the system or the sandbox              */
-    WEIR_E_MEMLOCK = -12,      /* RLIMIT_MEMLOCK is too small for the rings, even shrunk         */
-    WEIR_E_DESCRIPTORS = -13,  /* no file descriptors are left                                  */
-    WEIR_E_CONFIG = -14,       /* a field of a configuration struct is out of its range         */
-    WEIR_E_VERSION = -15,      /* a struct from a newer weir uses fields this one does not know  */
-    WEIR_E_DUPLICATE = -16,    /* two reactors claim one channel                                */
-    WEIR_E_STATE = -17,        /* not in this state: after start, before start, while stopping  */
-    WEIR_E_SHARD_THREAD = -18, /* this call blocks and so is refused on a shard's thread         */
-    WEIR_E_KERNEL = -19,       /* the kernel lacks a feature that weir needs (6.1 is the floor)  */
-    WEIR_E_SYSTEM = -20,       /* another system error; the log callback has the errno           */
-    WEIR_E_LIMIT = -21,        /* a configured limit (peers, dials, listeners) is reached        */
-    WEIR_E_FAULT = -22,        /* the peer's bytes break the wire format; see the reason          */
+    WEIR_E_TIMEOUT = -7,       /* the deadline passed first */
+    WEIR_E_ADDRESS = -8,       /* an address does not parse or its family is not supported */
+    WEIR_E_IN_USE = -9,        /* the address, port or socket file is in use */
+    WEIR_E_ACCESS = -10,       /* the system denies it (privileged port, socket file's folder) */
+    WEIR_E_NO_URING = -11,     /* io_uring is refused by the system or the sandbox */
+    WEIR_E_MEMLOCK = -12,      /* RLIMIT_MEMLOCK is too small for the rings, even shrunk */
+    WEIR_E_DESCRIPTORS = -13,  /* no file descriptors are left */
+    WEIR_E_CONFIG = -14,       /* a field of a configuration struct is out of its range */
+    WEIR_E_VERSION = -15,      /* a struct from a newer weir uses fields this one does not know */
+    WEIR_E_DUPLICATE = -16,    /* two reactors claim one channel */
+    WEIR_E_STATE = -17,        /* not in this state: after start, before start, while stopping */
+    WEIR_E_SHARD_THREAD = -18, /* this call blocks and so is refused on a shard's thread */
+    WEIR_E_KERNEL = -19,       /* the kernel lacks a feature that weir needs (6.1 is the floor) */
+    WEIR_E_SYSTEM = -20,       /* another system error; the log callback has the errno */
+    WEIR_E_LIMIT = -21,        /* a configured limit (peers, dials, listeners) is reached */
+    WEIR_E_FAULT = -22,        /* the peer's bytes break the wire format; see the reason */
 };
 #define WEIR_ERROR_CNT 23
 
@@ -44,47 +44,47 @@ enum weir_error {
 enum weir_reason {
     WEIR_R_NONE = 0,
     /* nobody's fault */
-    WEIR_R_SHUTDOWN = 1,     /* a node is stopping                                           */
-    WEIR_R_APPLICATION = 2,  /* an application asked for it (weir_disconnect)                */
-    WEIR_R_EOF = 3,          /* the peer closed without a goodbye                            */
-    WEIR_R_RESET = 4,        /* the connection was reset, or the network failed              */
-    WEIR_R_REFUSED = 5,      /* nobody listens there                                         */
-    WEIR_R_UNREACHABLE = 6,  /* no route to it                                               */
-    WEIR_R_DIAL_TIMEOUT = 7, /* the connection was not made in time                          */
+    WEIR_R_SHUTDOWN = 1,     /* a node is stopping */
+    WEIR_R_APPLICATION = 2,  /* an application asked for it (weir_disconnect) */
+    WEIR_R_EOF = 3,          /* the peer closed without a goodbye */
+    WEIR_R_RESET = 4,        /* the connection was reset, or the network failed */
+    WEIR_R_REFUSED = 5,      /* nobody listens there */
+    WEIR_R_UNREACHABLE = 6,  /* no route to it */
+    WEIR_R_DIAL_TIMEOUT = 7, /* the connection was not made in time */
     /* time */
-    WEIR_R_HANDSHAKE_TIMEOUT = 16, /* the handshake was not done in time                         */
-    WEIR_R_IDLE = 17,         /* nothing, not even a pong, arrived in time                     */
-    WEIR_R_PING_TIMEOUT = 18, /* a ping was not answered in time                              */
-    WEIR_R_STALLED = 19,      /* the peer did not take our bytes in time                      */
+    WEIR_R_HANDSHAKE_TIMEOUT = 16, /* the handshake was not done in time */
+    WEIR_R_IDLE = 17,              /* nothing, not even a pong, arrived in time */
+    WEIR_R_PING_TIMEOUT = 18,      /* a ping was not answered in time */
+    WEIR_R_STALLED = 19,           /* the peer did not take our bytes in time */
     /* handshake */
-    WEIR_R_NOT_WEIR = 32,         /* the first bytes are not weir's                               */
-    WEIR_R_HTTP = 33,             /* the first bytes look like HTTP                               */
-    WEIR_R_TLS = 34,              /* the first bytes look like TLS                                */
-    WEIR_R_WRONG_NETWORK = 35,    /* the peer is of another network                               */
-    WEIR_R_WRONG_VERSION = 36,    /* no wire version in common                                    */
-    WEIR_R_SELF = 37,             /* we dialed ourselves                                          */
-    WEIR_R_NO_CHANNELS = 38,      /* no channel in common                                         */
-    WEIR_R_BAD_HELLO = 39,        /* the hello is malformed or contradicts itself                 */
-    WEIR_R_CRITICAL_FEATURE = 40, /* the peer insists on a feature that is not known here         */
-    WEIR_R_HANDSHAKE_BYTES = 41,  /* more bytes than a handshake may have                         */
+    WEIR_R_NOT_WEIR = 32,         /* the first bytes are not weir's */
+    WEIR_R_HTTP = 33,             /* the first bytes look like HTTP */
+    WEIR_R_TLS = 34,              /* the first bytes look like TLS */
+    WEIR_R_WRONG_NETWORK = 35,    /* the peer is of another network */
+    WEIR_R_WRONG_VERSION = 36,    /* no wire version in common */
+    WEIR_R_SELF = 37,             /* we dialed ourselves */
+    WEIR_R_NO_CHANNELS = 38,      /* no channel in common */
+    WEIR_R_BAD_HELLO = 39,        /* the hello is malformed or contradicts itself */
+    WEIR_R_CRITICAL_FEATURE = 40, /* the peer insists on a feature that is not known here */
+    WEIR_R_HANDSHAKE_BYTES = 41,  /* more bytes than a handshake may have */
     /* frames */
-    WEIR_R_BAD_MAGIC = 48,       /* a frame does not begin with the magic                        */
-    WEIR_R_BAD_HEADER = 49,      /* a frame header's own check does not match                    */
-    WEIR_R_BAD_LENGTH = 50,      /* a frame's length is above the negotiated maximum             */
-    WEIR_R_BAD_CHECKSUM = 51,    /* a frame's payload does not match its XXH3-64                  */
-    WEIR_R_BAD_CHANNEL = 52,     /* a frame names a channel that was not agreed                  */
-    WEIR_R_BAD_KIND = 53,        /* an unknown kind that is marked critical                      */
-    WEIR_R_BAD_RUN = 54,         /* a run's length prefixes do not add up to its payload          */
-    WEIR_R_BAD_FRAGMENT = 55,    /* a fragment without its beginning, or past its message's end   */
-    WEIR_R_BAD_CONTROL = 56,     /* a control frame's payload is malformed                       */
-    WEIR_R_MESSAGE_TOO_BIG = 57, /* a message above the channel's maximum                        */
-    WEIR_R_CREDIT = 58,          /* more bytes than were granted                                 */
-    WEIR_R_FLOOD = 59,           /* more control frames than a peer has reason to send           */
+    WEIR_R_BAD_MAGIC = 48,       /* a frame does not begin with the magic */
+    WEIR_R_BAD_HEADER = 49,      /* a frame header's own check does not match */
+    WEIR_R_BAD_LENGTH = 50,      /* a frame's length is above the negotiated maximum */
+    WEIR_R_BAD_CHECKSUM = 51,    /* a frame's payload does not match its XXH3-64 */
+    WEIR_R_BAD_CHANNEL = 52,     /* a frame names a channel that was not agreed */
+    WEIR_R_BAD_KIND = 53,        /* an unknown kind that is marked critical */
+    WEIR_R_BAD_RUN = 54,         /* a run's length prefixes do not add up to its payload */
+    WEIR_R_BAD_FRAGMENT = 55,    /* a fragment without its beginning, or past its message's end */
+    WEIR_R_BAD_CONTROL = 56,     /* a control frame's payload is malformed */
+    WEIR_R_MESSAGE_TOO_BIG = 57, /* a message above the channel's maximum */
+    WEIR_R_CREDIT = 58,          /* more bytes than were granted */
+    WEIR_R_FLOOD = 59,           /* more control frames than a peer has reason to send */
     /* limits */
-    WEIR_R_LIMIT_PEERS = 64,  /* no room for another peer                                     */
-    WEIR_R_LIMIT_MEMORY = 65, /* the peer's or the shard's memory budget is exhausted         */
-    WEIR_R_OVERFLOW = 66,     /* a send queue was full and its policy is to close             */
-    WEIR_R_INTERNAL = 67,     /* the engine could not go on (ring or system error)            */
+    WEIR_R_LIMIT_PEERS = 64,  /* no room for another peer */
+    WEIR_R_LIMIT_MEMORY = 65, /* the peer's or the shard's memory budget is exhausted */
+    WEIR_R_OVERFLOW = 66,     /* a send queue was full and its policy is to close */
+    WEIR_R_INTERNAL = 67,     /* the engine could not go on (ring or system error) */
 };
 #define WEIR_REASON_CNT 68
 

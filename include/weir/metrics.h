@@ -17,50 +17,48 @@ extern "C" {
 struct weir_channel_metrics {
     uint16_t id;
     uint16_t reserved[3];
-    uint64_t msgs_sent, msgs_received;   /* messages: accepted for sending; delivered            */
-    uint64_t bytes_sent, bytes_received; /* their bytes                                          */
-    uint64_t msgs_refused;               /* sends answered WEIR_E_FULL                           */
-    uint64_t frames_dropped;             /* by WEIR_OVERFLOW_DROP_OLDEST                         */
-    uint64_t credit_stalls;              /* times the channel had bytes but no credit            */
+    uint64_t msgs_sent, msgs_received;   /* messages: accepted for sending; delivered */
+    uint64_t bytes_sent, bytes_received; /* their bytes */
+    uint64_t msgs_refused;               /* sends answered WEIR_E_FULL */
+    uint64_t frames_dropped;             /* by WEIR_OVERFLOW_DROP_OLDEST */
+    uint64_t credit_stalls;              /* times the channel had bytes but no credit */
 };
 
 struct weir_metrics {
-    uint32_t size;        /* in: sizeof(struct weir_metrics)                      */
-    uint32_t channel_cnt; /* entries of `channels` that are filled                */
-    uint64_t turns, syscalls,
-        completions; /* of all shards                                        */
+    uint32_t size;                         /* in: sizeof(struct weir_metrics) */
+    uint32_t channel_cnt;                  /* entries of `channels` that are filled */
+    uint64_t turns, syscalls, completions; /* of all shards */
     uint64_t wire_bytes_sent, wire_bytes_received;
-    uint64_t frames_sent,
-        frames_received;                /* received: verified                                   */
-    uint64_t frames_failed;             /* failed a check                                       */
+    uint64_t frames_sent, frames_received; /* received: verified */
+    uint64_t frames_failed;                /* failed a check */
     uint64_t accepted, dialed, refused; /* connections made by peers, by us; refused at a limit */
-    uint64_t peers;                     /* ready now                                            */
-    uint64_t conns;                     /* slots in use now, ready or not                       */
-    uint64_t handshakes;                /* pending now                                          */
-    uint64_t pool_bytes;                /* message memory in use now                            */
-    uint64_t pool_bufs;                 /* buffers in use now                                   */
-    uint64_t heap_allocs;               /* allocations made by the shards so far                */
-    uint64_t recv_starved;              /* times the receive ring ran empty                     */
-    uint64_t mailbox_bytes;             /* waiting now                                          */
+    uint64_t peers;                     /* ready now */
+    uint64_t conns;                     /* slots in use now, ready or not */
+    uint64_t handshakes;                /* pending now */
+    uint64_t pool_bytes;                /* message memory in use now */
+    uint64_t pool_bufs;                 /* buffers in use now */
+    uint64_t heap_allocs;               /* allocations made by the shards so far */
+    uint64_t recv_starved;              /* times the receive ring ran empty */
+    uint64_t mailbox_bytes;             /* waiting now */
     uint64_t broadcasts,
         broadcast_encodes;            /* calls, and how often a payload was encoded and hashed */
-    uint64_t closes[WEIR_REASON_CNT]; /* connections ended, by reason                         */
+    uint64_t closes[WEIR_REASON_CNT]; /* connections ended, by reason */
     struct weir_channel_metrics channels[WEIR_CHANNELS_MAX];
 };
 
 struct weir_peer_info {
-    uint32_t size; /* in: sizeof(struct weir_peer_info)                    */
+    uint32_t size; /* in: sizeof(struct weir_peer_info) */
     uint32_t shard;
-    uint8_t is_dialer; /* we dialed                                            */
+    uint8_t is_dialer; /* we dialed */
     uint8_t is_ready;
     uint8_t reserved[2];
-    uint32_t channel_cnt; /* channels in common                                   */
+    uint32_t channel_cnt; /* channels in common */
     uint64_t wire_bytes_sent, wire_bytes_received;
     uint64_t frames_sent, frames_received;
-    uint64_t bytes_queued;      /* waiting to be sent                                   */
-    uint64_t bytes_held;        /* partial, paused and kept                             */
+    uint64_t bytes_queued;      /* waiting to be sent */
+    uint64_t bytes_held;        /* partial, paused and kept */
     weir_ns rtt_ns, rtt_min_ns; /* smoothed (RFC 6298's 1/8), least; 0 before the first pong */
-    char address[128];          /* the other end                                        */
+    char address[128];          /* the other end */
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
 };
 

@@ -37,16 +37,16 @@ struct weir_msg {
 };
 
 enum weir_event {
-    WEIR_PEER_UP = 1,   /* handshake done, messages may be sent                                  */
-    WEIR_PEER_DOWN = 2, /* a peer that was up is gone: reason; its id is stale from here on       */
+    WEIR_PEER_UP = 1,   /* handshake done, messages may be sent */
+    WEIR_PEER_DOWN = 2, /* a peer that was up is gone: reason; its id is stale from here on */
     WEIR_PEER_FAILED =
         3, /* a connection that never came up: reason. peer is {0} when a dial failed */
 };
 
 struct weir_reactor {
-    uint32_t size; /* sizeof(struct weir_reactor)                                           */
+    uint32_t size; /* sizeof(struct weir_reactor) */
     uint32_t reserved;
-    void *ctx; /* handed to every callback                                              */
+    void *ctx; /* handed to every callback */
     /* Messages that were verified, all of this reactor's channels, possibly of several peers. */
     void (*on_batch)(void *ctx, const struct weir_msg *msgs, uint32_t msg_cnt);
     /* A peer came or went: enum weir_event and enum weir_reason. Every reactor hears of every peer. */
@@ -104,7 +104,7 @@ WEIR_API void weir_node_free(weir_node *node);
 
 enum weir_dial_flags {
     WEIR_DIAL_PERSIST =
-        1u << 0, /* dial again, with backoff and jitter, whenever it fails or ends  */
+        1u << 0, /* dial again, with backoff and jitter, whenever it fails or ends */
 };
 
 /* Dials an address (as weir_node_listen takes it, port not 0). The outcome is an on_peer event.
@@ -149,10 +149,10 @@ WEIR_API WEIR_MUST_CHECK int weir_send_buf(weir_node *node, weir_peer peer, uint
 
 /* Which peers a broadcast goes to; NULL for all that are up and have the channel. */
 struct weir_fanout {
-    uint32_t size; /* sizeof(struct weir_fanout)                       */
+    uint32_t size; /* sizeof(struct weir_fanout) */
     uint32_t reserved;
-    weir_peer except;                         /* {0} for none                                     */
-    int (*accept)(void *ctx, weir_peer peer); /* nonzero: send to it; NULL: to all; shard thread  */
+    weir_peer except;                         /* {0} for none */
+    int (*accept)(void *ctx, weir_peer peer); /* nonzero: send to it; NULL: to all; shard thread */
     void *ctx; /* valid until the node stops when called off a shard thread */
 };
 
@@ -188,10 +188,10 @@ WEIR_API weir_ns weir_now(void);
 /* One probed fact about the system. */
 struct weir_check {
     char name[32];
-    int32_t status; /* 0 fine, 1 slower or smaller than it could be, 2 weir cannot run          */
-    int32_t error;  /* the WEIR_E_* that weir_node_start would give when status is 2           */
+    int32_t status; /* 0 fine, 1 slower or smaller than it could be, 2 weir cannot run */
+    int32_t error;  /* the WEIR_E_* that weir_node_start would give when status is 2 */
     char found[160];
-    char remedy[256]; /* "" when nothing is to be done                                          */
+    char remedy[256]; /* "" when nothing is to be done */
 };
 
 /* Looks at kernel, io_uring (each feature is tried), limits and sysctls.

@@ -32,27 +32,27 @@
 #define IT_PATIENCE (60 * WEIR_NS_PER_S)
 #define IT_MS WEIR_NS_PER_MS
 
-#define IT_WAIT(condition)                                                                        \
-    do {                                                                                          \
-        weir_ns it_until = weir_now() + IT_PATIENCE;                                              \
-        while (!(condition)) {                                                                    \
-            cr_assert(weir_now() < it_until, "waited in vain for: %s", #condition);               \
-            usleep(300);                                                                          \
-        }                                                                                         \
+#define IT_WAIT(condition)                                                          \
+    do {                                                                            \
+        weir_ns it_until = weir_now() + IT_PATIENCE;                                \
+        while (!(condition)) {                                                      \
+            cr_assert(weir_now() < it_until, "waited in vain for: %s", #condition); \
+            usleep(300);                                                            \
+        }                                                                           \
     } while (0)
 
-#define IT_EQ(got, want)                                                                          \
-    do {                                                                                          \
-        long long it_got = (long long)(got), it_want = (long long)(want);                         \
-        cr_assert(it_got == it_want, "%s is %lld, not %s (%lld)", #got, it_got, #want, it_want);  \
+#define IT_EQ(got, want)                                                                         \
+    do {                                                                                         \
+        long long it_got = (long long)(got), it_want = (long long)(want);                        \
+        cr_assert(it_got == it_want, "%s is %lld, not %s (%lld)", #got, it_got, #want, it_want); \
     } while (0)
 
 /* For the results of weir's functions: says the code's name. */
-#define IT_IS(call, want)                                                                         \
-    do {                                                                                          \
-        int it_code = (int)(call);                                                                \
-        cr_assert(it_code == (want), "%s is %s, not %s", #call, weir_error_name(it_code),         \
-                  weir_error_name(want));                                                         \
+#define IT_IS(call, want)                                                                 \
+    do {                                                                                  \
+        int it_code = (int)(call);                                                        \
+        cr_assert(it_code == (want), "%s is %s, not %s", #call, weir_error_name(it_code), \
+                  weir_error_name(want));                                                 \
     } while (0)
 #define IT_OK(call) IT_IS(call, WEIR_OK)
 
@@ -71,7 +71,7 @@ struct it_node {
     weir_node *node;
     char address[128];
     pthread_mutex_t mutex;
-    weir_peer up[IT_PEERS]; /* up now, oldest first                                               */
+    weir_peer up[IT_PEERS]; /* up now, oldest first */
     uint32_t up_cnt;
     _Atomic uint32_t ups, downs, fails, writables;
     _Atomic uint32_t down_by[WEIR_REASON_CNT], fail_by[WEIR_REASON_CNT];
@@ -390,16 +390,16 @@ static inline int it_fds(void)
 
 /* A test that leaves as many descriptors as it found. (What fails in a suite's .fini does not count as a
  * failure with Criterion 2.4, so this is not there.) */
-#define IT_TEST(suite, name)                                                                      \
-    static void it_##suite##_##name(void);                                                        \
-    Test(suite, name)                                                                             \
-    {                                                                                             \
-        int it_fds_before = it_fds();                                                             \
-        it_##suite##_##name();                                                                    \
-        /* A ring's last reference is dropped by a kernel thread, a moment after its close. */     \
-        IT_WAIT(it_fds() <= it_fds_before);                                                       \
-        IT_EQ(it_fds(), it_fds_before);                                                           \
-    }                                                                                             \
+#define IT_TEST(suite, name)                                                                   \
+    static void it_##suite##_##name(void);                                                     \
+    Test(suite, name)                                                                          \
+    {                                                                                          \
+        int it_fds_before = it_fds();                                                          \
+        it_##suite##_##name();                                                                 \
+        /* A ring's last reference is dropped by a kernel thread, a moment after its close. */ \
+        IT_WAIT(it_fds() <= it_fds_before);                                                    \
+        IT_EQ(it_fds(), it_fds_before);                                                        \
+    }                                                                                          \
     static void it_##suite##_##name(void)
 
 #define IT_SUITE(suite) TestSuite(suite, .timeout = 240)

@@ -28,9 +28,9 @@ struct raw {
     /* its half of the codec */
     void *state;
     bool is_ready;
-    bool is_over;      /* the node's end of the stream was seen: */
-    int end_errno;     /* 0 for a clean end                      */
-    uint16_t goodbye;  /* the reason of the last goodbye, 0: none */
+    bool is_over;     /* the node's end of the stream was seen: */
+    int end_errno;    /* 0 for a clean end */
+    uint16_t goodbye; /* the reason of the last goodbye, 0: none */
     uint8_t *in;
     size_t in_at, in_len;
 };
@@ -41,10 +41,8 @@ static inline void raw_init(struct raw *raw, uint32_t channel_cnt, uint32_t wind
     static uint8_t nonce;
     *raw = (struct raw){.sock = -1};
     for (uint32_t i = 0; i < channel_cnt; i++)
-        raw->descs[i] = (struct weir_channel_desc){.id = (uint16_t)(i + 1),
-                                                   .weight = 1,
-                                                   .msg_bytes_max = window,
-                                                   .window_bytes = window};
+        raw->descs[i] = (struct weir_channel_desc){
+            .id = (uint16_t)(i + 1), .weight = 1, .msg_bytes_max = window, .window_bytes = window};
     raw->offer = (struct weir_offer){.network_id = "weir",
                                      .user_agent = "raw",
                                      .channels = raw->descs,
@@ -267,7 +265,8 @@ static inline bool raw_await(struct raw *raw, struct weir_frame *ret_frame, uint
     return false;
 }
 
-static inline bool raw_await_control(struct raw *raw, struct weir_control *ret_control, uint8_t kind)
+static inline bool raw_await_control(struct raw *raw, struct weir_control *ret_control,
+                                     uint8_t kind)
 {
     struct weir_frame frame;
     while (raw_await(raw, &frame, WEIR_FRAME_CONTROL)) {
@@ -330,8 +329,7 @@ static inline void raw_join(struct raw *raw, struct it_node *node)
 {
     uint32_t ups = atomic_load(&node->ups);
     raw_connect(raw, node->address);
-    cr_assert(raw_handshake(raw, true), "the handshake failed: %s",
-              weir_reason_name(raw->goodbye));
+    cr_assert(raw_handshake(raw, true), "the handshake failed: %s", weir_reason_name(raw->goodbye));
     IT_WAIT(atomic_load(&node->ups) > ups);
 }
 

@@ -16,16 +16,17 @@ static struct {
     uint8_t bytes[BYTES_MAX];
     size_t len;
     size_t preface_len;
-    size_t starts[FRAMES_MAX + 1]; /* of the frames; behind the last: the end   */
-    uint32_t msgs[FRAMES_MAX + 1]; /* messages delivered before frame i         */
+    size_t starts[FRAMES_MAX + 1]; /* of the frames; behind the last: the end */
+    uint32_t msgs[FRAMES_MAX + 1]; /* messages delivered before frame i */
     uint32_t frame_cnt;
 } stream;
 
 /* The messages, in order over all channels; each begins with its number. */
-static const char *const messages[] = {"0", "", "2 two", "3", "4 a message of three fragments", "5 last"};
+static const char *const messages[] = {"0",     "", "2 two", "3", "4 a message of three fragments",
+                                       "5 last"};
 
-static void frame_add(uint8_t kind, uint16_t channel, uint32_t aux, const void *payload, uint32_t len,
-                      uint32_t msg_cnt)
+static void frame_add(uint8_t kind, uint16_t channel, uint32_t aux, const void *payload,
+                      uint32_t len, uint32_t msg_cnt)
 {
     stream.len += raw_frame_put(stream.bytes + stream.len, kind, channel, aux, payload, len);
     stream.frame_cnt++;
@@ -149,8 +150,7 @@ static struct verdict verdict_of_cut(size_t len)
     uint32_t frame = 0;
     while (frame < stream.frame_cnt && len >= stream.starts[frame + 1])
         frame++;
-    return (struct verdict){
-        .reason = WEIR_R_EOF, .msgs = stream.msgs[frame], .is_up = frame > 0};
+    return (struct verdict){.reason = WEIR_R_EOF, .msgs = stream.msgs[frame], .is_up = frame > 0};
 }
 
 static uint32_t ended_cnt;
@@ -172,10 +172,9 @@ static void expect(struct it_node *node, struct verdict want, const char *what, 
         reasons_before[1][i] = node->down_by[i];
         reasons_before[0][i] = node->fail_by[i];
     }
-    cr_assert(reason == want.reason && was_up == want.is_up,
-              "%s at %zu: %s %s, expected %s %s", what, at, was_up ? "up, then" : "failed:",
-              weir_reason_name(reason), want.is_up ? "up, then" : "failed:",
-              weir_reason_name(want.reason));
+    cr_assert(reason == want.reason && was_up == want.is_up, "%s at %zu: %s %s, expected %s %s",
+              what, at, was_up ? "up, then" : "failed:", weir_reason_name(reason),
+              want.is_up ? "up, then" : "failed:", weir_reason_name(want.reason));
     cr_assert(atomic_load(&next_msg) == want.msgs, "%s at %zu: %u messages instead of %u", what, at,
               atomic_load(&next_msg), want.msgs);
     atomic_store(&next_msg, 0);

@@ -94,7 +94,8 @@ IT_TEST(handshake, a_peer_that_closes_behind_its_hello_was_up)
 IT_TEST(handshake, a_peer_that_disappears_at_any_byte_of_a_frame_was_up_and_delivers_nothing)
 {
     uint8_t frame[256], payload[100] = {1};
-    size_t all = raw_frame_put(frame, WEIR_FRAME_FIRST, 1, sizeof(payload), payload, sizeof(payload));
+    size_t all =
+        raw_frame_put(frame, WEIR_FRAME_FIRST, 1, sizeof(payload), payload, sizeof(payload));
     node_start();
     for (size_t len = 1; len < all; len++) {
         raw_init(&raw, 1, 65536);

@@ -118,7 +118,8 @@ IT_TEST(hostile, frames_that_break_a_rule)
          "\x3\0\0\0\0\0\0\0\1\0\0\0", WEIR_R_BAD_CHANNEL},
         {"a goodbye for no reason", KIND_GOODBYE, CONTROL, 0, 4, zeros, WEIR_R_BAD_CONTROL},
         {"a goodbye of 3 bytes", KIND_GOODBYE, CONTROL, 0, 3, "\1\0\0", WEIR_R_BAD_CONTROL},
-        {"a goodbye whose text is cut", KIND_GOODBYE, CONTROL, 0, 5, "\1\0\2\0x", WEIR_R_BAD_CONTROL},
+        {"a goodbye whose text is cut", KIND_GOODBYE, CONTROL, 0, 5, "\1\0\2\0x",
+         WEIR_R_BAD_CONTROL},
     };
     node_start();
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -202,11 +203,11 @@ static void fragment_then(uint8_t kind, uint32_t aux, uint32_t len)
 IT_TEST(hostile, fragments_that_do_not_fit)
 {
     node_start();
-    fragment_then(WEIR_FRAME_MORE, 6, 4);   /* a gap                        */
-    fragment_then(WEIR_FRAME_MORE, 4, 6);   /* an overlap                   */
-    fragment_then(WEIR_FRAME_MORE, 5, 6);   /* past the end                 */
-    fragment_then(WEIR_FRAME_MORE, 5, 0);   /* nothing                      */
-    fragment_then(WEIR_FRAME_FIRST, 10, 5); /* a second beginning           */
+    fragment_then(WEIR_FRAME_MORE, 6, 4);   /* a gap */
+    fragment_then(WEIR_FRAME_MORE, 4, 6);   /* an overlap */
+    fragment_then(WEIR_FRAME_MORE, 5, 6);   /* past the end */
+    fragment_then(WEIR_FRAME_MORE, 5, 0);   /* nothing */
+    fragment_then(WEIR_FRAME_FIRST, 10, 5); /* a second beginning */
     join();
     cr_assert(raw_frame(&raw, WEIR_FRAME_FIRST, 1, 10, "01234", 5));
     raw_message(&raw, 1, "x", 1); /* a run in the middle */
@@ -261,11 +262,14 @@ IT_TEST(hostile, more_bytes_than_were_granted)
     uint8_t payload[1024] = {0};
     for (int i = 0; i < 2; i++) {
         join();
-        for (int k = 0; k < 16; k++) { /* runs of ten messages of 100 bytes, and one of 2: 1,024 bytes */
+        for (int k = 0; k < 16;
+             k++) { /* runs of ten messages of 100 bytes, and one of 2: 1,024 bytes */
             uint8_t *at = payload;
             for (int m = 0; m < 10; m++)
-                at = weir_run_put(at, "0123456789012345678901234567890123456789012345678901234567890123"
-                                      "456789012345678901234567890123456789", 100);
+                at = weir_run_put(at,
+                                  "0123456789012345678901234567890123456789012345678901234567890123"
+                                  "456789012345678901234567890123456789",
+                                  100);
             at = weir_run_put(at, "xx", 2);
             cr_assert(at == payload + 1024);
             cr_assert(raw_frame(&raw, WEIR_FRAME_RUN, 2, 11, payload, 1024));

@@ -109,6 +109,7 @@ static void begin_full(void)
 {
     static uint8_t msg[MSG];
     it_init(&b, "b");
+    b.cfg.goodbye_linger_ns = 100 * IT_MS;
     it_channel(&b, 1)->send_bytes_max = 256 * 1024;
     b.channels[0].msg_bytes_max = 64 * 1024;
     it_start(&b, "127.0.0.1:0");
@@ -264,7 +265,8 @@ IT_TEST(send, wrong_targets_and_sizes)
     it_channel(&b, 1)->msg_bytes_max = 1 << 20;
     it_channel(&b, 5);
     it_start(&b, "127.0.0.1:0");
-    raw_init(&raw, 1, WINDOW); /* takes messages of 65,536 bytes on channel 1, and has no channel 5 */
+    raw_init(&raw, 1,
+             WINDOW); /* takes messages of 65,536 bytes on channel 1, and has no channel 5 */
     raw_join(&raw, &b);
     target = it_peer(&b, 0);
     IT_OK(weir_try_send(b.node, target, 1, msg, 65536));
@@ -324,6 +326,7 @@ static int send_wrapped(weir_peer peer, uint16_t channel, size_t len)
 static void begin_buffers(uint32_t overflow)
 {
     it_init(&b, "b");
+    b.cfg.goodbye_linger_ns = 100 * IT_MS;
     it_channel(&b, 1)->send_bytes_max = 256 * 1024;
     b.channels[0].msg_bytes_max = 256 * 1024;
     b.channels[0].overflow = overflow;
@@ -375,7 +378,7 @@ IT_TEST(send, a_buffer_is_released_once_when_it_is_refused)
     cr_assert(queued >= 4);
     IT_WAIT(it_metrics(&b)->mailbox_bytes == 0);
     cr_assert(released <= 6 + 1 + 1); /* the refused one, and what the window took */
-    raw_close(&raw); /* the rest goes with the peer */
+    raw_close(&raw);                  /* the rest goes with the peer */
     IT_WAIT(released == 6 + queued + 1);
     IT_WAIT(b.downs == 1);
     IT_IS(send_wrapped(target, 1, 1), WEIR_E_GONE);
@@ -386,7 +389,8 @@ IT_TEST(send, a_buffer_is_released_once_when_it_is_refused)
 
 IT_TEST(send, a_buffer_is_released_once_when_it_is_dropped_or_closes)
 {
-    for (uint32_t overflow = WEIR_OVERFLOW_DROP_OLDEST; overflow <= WEIR_OVERFLOW_CLOSE; overflow++) {
+    for (uint32_t overflow = WEIR_OVERFLOW_DROP_OLDEST; overflow <= WEIR_OVERFLOW_CLOSE;
+         overflow++) {
         uint32_t sent = 0;
         atomic_store(&released, 0);
         begin_buffers(overflow);

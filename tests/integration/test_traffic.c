@@ -9,10 +9,10 @@ static struct traffic ta, tb;
 /* Sizes around every edge: a run's prefix, a run's last place, one frame, several frames. */
 static uint32_t edge_len(uint16_t channel, uint64_t seq)
 {
-    static const uint32_t lens[] = {0,     1,     2,     3,     63,    64,     65,     1000,  1021,
-                                    1022,  1023,  1024,  4090,  4093,  4094,   4095,   4096,  16384,
-                                    32766, 32767, 65500, 65533, 65534, 65535,  65536,  65537, 65569,
-                                    98304, 131070, 131072, 131073, 200001, 0,   262144};
+    static const uint32_t lens[] = {
+        0,     1,     2,     3,     63,     64,     65,     1000,   1021,  1022,  1023,  1024,
+        4090,  4093,  4094,  4095,  4096,   16384,  32766,  32767,  65500, 65533, 65534, 65535,
+        65536, 65537, 65569, 98304, 131070, 131072, 131073, 200001, 0,     262144};
     return lens[(seq * 7 + channel) % (sizeof(lens) / sizeof(lens[0]))];
 }
 

@@ -21,13 +21,13 @@ struct traffic_peer {
 
 struct traffic {
     struct it_node *node;
-    uint32_t side;                       /* a number; the other side's is `other`                  */
+    uint32_t side; /* a number; the other side's is `other` */
     uint32_t other;
-    uint64_t total[IT_CHANNELS];         /* to send to each peer, by the channel's position        */
+    uint64_t total[IT_CHANNELS]; /* to send to each peer, by the channel's position */
     uint32_t (*len_of)(uint16_t channel, uint64_t seq);
     struct traffic_peer peers[TRAFFIC_PEERS];
     _Atomic uint32_t peer_cnt;
-    _Atomic uint64_t received;           /* of all peers and channels                              */
+    _Atomic uint64_t received; /* of all peers and channels */
     uint8_t *scratch[WEIR_SHARDS_MAX];
 };
 

@@ -71,7 +71,9 @@ struct box {
     void (*on_ready)(struct box *box, struct weir_conn *conn);
     void (*on_writable)(struct box *box, struct weir_conn *conn, uint32_t channel_idx);
     void (*on_timer)(struct box *box, struct weir_timer *timer); /* of another kind */
+    void (*on_accept)(struct box *box, const struct weir_io_event *event);
     void (*on_turn)(struct box *box); /* where letters are carried out */
+    int last_listener;
     void *ctx;
 };
 
@@ -259,9 +261,8 @@ static inline int box_open(struct box *box, struct weir_io *io)
                                      .frame_bytes_max = box->cfg.frame_bytes_max,
                                      .nonce = {nonce++}};
     box->io = io;
-    struct weir_pool_config pool_cfg = {.bytes_max = box->cfg.pool_bytes_max,
-                                        .on_release = box_released,
-                                        .ctx = box};
+    struct weir_pool_config pool_cfg = {
+        .bytes_max = box->cfg.pool_bytes_max, .on_release = box_released, .ctx = box};
     box->heap = weir_heap_create();
     if (!box->heap)
         return WEIR_E_NOMEM;
@@ -375,16 +376,28 @@ static inline void box_timers(struct box *box)
     }
 }
 
+/* How long a shard would wait, as engine/node/shard.c says. */
+static inline uint64_t box_wait(const struct box *box)
+{
+    const struct weir_hub *hub = &box->hub;
+    return hub->dirty_head || hub->resumed || hub->starved
+               ? 0
+               : weir_wheel_wait(&box->wheel, box->io->ops->now(box->io));
+}
+
 /* One turn; returns the number of events. */
 static inline int64_t box_turn(struct box *box)
 {
     struct weir_hub *hub = &box->hub;
     struct weir_io_event events[BOX_EVENTS];
-    int64_t cnt = box->io->ops->turn(box->io, events, BOX_EVENTS, 0);
+    int64_t cnt = box->io->ops->turn(box->io, events, BOX_EVENTS, box_wait(box));
     cr_assert_geq(cnt, 0);
     hub->now_ns = box->io->ops->now(box->io);
     for (int64_t i = 0; i < cnt; i++) {
-        weir_conn_event(hub, &events[i]);
+        if (events[i].kind == WEIR_IO_ACCEPT)
+            box->on_accept(box, &events[i]);
+        else
+            weir_conn_event(hub, &events[i]);
         box_verify(box);
     }
     weir_verify_flush(hub);
@@ -454,7 +467,8 @@ static inline int box_send(struct weir_conn *conn, uint32_t channel_idx, size_t 
 }
 
 /* Queues the same by reference. */
-static inline int box_send_buf(struct weir_conn *conn, uint32_t channel_idx, size_t len, uint64_t seed)
+static inline int box_send_buf(struct weir_conn *conn, uint32_t channel_idx, size_t len,
+                               uint64_t seed)
 {
     struct weir_buf *buf;
     if (weir_buf_create(&buf, len) != 0)
@@ -490,9 +504,10 @@ static inline struct weir_shared *box_encode(struct box *box, uint32_t channel_i
     for (uint32_t i = 0; i < frame_cnt; i++) {
         uint32_t off = i * frame_bytes;
         uint32_t left = (uint32_t)len - off;
-        uint8_t *head = i ? shared->heads + (size_t)i * codec->head_bytes : buf->data - codec->head_bytes;
-        codec->frame_head(head, i ? WEIR_FRAME_MORE : WEIR_FRAME_FIRST, box->channels[channel_idx].id,
-                          i ? off : (uint32_t)len, buf->data + off,
+        uint8_t *head =
+            i ? shared->heads + (size_t)i * codec->head_bytes : buf->data - codec->head_bytes;
+        codec->frame_head(head, i ? WEIR_FRAME_MORE : WEIR_FRAME_FIRST,
+                          box->channels[channel_idx].id, i ? off : (uint32_t)len, buf->data + off,
                           left < frame_bytes ? left : frame_bytes);
     }
     return shared;
@@ -509,8 +524,8 @@ static inline int box_send_shared(struct weir_conn *conn, uint32_t channel_idx, 
     return error;
 }
 
-static inline void box_expect_msg(const struct box *box, uint32_t idx, uint32_t channel_idx, size_t len,
-                                  uint64_t seed)
+static inline void box_expect_msg(const struct box *box, uint32_t idx, uint32_t channel_idx,
+                                  size_t len, uint64_t seed)
 {
     cr_assert_lt(idx, box->msg_cnt, "message %u did not arrive", idx);
     const struct box_msg *msg = &box->msgs[idx];

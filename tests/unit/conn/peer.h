@@ -38,7 +38,7 @@ struct peer {
     uint16_t fault;
     uint8_t *outbox;
     size_t out_len, out_cap;
-    size_t seen; /* of what the box sent */
+    size_t seen;                           /* of what the box sent */
     struct peer_frame frames[PEER_FRAMES]; /* from the box, after the handshake */
     uint32_t frame_cnt;
 };
@@ -154,18 +154,22 @@ static inline void peer_control(struct peer *peer, const struct weir_control *co
     peer_raw(peer, bytes, weir_codec_native.control_write(bytes, control));
 }
 
+static inline bool peer_is_open(const struct peer *peer)
+{
+    return peer->script->socks[peer->sock].is_open;
+}
+
 /* Sends the outbox, in receive events of at most `chunk` bytes (0: of 65,536), with a turn after each. */
 static inline void peer_say(struct peer *peer, size_t chunk)
 {
     size_t at = 0;
     chunk = chunk ? chunk : 65536;
-    while (at < peer->out_len && script_at(peer->script, peer->sock)->is_receiving) {
+    while (at < peer->out_len && peer_is_open(peer) &&
+           script_at(peer->script, peer->sock)->is_receiving) {
         size_t len = peer->out_len - at < chunk ? peer->out_len - at : chunk;
         script_recv(peer->script, peer->sock, peer->outbox + at, len);
         at += len;
         box_turn(peer->box);
-        if (!peer->script->socks[peer->sock].is_open)
-            break;
     }
     peer->out_len = 0;
 }
@@ -195,8 +199,8 @@ static inline void peer_hear(struct peer *peer)
     while (peer->seen < at->out_len && !peer->fault) {
         struct weir_frame frames[16];
         struct weir_feed feed;
-        weir_codec_native.feed(peer->state, at->out + peer->seen, at->out_len - peer->seen, frames, 16,
-                               &feed);
+        weir_codec_native.feed(peer->state, at->out + peer->seen, at->out_len - peer->seen, frames,
+                               16, &feed);
         peer->seen += feed.consumed;
         peer->is_ready = feed.is_ready;
         peer->fault = feed.fault;
@@ -214,7 +218,7 @@ static inline void peer_hear(struct peer *peer)
 static inline void peer_listen_chunks(struct peer *peer, size_t chunk)
 {
     box_turn(peer->box);
-    while (peer->script->socks[peer->sock].is_open && script_unsent(peer->script, peer->sock)) {
+    while (peer_is_open(peer) && script_unsent(peer->script, peer->sock)) {
         size_t len = script_unsent(peer->script, peer->sock);
         script_sent(peer->script, peer->sock, (int64_t)(chunk && chunk < len ? chunk : len));
         box_turn(peer->box);
@@ -273,7 +277,8 @@ static inline struct peer *peer_ready(struct box *box)
 }
 
 /* The n-th control frame of a kind that was heard, NULL when there are fewer. */
-static inline const struct weir_control *peer_heard(const struct peer *peer, uint8_t kind, uint32_t nth)
+static inline const struct weir_control *peer_heard(const struct peer *peer, uint8_t kind,
+                                                    uint32_t nth)
 {
     for (uint32_t i = 0; i < peer->frame_cnt; i++) {
         if (peer->frames[i].is_control && peer->frames[i].control.kind == kind && nth-- == 0)
@@ -381,7 +386,7 @@ static inline void peer_grant(struct peer *peer, uint16_t channel, uint64_t byte
 /* Ends the stream from the peer's side, and lets the connection be freed. */
 static inline void peer_hang_up(struct peer *peer)
 {
-    if (peer->script->socks[peer->sock].is_open && peer->script->socks[peer->sock].is_receiving)
+    if (peer_is_open(peer) && peer->script->socks[peer->sock].is_receiving)
         script_recv_end(peer->script, peer->sock, 0);
     for (int i = 0; i < 4; i++)
         box_turn(peer->box);

@@ -99,8 +99,8 @@ static inline int script_open(struct script_io *script)
 }
 
 /* Received bytes, in one event. Without MORE the receive has ended. */
-static inline void script_recv_flags(struct script_io *script, int sock, const void *bytes, size_t len,
-                                     bool has_more)
+static inline void script_recv_flags(struct script_io *script, int sock, const void *bytes,
+                                     size_t len, bool has_more)
 {
     struct script_sock *at = script_at(script, sock);
     cr_assert(at->is_receiving, "receive is not armed");
@@ -132,8 +132,8 @@ static inline void script_recv_end(struct script_io *script, int sock, int32_t r
     struct script_sock *at = script_at(script, sock);
     cr_assert(at->is_receiving, "receive is not armed");
     at->is_receiving = false;
-    script_event(script, &(struct weir_io_event){
-                             .token = at->recv_token, .res = res, .kind = WEIR_IO_RECV});
+    script_event(
+        script, &(struct weir_io_event){.token = at->recv_token, .res = res, .kind = WEIR_IO_RECV});
 }
 
 /* How much the send in flight still has. */
@@ -203,8 +203,8 @@ static inline void script_op_free(struct weir_io *io)
     free(script);
 }
 
-static inline int script_op_connect(struct weir_io *io, const struct weir_addr *addr, uint64_t token,
-                                    int *ret_sock)
+static inline int script_op_connect(struct weir_io *io, const struct weir_addr *addr,
+                                    uint64_t token, int *ret_sock)
 {
     struct script_io *script = script_of(io);
     (void)addr;
@@ -249,8 +249,8 @@ static inline void script_op_recv_done(struct weir_io *io, uint32_t buf_idx)
     script->lent_cnt--;
 }
 
-static inline int script_op_send(struct weir_io *io, int sock, const struct iovec *iov, uint32_t iov_cnt,
-                                 uint64_t token)
+static inline int script_op_send(struct weir_io *io, int sock, const struct iovec *iov,
+                                 uint32_t iov_cnt, uint64_t token)
 {
     struct script_sock *at = script_at(script_of(io), sock);
     cr_assert(!at->is_sending, "two sends in flight");

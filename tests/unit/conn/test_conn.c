@@ -106,12 +106,12 @@ Test(conn, a_dial_s_error_is_a_reason)
     static const struct {
         int error;
         uint16_t reason;
-    } cases[] = {{ECONNREFUSED, WEIR_R_REFUSED},       {ENOENT, WEIR_R_REFUSED},
-                 {ENETUNREACH, WEIR_R_UNREACHABLE},    {EHOSTUNREACH, WEIR_R_UNREACHABLE},
-                 {ENETDOWN, WEIR_R_UNREACHABLE},       {EADDRNOTAVAIL, WEIR_R_UNREACHABLE},
-                 {EACCES, WEIR_R_UNREACHABLE},         {EPERM, WEIR_R_UNREACHABLE},
-                 {ETIMEDOUT, WEIR_R_DIAL_TIMEOUT},     {ECONNRESET, WEIR_R_RESET},
-                 {ECANCELED, WEIR_R_RESET},            {4095, WEIR_R_RESET}};
+    } cases[] = {{ECONNREFUSED, WEIR_R_REFUSED},    {ENOENT, WEIR_R_REFUSED},
+                 {ENETUNREACH, WEIR_R_UNREACHABLE}, {EHOSTUNREACH, WEIR_R_UNREACHABLE},
+                 {ENETDOWN, WEIR_R_UNREACHABLE},    {EADDRNOTAVAIL, WEIR_R_UNREACHABLE},
+                 {EACCES, WEIR_R_UNREACHABLE},      {EPERM, WEIR_R_UNREACHABLE},
+                 {ETIMEDOUT, WEIR_R_DIAL_TIMEOUT},  {ECONNRESET, WEIR_R_RESET},
+                 {ECANCELED, WEIR_R_RESET},         {4095, WEIR_R_RESET}};
     struct box *box = solo_new(1);
     struct script_io *script = solo_open(box);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -332,7 +332,8 @@ Test(conn, what_arrives_during_a_graceful_close_costs_nothing)
     peer_grant(peer, CHANNEL, 1 << 30);
     for (int i = 0; i < 10; i++)
         peer_listen(peer);
-    cr_assert_not_null(peer_heard(peer, WEIR_CONTROL_GOODBYE, 0), "its credit was still listened to");
+    cr_assert_not_null(peer_heard(peer, WEIR_CONTROL_GOODBYE, 0),
+                       "its credit was still listened to");
     peer_free(peer);
     solo_free(box);
 }
@@ -362,7 +363,8 @@ Test(conn, an_ungraceful_close_drops_the_queues)
 Test(conn, no_slot_is_used_again_before_the_last_event)
 {
     /* A send, a receive and the shutdown itself are in flight; their events come in each order. */
-    static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                     {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     for (int o = 0; o < 6; o++) {
         struct box *box = solo_new(1);
         box->cfg.peers_max = 1;
@@ -506,7 +508,8 @@ Test(conn, every_end_in_every_state_gives_everything_back)
             if (script->socks[peer->sock].is_receiving && (end == RESET || end == END))
                 script_recv_end(script, peer->sock, end == RESET ? -ECONNRESET : 0);
             if (end == PEER_BYE && script->socks[peer->sock].is_receiving && state == READY) {
-                peer_control(peer, &(struct weir_control){.kind = WEIR_CONTROL_GOODBYE, .reason = 1});
+                peer_control(peer,
+                             &(struct weir_control){.kind = WEIR_CONTROL_GOODBYE, .reason = 1});
                 peer_say(peer, 0);
             }
             box_turn(box);

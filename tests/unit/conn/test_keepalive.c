@@ -33,8 +33,8 @@ static uint32_t pass(struct peer *peer, uint32_t ms, bool listens, bool answers)
         const struct weir_control *ping = peer_heard(peer, WEIR_CONTROL_PING, pings);
         if (ping && answers) {
             pings++;
-            peer_control(peer, &(struct weir_control){.kind = WEIR_CONTROL_PONG,
-                                                      .value = ping->value});
+            peer_control(peer,
+                         &(struct weir_control){.kind = WEIR_CONTROL_PONG, .value = ping->value});
             peer_say(peer, 0);
         }
         if (box->end_cnt != before)
@@ -284,12 +284,39 @@ Test(keepalive, a_goodbye_that_is_not_taken_is_given_up)
         uint32_t passed = 0;
         while (peer->conn->state != WEIR_CONN_FREE && passed < 1000)
             passed += pass(peer, 1, false, false);
-        expect_after(passed, 200);
+        /* A graceful one gives its queue up first, and then has as long again for the goodbye. */
+        expect_after(passed, is_graceful ? 401 : 200);
         cr_assert_eq(box->end_cnt, 1);
         cr_assert_eq(box_pool_stats(box).used_cnt, 0);
         peer_free(peer);
         solo_free(box);
     }
+}
+
+Test(keepalive, a_queue_that_cannot_be_drained_is_given_up_for_the_goodbye)
+{
+    struct box *box = timed_box();
+    solo_open(box);
+    struct peer *peer = peer_new(box, true);
+    peer->descs[0].window_bytes = 1 << 20;
+    peer_shake(peer);
+    for (int i = 0; i < 20; i++)
+        cr_assert_eq(box_send(peer->conn, 0, 100000, 1), 0);
+    weir_conn_close(peer->conn, WEIR_R_APPLICATION, true);
+    uint32_t passed = 0;
+    while (!peer_heard(peer, WEIR_CONTROL_GOODBYE, 0) && passed < 1000)
+        passed += pass(peer, 1, true, false);
+    expect_after(passed, 200);
+    cr_assert_leq(peer_data_bytes(peer, CHANNEL), 1 << 20);
+    cr_assert_eq(peer->conn->bytes_queued, 0);
+    cr_assert_eq(peer->conn->state, WEIR_CONN_LINGER);
+    passed = 0;
+    while (peer->conn->state != WEIR_CONN_FREE && passed < 1000)
+        passed += pass(peer, 1, true, false);
+    expect_after(passed, 199);
+    cr_assert_eq(box->end_cnt, 1);
+    peer_free(peer);
+    solo_free(box);
 }
 
 Test(keepalive, the_peer_s_end_is_waited_for_only_so_long)

@@ -5,19 +5,18 @@
 /* A stream with every kind of frame in it, to be cut anywhere. Returns how many messages it has. */
 static uint32_t small_stream(struct peer *peer)
 {
-    peer_run(peer, CHANNEL, 1, 0, 1);              /* an empty message */
-    peer_run(peer, CHANNEL, 3, 5, 2);              /* 2, 3, 4 */
+    peer_run(peer, CHANNEL, 1, 0, 1); /* an empty message */
+    peer_run(peer, CHANNEL, 3, 5, 2); /* 2, 3, 4 */
     peer_control(peer, &(struct weir_control){.kind = WEIR_CONTROL_PING, .value = 77});
-    peer_fragment(peer, CHANNEL, 9, 0, 9, 5);      /* whole */
-    peer_fragment(peer, CHANNEL, 12, 0, 7, 6);     /* in three */
+    peer_fragment(peer, CHANNEL, 9, 0, 9, 5);  /* whole */
+    peer_fragment(peer, CHANNEL, 12, 0, 7, 6); /* in three */
     peer_fragment(peer, CHANNEL, 12, 7, 1, 6);
-    peer_run(peer, CHANNEL + 1, 2, 3, 7);          /* of another channel, amid it */
+    peer_run(peer, CHANNEL + 1, 2, 3, 7); /* of another channel, amid it */
     peer_fragment(peer, CHANNEL, 12, 8, 4, 6);
-    peer_frame(peer, 0x90, 0x1234, 99, "??", 2);   /* of no known kind, optional */
-    peer_control(peer, &(struct weir_control){
-                           .kind = WEIR_CONTROL_CREDIT,
-                           .credit_cnt = 1,
-                           .credits = {{CHANNEL, UINT64_C(1) << 40}}});
+    peer_frame(peer, 0x90, 0x1234, 99, "??", 2); /* of no known kind, optional */
+    peer_control(peer, &(struct weir_control){.kind = WEIR_CONTROL_CREDIT,
+                                              .credit_cnt = 1,
+                                              .credits = {{CHANNEL, UINT64_C(1) << 40}}});
     peer_fragment(peer, CHANNEL + 1, 1, 0, 1, 9);
     return 9;
 }
@@ -27,7 +26,7 @@ static void expect_small_stream(const struct box *box)
     static const struct {
         uint32_t channel_idx, len;
         uint64_t seed;
-    } msgs[] = {{0, 0, 1}, {0, 5, 2},  {0, 5, 3}, {0, 5, 4}, {0, 9, 5},
+    } msgs[] = {{0, 0, 1}, {0, 5, 2}, {0, 5, 3},  {0, 5, 4}, {0, 9, 5},
                 {1, 3, 7}, {1, 3, 8}, {0, 12, 6}, {1, 1, 9}};
     cr_assert_eq(box->msg_cnt, 9);
     for (uint32_t i = 0; i < 9; i++)
@@ -399,7 +398,8 @@ static void say_broken_fragment(struct peer *peer)
 {
     peer_fragment(peer, CHANNEL, 100, 0, 60, 1);
     peer_fragment(peer, CHANNEL, 100, 60, 40, 1);
-    peer->outbox[peer->out_len - 60] ^= 0x80; /* in the first's payload's end or the second's head */
+    peer->outbox[peer->out_len - 60] ^=
+        0x80; /* in the first's payload's end or the second's head */
     peer->outbox[peer->out_len - 60] ^= 0x80;
     peer->outbox[WEIR_NATIVE_HEAD + 59] ^= 4;
 }
@@ -513,7 +513,8 @@ static void expect_thrown_out(struct peer *peer, const struct hostile *hostile, 
     const struct weir_control *bye = peer_heard(peer, WEIR_CONTROL_GOODBYE, 0);
     cr_assert_not_null(bye, "%s: no goodbye", hostile->what);
     cr_assert_eq(bye->reason, hostile->reason);
-    cr_assert_eq(peer->frames[peer->frame_cnt - 1].control.kind, WEIR_CONTROL_GOODBYE, "the last word");
+    cr_assert_eq(peer->frames[peer->frame_cnt - 1].control.kind, WEIR_CONTROL_GOODBYE,
+                 "the last word");
     peer_hang_up(peer);
     cr_assert_eq(peer->conn->state, WEIR_CONN_FREE);
     cr_assert_eq(box_pool_stats(box).used_cnt, 0, "%s: buffers are left", hostile->what);

@@ -66,8 +66,8 @@ struct model {
     uint64_t urgent, backlogged;
     int64_t bytes[CHANNELS_MAX]; /* served so far */
     struct pair {
-        int64_t bytes_f, bytes_m; /* when both became backlogged */
-        int64_t low, high;        /* of D */
+        int64_t bytes_f, bytes_m;        /* when both became backlogged */
+        int64_t low, high;               /* of D */
     } pairs[CHANNELS_MAX][CHANNELS_MAX]; /* f < m */
     __int128 finish[CHANNELS_MAX], vtime[2];
 };

@@ -77,6 +77,20 @@ Test(sendq, an_empty_queue_takes_any_message_there_may_be)
     solo_free(box);
 }
 
+/* The default bound is twice the largest message, and a large message has no prefix. */
+Test(sendq, two_of_the_largest_messages_fit_the_default_bound)
+{
+    struct box *box = solo_new(1);
+    solo_open(box);
+    struct peer *peer = peer_ready(box);
+    cr_assert_eq(box->channels[0].send_bytes_max, 2 * box->channels[0].msg_bytes_max);
+    cr_assert_eq(box_send(peer->conn, 0, 1 << 20, 1), 0);
+    cr_assert_eq(box_send(peer->conn, 0, 1 << 20, 2), 0);
+    cr_assert_eq(box_send(peer->conn, 0, 0, 3), WEIR_E_FULL);
+    peer_free(peer);
+    solo_free(box);
+}
+
 Test(sendq, what_is_in_flight_counts_until_it_was_taken)
 {
     struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 10000);
@@ -305,7 +319,8 @@ Test(sendq, a_random_program_of_dropping_keeps_order_and_accounts)
         struct heard heard = heard_begin(peer, CHANNEL);
         int64_t last = -1;
         while (heard_next(&heard)) {
-            cr_assert_gt((int64_t)heard_number(&heard), last, "seed %llu", (unsigned long long)seed);
+            cr_assert_gt((int64_t)heard_number(&heard), last, "seed %llu",
+                         (unsigned long long)seed);
             last = (int64_t)heard_number(&heard);
         }
         cr_assert_eq(last, (int64_t)number - 1, "the newest is never dropped: seed %llu",
@@ -350,7 +365,8 @@ static void count_release(void *ctx, void *data, size_t len)
     ++*(uint32_t *)ctx;
 }
 
-static int send_wrapped(struct weir_conn *conn, uint32_t channel_idx, size_t len, uint32_t *released)
+static int send_wrapped(struct weir_conn *conn, uint32_t channel_idx, size_t len,
+                        uint32_t *released)
 {
     static uint8_t bytes[1 << 20];
     struct weir_buf *buf;

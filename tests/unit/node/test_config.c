@@ -20,8 +20,11 @@ struct field {
     uint64_t apart; /* one value beyond the range that means something; NONE: none */
 };
 
-#define FIELD(type, field, init, low, high, apart) \
-    {#field, offsetof(struct type, field), sizeof(((struct type *)0)->field), init, low, high, apart}
+#define FIELD(type, field, init, low, high, apart)                                                \
+    {                                                                                             \
+#field, offsetof(struct type, field), sizeof(((struct type *)0)->field), init, low, high, \
+            apart                                                                                 \
+    }
 #define CONFIG(field, init, low, high) FIELD(weir_config, field, init, low, high, NONE)
 
 static const struct field config_fields[] = {
@@ -32,7 +35,7 @@ static const struct field config_fields[] = {
     CONFIG(send_bytes_max, 262144, 4096, 64 * MIB),
     CONFIG(send_bytes_contended, 65536, 4096, 64 * MIB),
     CONFIG(notsent_lowat_bytes, 131072, 4096, UINT64_C(1) << 30),
-    FIELD(weir_config, socket_recv_bytes, MIB, 4096, UINT64_C(1) << 30, UINT32_MAX),
+    FIELD(weir_config, socket_recv_bytes, 0, 4096, UINT64_C(1) << 30, UINT32_MAX),
     FIELD(weir_config, socket_send_bytes, UINT32_MAX, 4096, UINT64_C(1) << 30, UINT32_MAX),
     CONFIG(recv_buf_bytes, 65536, 2048, 4 * MIB),
     CONFIG(pool_bytes_max, UINT64_C(1) << 30, MIB, UINT64_C(1) << 44),
@@ -133,7 +136,7 @@ Test(config, zero_means_the_default)
                      config_fields[i].name,
                      (unsigned long long)field_get(&node->cfg, &config_fields[i]));
     cr_assert_eq(node->cfg.flags, 0);
-    cr_assert_eq(node->cfg.recv_buf_cnt, 16);
+    cr_assert_eq(node->cfg.recv_buf_cnt, 8);
     cr_assert_str_eq(node->cfg.network_id, "weir");
     char agent[32];
     snprintf(agent, sizeof(agent), "weir/%s", weir_version());
@@ -151,7 +154,7 @@ Test(config, init_writes_every_default_out)
     for (size_t i = 0; i < CONFIG_FIELDS; i++)
         cr_assert_eq(field_get(&cfg, &config_fields[i]), config_fields[i].init, "%s",
                      config_fields[i].name);
-    cr_assert_eq(cfg.recv_buf_cnt, 16);
+    cr_assert_eq(cfg.recv_buf_cnt, 8);
     cr_assert_str_eq(cfg.network_id, "weir");
     cr_assert_null(cfg.log);
     cr_assert_null(cfg.tcp_congestion);
@@ -163,10 +166,12 @@ Test(config, each_field_is_taken_at_both_ends_of_its_range_and_not_beyond)
     for (size_t i = 0; i < CONFIG_FIELDS; i++) {
         const struct field *field = &config_fields[i];
         struct weir_config cfg = empty();
-        const uint64_t good[] = {field->low, field->high, field->apart == NONE ? field->low : field->apart};
+        const uint64_t good[] = {field->low, field->high,
+                                 field->apart == NONE ? field->low : field->apart};
         for (size_t k = 0; k < 3; k++) {
             field_set(&cfg, field, good[k]);
-            cr_assert_eq(take(&cfg), 0, "%s = %llu: %s", field->name, (unsigned long long)good[k], said);
+            cr_assert_eq(take(&cfg), 0, "%s = %llu: %s", field->name, (unsigned long long)good[k],
+                         said);
             cr_assert_eq(field_get(&node->cfg, field), good[k], "%s", field->name);
         }
         uint64_t bad[] = {field->low - 1, field->high + 1, UINT64_MAX, UINT32_MAX};
@@ -247,8 +252,8 @@ static void expect_text(const char *field, size_t offset, size_t min, size_t max
         struct weir_config cfg = empty();
         const char *at = text;
         memcpy((uint8_t *)&cfg + offset, &at, sizeof(at));
-        cr_assert_eq(take(&cfg), byte >= 0x20 && byte <= 0x7E ? 0 : WEIR_E_CONFIG, "%s: %02x", field,
-                     byte);
+        cr_assert_eq(take(&cfg), byte >= 0x20 && byte <= 0x7E ? 0 : WEIR_E_CONFIG, "%s: %02x",
+                     field, byte);
     }
 }
 
@@ -365,7 +370,8 @@ Test(config, each_field_of_a_channel_is_taken_at_both_ends_and_not_beyond)
     for (size_t i = 0; i < CHANNEL_FIELDS; i++) {
         const struct field *field = &channel_fields[i];
         struct weir_channel channel = {.size = sizeof(channel)}, own;
-        const uint64_t values[] = {field->low, field->high, field->low - 1, field->high + 1, UINT32_MAX};
+        const uint64_t values[] = {field->low, field->high, field->low - 1, field->high + 1,
+                                   UINT32_MAX};
         for (size_t k = 0; k < 5; k++) {
             if (values[k] == 0 || !field_holds(field, values[k]))
                 continue;
@@ -392,8 +398,9 @@ Test(config, a_window_holds_the_largest_message_and_some_frames)
     static const struct {
         uint32_t msg, recv;
         int error;
-    } cases[] = {{100, 16383, WEIR_E_CONFIG}, {100, 16384, 0},         {16384, 16384, 0},
-                 {16385, 16384, WEIR_E_CONFIG}, {16385, 16385, 0},     {100000, 99999, WEIR_E_CONFIG},
+    } cases[] = {{100, 16383, WEIR_E_CONFIG}, {100, 16384, 0},
+                 {16384, 16384, 0},           {16385, 16384, WEIR_E_CONFIG},
+                 {16385, 16385, 0},           {100000, 99999, WEIR_E_CONFIG},
                  {100000, 100000, 0}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct weir_channel channel = {.size = sizeof(channel),

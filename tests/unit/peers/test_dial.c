@@ -18,10 +18,20 @@ static uint64_t plain_wait(uint64_t min_ns, uint64_t max_ns, uint32_t attempt_cn
 static const struct {
     uint64_t min_ns, max_ns;
 } ranges[] = {
-    {250 * MS, 30000 * MS}, {MS, MS},           {MS, 86400000 * MS},     {250 * MS, 250 * MS + 1},
-    {1, 3},                 {0, 0},             {0, 1000 * MS},          {1, UINT64_MAX},
-    {3, UINT64_MAX},        {MS, UINT64_MAX},   {UINT64_MAX, UINT64_MAX}, {1, UINT64_C(1) << 63},
-    {7, UINT64_MAX - 1},    {UINT64_MAX / 2, UINT64_MAX},
+    {250 * MS, 30000 * MS},
+    {MS, MS},
+    {MS, 86400000 * MS},
+    {250 * MS, 250 * MS + 1},
+    {1, 3},
+    {0, 0},
+    {0, 1000 * MS},
+    {1, UINT64_MAX},
+    {3, UINT64_MAX},
+    {MS, UINT64_MAX},
+    {UINT64_MAX, UINT64_MAX},
+    {1, UINT64_C(1) << 63},
+    {7, UINT64_MAX - 1},
+    {UINT64_MAX / 2, UINT64_MAX},
 };
 #define RANGE_CNT (sizeof(ranges) / sizeof(ranges[0]))
 

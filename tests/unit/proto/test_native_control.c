@@ -94,14 +94,14 @@ static const struct {
     {"\xC2\x85\xC2\xA0", "??\xC2\xA0"}, /* a C1 control; no-break space stays */
     {"\xE2\x80\xAE"
      "abc",
-     "???abc"},         /* right-to-left override             */
-    {"\xC0\xAF", "??"}, /* overlong                           */
+     "???abc"},         /* right-to-left override */
+    {"\xC0\xAF", "??"}, /* overlong */
     {"\xE0\x80\xAF", "???"},
     {"\xF0\x80\x80\xAF", "????"},
-    {"\xED\xA0\x80", "???"},      /* a surrogate                        */
-    {"\xF4\x90\x80\x80", "????"}, /* above U+10FFFF                     */
+    {"\xED\xA0\x80", "???"},      /* a surrogate */
+    {"\xF4\x90\x80\x80", "????"}, /* above U+10FFFF */
     {"\xF4\x8F\xBF\xBF", "\xF4\x8F\xBF\xBF"},
-    {"\xC3", "?"}, /* cut                                */
+    {"\xC3", "?"}, /* cut */
     {"\xE2\x82x", "??x"},
     {"\xFF\xFE", "??"},
 };

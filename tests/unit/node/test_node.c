@@ -1,0 +1,704 @@
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/mem/heap.h"
+#include "weir/weir.h"
+
+#define IS(call, want)                                                                    \
+    do {                                                                                  \
+        int is_code = (int)(call);                                                        \
+        cr_assert(is_code == (want), "%s is %s, not %s", #call, weir_error_name(is_code), \
+                  weir_error_name(want));                                                 \
+    } while (0)
+
+static struct weir_config turning(void)
+{
+    struct weir_config cfg;
+    weir_config_init(&cfg);
+    cfg.flags = WEIR_CONFIG_CALLER_TURNS;
+    cfg.peers_max = 8;
+    cfg.dials_max = 4;
+    cfg.recv_buf_cnt = 4;
+    return cfg;
+}
+
+static struct weir_channel channel_of(uint16_t id)
+{
+    struct weir_channel channel;
+    weir_channel_init(&channel, id);
+    return channel;
+}
+
+static weir_node *make(const struct weir_config *cfg)
+{
+    weir_node *node = NULL;
+    IS(weir_node_create(&node, cfg), 0);
+    return node;
+}
+
+static const struct weir_reactor deaf = {.size = sizeof(deaf)};
+
+/* ---- create, attach, listen ----------------------------------------------------------------------- */
+
+Test(node, create_takes_a_configuration_or_says_what_is_wrong)
+{
+    struct weir_config cfg = turning();
+    weir_node *node = (weir_node *)&cfg;
+    IS(weir_node_create(NULL, &cfg), WEIR_E_MISUSE);
+    IS(weir_node_create(&node, NULL), WEIR_E_MISUSE);
+    cfg.shard_cnt = 65;
+    IS(weir_node_create(&node, &cfg), WEIR_E_CONFIG);
+    cfg.shard_cnt = 64;
+    cfg.size += 8;
+    struct {
+        struct weir_config cfg;
+        uint64_t more;
+    } newer = {cfg, 1};
+    IS(weir_node_create(&node, &newer.cfg), WEIR_E_VERSION);
+    cr_assert_eq(node, (weir_node *)&cfg, "untouched");
+    newer.more = 0;
+    IS(weir_node_create(&node, &newer.cfg), 0);
+    weir_node_free(node);
+    weir_node_free(NULL);
+}
+
+Test(node, create_without_memory_leaves_nothing)
+{
+    struct weir_config cfg = turning();
+    weir_node *node = NULL;
+    uint64_t n = 1;
+    for (;; n++) {
+        weir_heap_fail_nth(n);
+        int error = weir_node_create(&node, &cfg);
+        weir_heap_fail_nth(0);
+        if (error == 0)
+            break;
+        IS(error, WEIR_E_NOMEM);
+        cr_assert_null(node);
+    }
+    cr_assert_geq(n, 5);
+    weir_node_free(node);
+}
+
+Test(node, a_channel_has_one_owner)
+{
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    struct weir_channel channels[3] = {channel_of(1), channel_of(2), channel_of(1)};
+    IS(weir_node_attach(NULL, &deaf, channels, 1), WEIR_E_MISUSE);
+    IS(weir_node_attach(node, NULL, channels, 1), WEIR_E_MISUSE);
+    IS(weir_node_attach(node, &deaf, NULL, 1), WEIR_E_MISUSE);
+    IS(weir_node_attach(node, &deaf, NULL, 0), 0);
+    IS(weir_node_attach(node, &deaf, channels, 3), WEIR_E_DUPLICATE);
+    IS(weir_node_attach(node, &deaf, channels, 2),
+       0); /* all or nothing: 1 and 2 were not taken before */
+    channels[1].id = 3;
+    IS(weir_node_attach(node, &deaf, channels + 1, 2), WEIR_E_DUPLICATE);
+    channels[2].id = 4;
+    channels[2].weight = 1001;
+    IS(weir_node_attach(node, &deaf, channels + 1, 2), WEIR_E_CONFIG);
+    channels[2].weight = 1000;
+    IS(weir_node_attach(node, &deaf, channels + 1, 2), 0);
+    struct weir_metrics metrics = {.size = sizeof(metrics)};
+    IS(weir_metrics_read(node, &metrics), 0);
+    cr_assert_eq(metrics.channel_cnt, 4);
+    for (uint16_t i = 0; i < 4; i++)
+        cr_assert_eq(metrics.channels[i].id, i + 1);
+    weir_node_free(node);
+}
+
+Test(node, attaching_has_its_limits)
+{
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    struct weir_channel channels[66];
+    for (uint16_t i = 0; i < 66; i++)
+        channels[i] = channel_of((uint16_t)(1000 + i));
+    IS(weir_node_attach(node, &deaf, channels, 65), WEIR_E_LIMIT);
+    IS(weir_node_attach(node, &deaf, channels, 64), 0);
+    IS(weir_node_attach(node, &deaf, channels + 65, 1), WEIR_E_LIMIT);
+    for (int i = 1; i < 64; i++)
+        IS(weir_node_attach(node, &deaf, NULL, 0), 0);
+    IS(weir_node_attach(node, &deaf, NULL, 0), WEIR_E_LIMIT);
+    weir_node_free(node);
+}
+
+/* A caller compiled against another version passes an array of its own stride. */
+Test(node, channels_are_as_large_as_the_caller_says)
+{
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    struct { /* of the first weir that there was: up to the weight and the flags */
+        uint32_t size;
+        uint16_t id, weight;
+        uint32_t flags;
+    } older[3] = {{12, 7, 3, 0}, {12, 8, 0, WEIR_CHANNEL_URGENT}, {12, 9, 5, 0}};
+    struct {
+        struct weir_channel channel;
+        uint64_t more;
+    } newer[2] = {{channel_of(20), 0}, {channel_of(21), 0}};
+    newer[0].channel.size = newer[1].channel.size = sizeof(newer[0]);
+    IS(weir_node_attach(node, &deaf, (const struct weir_channel *)(const void *)older, 3), 0);
+    IS(weir_node_attach(node, &deaf, &newer[0].channel, 2), 0);
+    struct weir_metrics metrics = {.size = sizeof(metrics)};
+    IS(weir_metrics_read(node, &metrics), 0);
+    static const uint16_t ids[] = {7, 8, 9, 20, 21};
+    cr_assert_eq(metrics.channel_cnt, 5);
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(metrics.channels[i].id, ids[i]);
+    struct {
+        struct weir_reactor reactor;
+        uint64_t more;
+    } reactor = {{.size = sizeof(reactor)}, 1};
+    IS(weir_node_attach(node, &reactor.reactor, NULL, 0), WEIR_E_VERSION);
+    reactor.reactor.size = 3;
+    IS(weir_node_attach(node, &reactor.reactor, NULL, 0), WEIR_E_CONFIG);
+    weir_node_free(node);
+}
+
+/* Whether rings can be made here at all; without them the rest cannot be tried. */
+static void need_ring(void)
+{
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    struct weir_channel channel = channel_of(1);
+    IS(weir_node_attach(node, &deaf, &channel, 1), 0);
+    int error = weir_node_start(node);
+    weir_node_free(node);
+    if (error == WEIR_E_NO_URING || error == WEIR_E_KERNEL)
+        cr_skip_test("no io_uring here");
+}
+
+Test(node, listening_says_where_or_why_not)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    char address[128] = "untouched";
+    IS(weir_node_listen(NULL, "127.0.0.1:0"), WEIR_E_MISUSE);
+    IS(weir_node_listen(node, NULL), WEIR_E_MISUSE);
+    IS(weir_node_listen(node, "localhost:1"), WEIR_E_ADDRESS);
+    IS(weir_node_listen(node, "127.0.0.1"), WEIR_E_ADDRESS);
+    IS(weir_node_address(node, 0, address, sizeof(address)), WEIR_E_MISUSE);
+    IS(weir_node_listen(node, "127.0.0.1:0"), 0);
+    IS(weir_node_address(node, 0, address, 5), WEIR_E_TOO_BIG);
+    cr_assert_str_eq(address, "untouched");
+    IS(weir_node_address(node, 0, address, sizeof(address)), 0);
+    cr_assert_eq(strncmp(address, "127.0.0.1:", 10), 0);
+    cr_assert_neq(atoi(address + 10), 0);
+    IS(weir_node_listen(node, address), WEIR_E_IN_USE);
+    for (int i = 1; i < 16; i++)
+        IS(weir_node_listen(node, "127.0.0.1:0"), 0);
+    IS(weir_node_listen(node, "127.0.0.1:0"), WEIR_E_LIMIT);
+    IS(weir_node_address(node, 16, address, sizeof(address)), WEIR_E_MISUSE);
+    weir_node_free(node);
+}
+
+Test(node, several_shards_listen_at_one_port)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    cfg.shard_cnt = 3;
+    weir_node *node = make(&cfg);
+    char first[128], second[128];
+    IS(weir_node_listen(node, "127.0.0.1:0"), 0);
+    IS(weir_node_listen(node, "[::1]:0"), 0);
+    IS(weir_node_address(node, 0, first, sizeof(first)), 0);
+    IS(weir_node_address(node, 1, second, sizeof(second)), 0);
+    cr_assert_eq(strncmp(second, "[::1]:", 6), 0);
+    weir_node_free(node);
+}
+
+/* ---- states --------------------------------------------------------------------------------------- */
+
+Test(node, each_call_knows_its_time)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    struct weir_channel channel = channel_of(1);
+    IS(weir_node_start(NULL), WEIR_E_MISUSE);
+    IS(weir_node_start(node), WEIR_E_CONFIG);      /* no channel */
+    IS(weir_node_turn(node, 0, 0), WEIR_E_MISUSE); /* no shard yet */
+    IS(weir_node_stop(node, 0), WEIR_E_STATE);
+    IS((int)weir_broadcast(node, 1, "x", 1, NULL), WEIR_E_NO_CHANNEL);
+    IS(weir_node_attach(node, &deaf, &channel, 1), 0);
+    IS((int)weir_broadcast(node, 1, "x", 1, NULL), WEIR_E_STATE);
+    IS(weir_node_listen(node, "127.0.0.1:0"), 0);
+    IS((int)weir_node_turn(node, 0, 0), WEIR_E_STATE);
+    IS(weir_node_start(node), 0);
+    IS(weir_node_start(node), WEIR_E_STATE);
+    channel.id = 2;
+    IS(weir_node_attach(node, &deaf, &channel, 1), WEIR_E_STATE);
+    IS(weir_node_listen(node, "127.0.0.1:0"), WEIR_E_STATE);
+    IS((int)weir_node_turn(node, 1, 0), WEIR_E_MISUSE);
+    IS((int)weir_node_turn(NULL, 0, 0), WEIR_E_MISUSE);
+    cr_assert_geq(weir_node_turn(node, 0, 0), 0);
+    IS(weir_node_stop(node, 0), 0);
+    IS(weir_node_stop(node, 0), WEIR_E_STATE);
+    IS(weir_dial(node, "127.0.0.1:1", 0), WEIR_E_STATE);
+    int64_t res;
+    for (int i = 0; (res = weir_node_turn(node, 0, WEIR_NS_PER_MS)) >= 0; i++)
+        cr_assert_lt(i, 10000);
+    IS((int)res, WEIR_E_STATE);
+    IS((int)weir_node_turn(node, 0, 0), WEIR_E_STATE);
+    weir_node_free(node);
+}
+
+static void *turn_elsewhere(void *ctx)
+{
+    IS((int)weir_node_turn(ctx, 0, 0), WEIR_E_MISUSE);
+    return NULL;
+}
+
+Test(node, a_shard_belongs_to_the_thread_that_turned_it_first)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    struct weir_channel channel = channel_of(1);
+    IS(weir_node_attach(node, &deaf, &channel, 1), 0);
+    IS(weir_node_start(node), 0);
+    cr_assert_geq(weir_node_turn(node, 0, 0), 0);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, turn_elsewhere, node), 0);
+    pthread_join(thread, NULL);
+    weir_node_free(node);
+}
+
+Test(node, a_node_may_be_freed_in_every_state)
+{
+    need_ring();
+    for (int state = 0; state < 8; state++) {
+        struct weir_config cfg = turning();
+        if (state >= 6)
+            cfg.flags = 0; /* the library's threads */
+        weir_node *node = make(&cfg);
+        struct weir_channel channel = channel_of(1);
+        if (state > 0)
+            IS(weir_node_attach(node, &deaf, &channel, 1), 0);
+        if (state > 1)
+            IS(weir_node_listen(node, "127.0.0.1:0"), 0);
+        if (state > 2)
+            IS(weir_dial(node, "127.0.0.1:1", WEIR_DIAL_PERSIST), 0);
+        if (state > 3)
+            IS(weir_node_start(node), 0);
+        if (state == 5)
+            cr_assert_geq(weir_node_turn(node, 0, 0), 0);
+        if (state == 6)
+            IS((int)weir_node_turn(node, 0, 0), WEIR_E_MISUSE);
+        if (state == 7)
+            IS(weir_node_stop(node, 0), 0);
+        weir_node_free(node);
+    }
+}
+
+/* ---- dialing -------------------------------------------------------------------------------------- */
+
+Test(node, dialing_has_its_rules)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    IS(weir_dial(NULL, "127.0.0.1:1", 0), WEIR_E_MISUSE);
+    IS(weir_dial(node, NULL, 0), WEIR_E_MISUSE);
+    IS(weir_dial(node, "127.0.0.1:1", 2), WEIR_E_MISUSE);
+    IS(weir_dial(node, "127.0.0.1:0", 0), WEIR_E_ADDRESS);
+    IS(weir_dial(node, "not an address", 0), WEIR_E_ADDRESS);
+    IS(weir_dial_cancel(node, "127.0.0.1:1"), WEIR_E_GONE);
+    IS(weir_dial_cancel(node, "what?"), WEIR_E_ADDRESS);
+    IS(weir_dial_cancel(NULL, "127.0.0.1:1"), WEIR_E_MISUSE);
+    for (int i = 1; i <= 4; i++) {
+        char address[32];
+        snprintf(address, sizeof(address), "127.0.0.1:%d", i);
+        IS(weir_dial(node, address, WEIR_DIAL_PERSIST), 0);
+    }
+    IS(weir_dial(node, "127.0.0.1:5", 0), WEIR_E_LIMIT);
+    /* What is cancelled makes room, once the shard has turned. */
+    struct weir_channel channel = channel_of(1);
+    IS(weir_node_attach(node, &deaf, &channel, 1), 0);
+    IS(weir_node_start(node), 0);
+    IS(weir_dial_cancel(node, "127.0.0.1:2"), 0);
+    cr_assert_geq(weir_node_turn(node, 0, 0), 0);
+    IS(weir_dial_cancel(node, "127.0.0.1:2"), WEIR_E_GONE);
+    IS(weir_dial(node, "127.0.0.1:5", 0), 0);
+    weir_node_free(node);
+}
+
+/* ---- nobody --------------------------------------------------------------------------------------- */
+
+static void expect_gone(weir_node *node, weir_peer peer)
+{
+    struct weir_buf *buf;
+    struct weir_peer_info info = {.size = sizeof(info)};
+    IS(weir_try_send(node, peer, 1, "x", 1), WEIR_E_GONE);
+    IS(weir_buf_create(&buf, 1), 0);
+    IS(weir_send_buf(node, peer, 1, buf), WEIR_E_GONE);
+    IS(weir_disconnect(node, peer, 0), WEIR_E_GONE);
+    IS(weir_peer_info(node, peer, &info), WEIR_E_GONE);
+    IS(weir_channel_pause(node, peer, 1, 1), WEIR_E_GONE);
+}
+
+Test(node, a_peer_that_is_not_there_is_gone)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    struct weir_channel channel = channel_of(1);
+    IS(weir_node_attach(node, &deaf, &channel, 1), 0);
+    static const uint64_t ids[] = {0,
+                                   1,
+                                   UINT64_C(1) << 32,
+                                   (UINT64_C(1) << 32) | 7, /* the last slot */
+                                   (UINT64_C(1) << 32) | 8, /* one more */
+                                   (UINT64_C(1) << 32) | 0xFFFFFF,
+                                   (UINT64_C(1) << 32) | (1u << 24), /* another shard */
+                                   UINT64_MAX};
+    for (int is_started = 0; is_started < 3; is_started++) {
+        if (is_started == 1)
+            IS(weir_node_start(node), 0);
+        if (is_started == 2)
+            cr_assert_geq(weir_node_turn(node, 0, 0), 0);
+        for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+            expect_gone(node, (weir_peer){ids[i]});
+    }
+    weir_peer nobody = {0};
+    IS(weir_try_send(NULL, nobody, 1, "x", 1), WEIR_E_MISUSE);
+    IS(weir_try_send(node, nobody, 1, NULL, 1), WEIR_E_MISUSE);
+    IS(weir_try_send(node, nobody, 2, "x", 1), WEIR_E_NO_CHANNEL);
+    IS(weir_send_buf(node, nobody, 1, NULL), WEIR_E_MISUSE);
+    IS(weir_send(node, nobody, 1, "x", 1, 0), WEIR_E_SHARD_THREAD);
+    IS(weir_disconnect(node, nobody, 68), WEIR_E_MISUSE);
+    IS(weir_disconnect(node, nobody, -1), WEIR_E_MISUSE);
+    IS(weir_channel_pause(node, nobody, 2, 1), WEIR_E_NO_CHANNEL);
+    cr_assert_eq(weir_peer_shard((weir_peer){(UINT64_C(9) << 32) | (5u << 24) | 77}), 5);
+    weir_node_free(node);
+}
+
+Test(node, a_reader_s_struct_is_as_large_as_it_says)
+{
+    struct weir_config cfg = turning();
+    weir_node *node = make(&cfg);
+    struct weir_metrics metrics;
+    memset(&metrics, 0xEE, sizeof(metrics));
+    metrics.size = 24; /* size, channel_cnt, turns, syscalls */
+    IS(weir_metrics_read(node, &metrics), 0);
+    cr_assert_eq(metrics.size, 24);
+    cr_assert_eq(metrics.syscalls, 0);
+    cr_assert_eq(metrics.completions, UINT64_C(0xEEEEEEEEEEEEEEEE), "not ours to write");
+    metrics.size = sizeof(metrics) + 1;
+    IS(weir_metrics_read(node, &metrics), WEIR_E_VERSION);
+    metrics.size = 3;
+    IS(weir_metrics_read(node, &metrics), WEIR_E_MISUSE);
+    IS(weir_metrics_read(NULL, &metrics), WEIR_E_MISUSE);
+    IS(weir_metrics_read(node, NULL), WEIR_E_MISUSE);
+    weir_node_free(node);
+}
+
+/* ---- two nodes in one thread ---------------------------------------------------------------------- */
+
+struct side {
+    weir_node *node;
+    weir_peer peer;
+    uint32_t up_cnt, down_cnt, failed_cnt, msg_cnt, writable_cnt, batch_cnt;
+    int reason;
+    uint64_t bytes;
+    uint8_t last;     /* the first byte of the last message */
+    bool is_in_order; /* nothing before UP, nothing after DOWN */
+};
+
+static void side_batch(void *ctx, const struct weir_msg *msgs, uint32_t msg_cnt)
+{
+    struct side *side = ctx;
+    side->batch_cnt++;
+    side->is_in_order &= side->up_cnt == side->down_cnt + 1;
+    for (uint32_t i = 0; i < msg_cnt; i++) {
+        side->msg_cnt++;
+        side->bytes += msgs[i].len;
+        side->last = msgs[i].len ? msgs[i].data[0] : 0;
+        side->is_in_order &= msgs[i].peer.v == side->peer.v;
+    }
+}
+
+static void side_peer(void *ctx, weir_peer peer, int event, int reason)
+{
+    struct side *side = ctx;
+    if (event == WEIR_PEER_UP) {
+        side->up_cnt++;
+        side->peer = peer;
+    } else if (event == WEIR_PEER_DOWN) {
+        side->is_in_order &= peer.v == side->peer.v;
+        side->down_cnt++;
+        side->reason = reason;
+    } else {
+        side->failed_cnt++;
+        side->reason = reason;
+    }
+}
+
+static void side_writable(void *ctx, weir_peer peer, uint16_t channel)
+{
+    struct side *side = ctx;
+    side->is_in_order &= peer.v == side->peer.v && channel == 1;
+    side->writable_cnt++;
+}
+
+static struct side *side_new(const struct weir_config *cfg, const struct weir_channel *channel)
+{
+    struct side *side = calloc(1, sizeof(*side));
+    side->node = make(cfg);
+    side->is_in_order = true;
+    struct weir_reactor reactor = {.size = sizeof(reactor),
+                                   .ctx = side,
+                                   .on_batch = side_batch,
+                                   .on_peer = side_peer,
+                                   .on_writable = side_writable};
+    IS(weir_node_attach(side->node, &reactor, channel, 1), 0);
+    return side;
+}
+
+static void turn(struct side *side)
+{
+    int64_t res = weir_node_turn(side->node, 0, WEIR_NS_PER_MS / 2);
+    cr_assert(res >= 0 || res == WEIR_E_STATE, "%s", weir_error_name((int)res));
+}
+
+#define TURN_UNTIL(one, two, condition)                                                \
+    do {                                                                               \
+        weir_ns turn_until = weir_now() + 20 * WEIR_NS_PER_S;                          \
+        while (!(condition)) {                                                         \
+            turn(one);                                                                 \
+            turn(two);                                                                 \
+            cr_assert_lt(weir_now(), turn_until, "waited in vain for %s", #condition); \
+        }                                                                              \
+    } while (0)
+
+static void meet(struct side **ret_one, struct side **ret_two, const struct weir_channel *channel)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    struct side *one = *ret_one = side_new(&cfg, channel);
+    struct side *two = *ret_two = side_new(&cfg, channel);
+    char address[128];
+    IS(weir_node_listen(two->node, "127.0.0.1:0"), 0);
+    IS(weir_node_address(two->node, 0, address, sizeof(address)), 0);
+    IS(weir_node_start(one->node), 0);
+    IS(weir_node_start(two->node), 0);
+    IS(weir_dial(one->node, address, 0), 0);
+    TURN_UNTIL(one, two, one->up_cnt && two->up_cnt);
+}
+
+static void part(struct side *one, struct side *two)
+{
+    cr_assert(one->is_in_order && two->is_in_order);
+    weir_node_free(one->node);
+    weir_node_free(two->node);
+    free(one);
+    free(two);
+}
+
+Test(node, two_nodes_talk_and_part)
+{
+    struct side *one, *two;
+    struct weir_channel channel = channel_of(1);
+    meet(&one, &two, &channel);
+    static uint8_t bytes[1 << 20];
+    IS(weir_try_send(one->node, one->peer, 1, NULL, 0), 0);
+    IS(weir_try_send(one->node, one->peer, 1, "a", 1), 0);
+    IS(weir_try_send(one->node, one->peer, 1, bytes, sizeof(bytes)), 0);
+    IS(weir_try_send(one->node, one->peer, 1, bytes, sizeof(bytes) + 1), WEIR_E_TOO_BIG);
+    IS(weir_try_send(one->node, one->peer, 2, "a", 1), WEIR_E_NO_CHANNEL);
+    TURN_UNTIL(one, two, two->msg_cnt == 3);
+    cr_assert_eq(two->bytes, sizeof(bytes) + 1);
+    struct weir_peer_info info = {.size = sizeof(info)};
+    IS(weir_peer_info(one->node, one->peer, &info), 0);
+    cr_assert_eq(info.is_dialer, 1);
+    cr_assert_eq(info.is_ready, 1);
+    cr_assert_eq(info.channel_cnt, 1);
+    cr_assert_str_eq(info.user_agent, "weir/0.1.0");
+    info.size = 12;
+    info.channel_cnt = 99;
+    IS(weir_peer_info(one->node, one->peer, &info), 0);
+    cr_assert_eq(info.channel_cnt, 99);
+    info.size = sizeof(info) + 1;
+    IS(weir_peer_info(one->node, one->peer, &info), WEIR_E_VERSION);
+    IS(weir_try_send(two->node, two->peer, 1, "z", 1), 0);
+    IS(weir_disconnect(two->node, two->peer, WEIR_R_APPLICATION), 0);
+    IS(weir_try_send(two->node, two->peer, 1, "z", 1), WEIR_E_GONE);
+    TURN_UNTIL(one, two, one->down_cnt && two->down_cnt);
+    cr_assert_eq(one->msg_cnt, 1, "what was queued before the goodbye arrived");
+    cr_assert_eq(one->reason, WEIR_R_APPLICATION);
+    cr_assert_eq(two->reason, WEIR_R_APPLICATION);
+    expect_gone(one->node, one->peer);
+    part(one, two);
+}
+
+Test(node, stopping_says_goodbye_and_drains)
+{
+    struct side *one, *two;
+    struct weir_channel channel = channel_of(1);
+    meet(&one, &two, &channel);
+    static uint8_t bytes[1 << 20];
+    IS(weir_try_send(one->node, one->peer, 1, bytes, sizeof(bytes)), 0);
+    IS(weir_try_send(one->node, one->peer, 1, bytes, sizeof(bytes)), 0);
+    IS(weir_node_stop(one->node, 10 * WEIR_NS_PER_S), 0);
+    TURN_UNTIL(one, two, two->down_cnt && weir_node_turn(one->node, 0, 0) == WEIR_E_STATE);
+    cr_assert_eq(two->msg_cnt, 2);
+    cr_assert_eq(two->reason, WEIR_R_SHUTDOWN);
+    cr_assert_eq(one->down_cnt, 1, "our own reactors hear of it as well");
+    part(one, two);
+}
+
+Test(node, a_refused_dial_is_told)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    struct weir_channel channel = channel_of(1);
+    struct side *one = side_new(&cfg, &channel);
+    /* A port that was just given up. */
+    weir_node *other = make(&cfg);
+    char address[128];
+    IS(weir_node_listen(other, "127.0.0.1:0"), 0);
+    IS(weir_node_address(other, 0, address, sizeof(address)), 0);
+    weir_node_free(other);
+    IS(weir_node_start(one->node), 0);
+    IS(weir_dial(one->node, address, 0), 0);
+    TURN_UNTIL(one, one, one->failed_cnt);
+    cr_assert_eq(one->reason, WEIR_R_REFUSED);
+    IS(weir_dial_cancel(one->node, address), WEIR_E_GONE);
+    weir_node_free(one->node);
+    free(one);
+}
+
+Test(node, a_node_that_dials_itself_finds_out)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    struct weir_channel channel = channel_of(1);
+    struct side *one = side_new(&cfg, &channel);
+    char address[128];
+    IS(weir_node_listen(one->node, "127.0.0.1:0"), 0);
+    IS(weir_node_address(one->node, 0, address, sizeof(address)), 0);
+    IS(weir_node_start(one->node), 0);
+    IS(weir_dial(one->node, address, WEIR_DIAL_PERSIST), 0);
+    TURN_UNTIL(one, one, one->failed_cnt == 2);
+    cr_assert_eq(one->reason, WEIR_R_SELF);
+    IS(weir_dial_cancel(one->node, address), WEIR_E_GONE);
+    weir_node_free(one->node);
+    free(one);
+}
+
+/* ---- from another thread -------------------------------------------------------------------------- */
+
+struct errand {
+    struct side *side;
+    const uint8_t *bytes;
+    size_t len;
+    uint32_t cnt;
+    int errors[64];
+};
+
+static void *run_errand(void *ctx)
+{
+    struct errand *errand = ctx;
+    for (uint32_t i = 0; i < errand->cnt; i++)
+        errand->errors[i] =
+            weir_try_send(errand->side->node, errand->side->peer, 1, errand->bytes, errand->len);
+    return NULL;
+}
+
+static void send_elsewhere(struct errand *errand)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, run_errand, errand), 0);
+    pthread_join(thread, NULL);
+}
+
+/* What another thread was told is queued is sent, under every policy; a message's own reservation is no
+ * reason to refuse it. */
+Test(node, what_another_thread_queued_is_sent)
+{
+    for (uint32_t overflow = 0; overflow < 3; overflow++) {
+        struct side *one, *two;
+        struct weir_channel channel = channel_of(1);
+        channel.overflow = overflow;
+        channel.msg_bytes_max = channel.send_bytes_max = 100000;
+        meet(&one, &two, &channel);
+        static uint8_t bytes[100000];
+        for (uint8_t round = 1; round <= 5; round++) {
+            bytes[0] = round;
+            struct errand errand = {.side = one, .bytes = bytes, .len = sizeof(bytes), .cnt = 1};
+            send_elsewhere(&errand);
+            IS(errand.errors[0], 0);
+            uint32_t before = two->msg_cnt;
+            for (int i = 0; i < 2000 && two->msg_cnt == before && !two->down_cnt; i++) {
+                turn(one);
+                turn(two);
+            }
+            cr_assert_eq(two->msg_cnt, before + 1, "policy %u: it never came, down %u for %d",
+                         overflow, two->down_cnt, two->reason);
+            cr_assert_eq(two->last, round);
+        }
+        part(one, two);
+    }
+}
+
+Test(node, another_thread_is_refused_at_the_bound_and_told_once)
+{
+    struct side *one, *two;
+    struct weir_channel channel = channel_of(1);
+    channel.msg_bytes_max = 10000;
+    channel.send_bytes_max = 100000;
+    meet(&one, &two, &channel);
+    static uint8_t bytes[10000];
+    struct errand errand = {.side = one, .bytes = bytes, .len = 9998, .cnt = 12};
+    send_elsewhere(&errand);
+    for (uint32_t i = 0; i < 12; i++)
+        IS(errand.errors[i], i < 10 ? 0 : WEIR_E_FULL);
+    TURN_UNTIL(one, two, two->msg_cnt == 10);
+    for (int i = 0; i < 20; i++) {
+        turn(one);
+        turn(two);
+    }
+    cr_assert_eq(one->writable_cnt, 1);
+    struct weir_metrics metrics = {.size = sizeof(metrics)};
+    IS(weir_metrics_read(one->node, &metrics), 0);
+    cr_assert_eq(metrics.channels[0].msgs_refused, 2);
+    cr_assert_eq(metrics.channels[0].msgs_sent, 10);
+    part(one, two);
+}
+
+Test(node, without_memory_nothing_starts_and_nothing_is_left)
+{
+    need_ring();
+    struct weir_config cfg = turning();
+    struct weir_channel channel = channel_of(1);
+    uint32_t failed_cnt = 0;
+    for (uint64_t n = 1; n < 60; n++) {
+        weir_node *node = make(&cfg);
+        IS(weir_node_attach(node, &deaf, &channel, 1), 0);
+        weir_heap_fail_nth(n);
+        int error = weir_node_listen(node, "127.0.0.1:0");
+        if (!error)
+            error = weir_node_start(node);
+        if (!error)
+            error = weir_dial(node, "127.0.0.1:9", WEIR_DIAL_PERSIST);
+        if (!error) {
+            int64_t res = weir_node_turn(node, 0, 0);
+            error = res < 0 ? (int)res : 0;
+        }
+        if (!error) {
+            int64_t res = weir_node_turn(node, 0, 0);
+            error = res < 0 ? (int)res : 0;
+        }
+        weir_heap_fail_nth(0);
+        cr_assert(error == 0 || error == WEIR_E_NOMEM, "%s", weir_error_name(error));
+        failed_cnt += error != 0;
+        weir_node_free(node);
+    }
+    cr_assert_geq(failed_cnt, 10, "%u", failed_cnt);
+}
