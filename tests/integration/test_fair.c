@@ -83,7 +83,8 @@ static void fill_all(void)
 static void check_weights(const uint16_t weights[CHANNELS])
 {
     struct weir_frame frame;
-    double work[CHANNELS] = {0}, slack = 0, low[CHANNELS][CHANNELS] = {0}, high[CHANNELS][CHANNELS] = {0};
+    double work[CHANNELS] = {0}, slack = 0, low[CHANNELS][CHANNELS] = {0},
+           high[CHANNELS][CHANNELS] = {0};
     uint64_t bytes[CHANNELS] = {0};
     uint32_t frames = 0;
     begin(weights, 0, EACH);
@@ -107,8 +108,8 @@ static void check_weights(const uint16_t weights[CHANNELS])
                 low[i][k] = lag < low[i][k] ? lag : low[i][k];
                 high[i][k] = lag > high[i][k] ? lag : high[i][k];
                 cr_assert(i == k || high[i][k] - low[i][k] <= slack * 1.01,
-                          "after %u frames channels %u and %u are %f apart, %f allowed", frames, i + 1,
-                          k + 1, high[i][k] - low[i][k], slack);
+                          "after %u frames channels %u and %u are %f apart, %f allowed", frames,
+                          i + 1, k + 1, high[i][k] - low[i][k], slack);
             }
         }
     }
@@ -170,6 +171,7 @@ IT_TEST(fair, urgent_messages_go_first)
         cr_assert(raw_next(&raw, &frame, 60000));
         bulk += frame.kind <= WEIR_FRAME_MORE && frame.channel != 3 ? frame.len : 0;
     } while (frame.kind > WEIR_FRAME_MORE || frame.channel != 3);
-    cr_assert(bulk < 20u << 20, "all of the bulk went before"); /* of 32 MiB; the kernel has the rest */
+    cr_assert(bulk < 20u << 20,
+              "all of the bulk went before"); /* of 32 MiB; the kernel has the rest */
     end();
 }

@@ -41,8 +41,8 @@ IT_TEST(limits, no_descriptors_for_a_node)
         int listen_error = weir_node_listen(a.node, "127.0.0.1:0");
         int start_error = weir_node_start(a.node);
         setrlimit(RLIMIT_NOFILE, &before);
-        cr_assert(listen_error == 0 || listen_error == WEIR_E_DESCRIPTORS, "listen with %d: %s", more,
-                  weir_error_name(listen_error));
+        cr_assert(listen_error == 0 || listen_error == WEIR_E_DESCRIPTORS, "listen with %d: %s",
+                  more, weir_error_name(listen_error));
         cr_assert(start_error == 0 || start_error == WEIR_E_DESCRIPTORS, "start with %d: %s", more,
                   weir_error_name(start_error));
         listened += listen_error == 0;

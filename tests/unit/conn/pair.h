@@ -252,10 +252,6 @@ static inline void pair_connect(struct pair *pair, uint32_t link_idx)
     }
     for (uint32_t side = 0; side < 2; side++) {
         if (pair->boxes[side]->ready_cnt != ready[side] + 1) {
-            for (int b=0;b<2;b++){ struct weir_io_stats st; struct box*bx=pair->boxes[b]; bx->io->ops->stats(bx->io,&st);
-            fprintf(stderr,"box %d starved %llu compl %llu overfl %llu lent %u dirty %p resumed %p starved %p\n",b,(unsigned long long)st.recv_starved,(unsigned long long)st.completions,(unsigned long long)st.overflows,weir_sim_lent_cnt(bx->io),(void*)bx->hub.dirty_head,(void*)bx->hub.resumed,(void*)bx->hub.starved);
-            for (int k=0;k<4;k++){struct weir_conn*c=&bx->hub.conns[k]; fprintf(stderr," conn %d state %u flags %x queued %llu held %llu tx %p wire_rx %llu wire_tx %llu timer %d due %lld now %lld\n",k,c->state,c->flags,(unsigned long long)c->bytes_queued,(unsigned long long)c->bytes_held,(void*)c->tx,(unsigned long long)c->wire_rx,(unsigned long long)c->wire_tx, weir_timer_is_set(&c->timer),(long long)c->timer.due_ns,(long long)bx->hub.now_ns);}
-            }
             pair_fault(pair, "no handshake after %llu ms: side %u's last end was %u, state %u",
                        (unsigned long long)(pair->boxes[0]->hub.now_ns - start_ns) / WEIR_NS_PER_MS,
                        side, box_last_reason(pair->boxes[side]), conn->state);
