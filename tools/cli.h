@@ -86,6 +86,12 @@ const char *cli_rate_text(char text[CLI_TEXT_BYTES], double bytes_per_s);
 const char *cli_time_text(char text[CLI_TEXT_BYTES], double ns);
 const char *cli_count_text(char text[CLI_TEXT_BYTES], uint64_t count); /* 1,234,567 */
 
+/* What makes a noun agree with its number: "" or "s". */
+static inline const char *cli_plural(uint64_t cnt)
+{
+    return cnt == 1 ? "" : "s";
+}
+
 /* ---- signals ------------------------------------------------------------------------------- */
 
 /* Blocks SIGINT and SIGTERM (and ignores SIGPIPE) for this thread and those it makes from now on.

@@ -165,7 +165,8 @@ static void tell_end(struct recv_state *state, const struct session *session)
         char text[CLI_TEXT_BYTES];
         fprintf(state->told, "received %s", cli_bytes_text(text, (double)session->bytes));
         if (session->files > 0)
-            fprintf(state->told, " in %u files, every SHA-256 equal", session->files);
+            fprintf(state->told, " in %u file%s, every SHA-256 equal", session->files,
+                    cli_plural(session->files));
         fprintf(state->told, "\n");
         fflush(state->told);
     }

@@ -329,7 +329,7 @@ static void print_summary(const struct send_args *args, const struct job *job)
         char bytes[CLI_TEXT_BYTES], rate_text[CLI_TEXT_BYTES];
         fprintf(stderr, "sent and acknowledged: ");
         if (args->mode == MODE_FILES)
-            fprintf(stderr, "%u files, ", job->files);
+            fprintf(stderr, "%u file%s, ", job->files, cli_plural(job->files));
         fprintf(stderr, "%s in %.2f s, %s\n", cli_bytes_text(bytes, (double)job->bytes), seconds,
                 cli_rate_text(rate_text, rate));
     }

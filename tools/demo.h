@@ -62,11 +62,6 @@ void demo_stamp(uint8_t *ret, size_t len, uint64_t seq, weir_ns due, weir_ns sen
 /* Whether every byte behind the stamp is as demo_stamp() made it. */
 bool demo_stamp_is_whole(const uint8_t *data, size_t len);
 
-static inline const char *demo_plural(uint64_t cnt)
-{
-    return cnt == 1 ? "" : "s";
-}
-
 /* ---- counters ------------------------------------------------------------------------------ */
 
 /* Of one node, in memory shared with the parent. The atomics are read while it runs; the rest after

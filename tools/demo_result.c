@@ -120,8 +120,9 @@ void demo_run_print(const struct demo_run *run)
     const struct demo_slot *source = &run->slots[0];
     char files[CLI_TEXT_BYTES], bytes[CLI_TEXT_BYTES], rate[CLI_TEXT_BYTES], frames[CLI_TEXT_BYTES];
     char first[CLI_TEXT_BYTES];
-    printf("%s files, %s, from %s to %u nodes; %s\n", cli_count_text(files, source->files_total),
-           cli_bytes_text(bytes, (double)source->bytes_total), run->directory, run->node_cnt - 1,
+    printf("%s file%s, %s, from %s to %u node%s; %s\n", cli_count_text(files, source->files_total),
+           cli_plural(source->files_total), cli_bytes_text(bytes, (double)source->bytes_total),
+           run->directory, run->node_cnt - 1, cli_plural(run->node_cnt - 1),
            run->out != NULL ? run->out : "received files were kept in memory");
     printf("first copy complete everywhere after %s; %.1f s in all, %s of files a second\n\n",
            cli_time_text(first, (double)(sums.copied_ns - run->go_ns)), elapsed_s(run),
@@ -135,7 +136,7 @@ void demo_run_print(const struct demo_run *run)
     print_nodes(run);
     if (source->files_skipped > 0)
         printf("\nleft out because they cannot be read: %" PRIu64 " file%s, the first is %s\n",
-               source->files_skipped, demo_plural(source->files_skipped), source->first_skipped);
+               source->files_skipped, cli_plural(source->files_skipped), source->first_skipped);
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------- */

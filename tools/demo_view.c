@@ -109,7 +109,7 @@ static void show_line(struct demo_view *view, const struct demo_run *run, weir_n
         view,
         "%5.1f s  %10s  first copy %3.0f %%  %llu round%s complete everywhere  last votes after %s",
         (double)(now - run->go_ns) / 1e9, cli_rate_text(rate, sum), percent,
-        (unsigned long long)rounds_min, demo_plural(rounds_min),
+        (unsigned long long)rounds_min, cli_plural(rounds_min),
         cli_time_text(latency, (double)vote_ns));
 }
 

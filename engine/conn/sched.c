@@ -4,8 +4,8 @@
 
 #include "engine/base/check.h"
 
-#define COST_ONE (UINT64_C(1) << 20)
-/* A frame is at most 2^16 + 64 bytes, so a tag grows by less than 2^37 at a time. */
+#define COST_ONE (UINT64_C(1) << 32)
+/* A frame is at most 2^16 + 64 bytes, so a tag grows by less than 2^49 at a time. */
 #define TAG_HIGH (UINT64_C(1) << 62)
 
 void weir_sched_init(struct weir_sched *sched, uint64_t *finish, uint64_t *cost, uint64_t urgent,

@@ -6,7 +6,7 @@
  * most one maximum frame each:  |W_f/w_f - W_m/w_m| <= l_f/w_f + l_m/w_m.
  * Source: Goyal, Vin, Cheng, "Start-time Fair Queuing", SIGCOMM 1996, theorem 1.
  *
- * Tags are integers of 2^-20 byte per unit of weight: with weights up to 1,000 the rounding is below one
+ * Tags are integers of 2^-32 byte per unit of weight: with weights up to 1,000 the rounding is far below one
  * part in 1,000. They are brought down together before they can wrap.
  * Channels with an urgent flag go before all others; among themselves they are as fair.
  */
@@ -19,7 +19,7 @@ struct weir_sched {
     uint64_t vtime[2]; /* virtual time of the weighted and of the urgent class */
     uint64_t urgent;   /* a bit per channel */
     uint64_t *finish;  /* a tag per channel; the owner's memory */
-    uint64_t *cost;    /* 2^20 / weight per channel; shared, read-only here */
+    uint64_t *cost;    /* 2^32 / weight per channel; shared, read-only here */
     uint32_t channel_cnt;
 };
 

@@ -206,12 +206,14 @@ static void gather_frames(struct weir_conn *conn, struct weir_tx *tx)
     uint64_t budget = conn->flags & WEIR_CONN_CONTENDED ? hub->cfg->send_bytes_contended
                                                         : hub->cfg->send_bytes_max;
     uint64_t eligible = conn->active;
+    /* Alone, the last frame may go beyond the bound: four frames of 64 KiB with their headers are the 256 KiB
+     * that a send should be, three are a quarter less (64 KiB messages: 1.02 of `uring` against 0.76). */
+    bool is_strict = (conn->flags & WEIR_CONN_CONTENDED) != 0;
     while (eligible && tx->frame_cnt < WEIR_TX_FRAMES && tx->bytes_left < budget) {
         uint32_t idx = weir_sched_pick(&conn->sched, eligible);
         struct weir_conn_channel *channel = &conn->channels[idx];
         uint32_t len = payload_next(channel);
-        /* A send stays below its bound where a frame is not itself larger. */
-        if (len && tx->frame_cnt && tx->bytes_left + len > budget)
+        if (is_strict && len && tx->frame_cnt && tx->bytes_left + len > budget)
             break;
         if (len == 0) {
             eligible &= ~(UINT64_C(1) << idx);

@@ -56,6 +56,7 @@ struct weir_shard {
     struct weir_mailbox mailbox;
     _Atomic bool has_refused; /* the mailbox refused a send, and a letter that says so is in it */
     struct weir_dialer dialer;
+    struct weir_note *stop_note; /* made with the shard, so that stopping cannot fail */
     pthread_t thread;
     _Atomic bool is_owned; /* `owner` is set and the hub is there */
     pthread_t owner;       /* the thread that turns */

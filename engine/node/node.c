@@ -202,17 +202,16 @@ static void join_threads(weir_node *node)
     }
 }
 
-static int post_stop(weir_node *node, weir_ns drain)
+/* Cannot fail: a node that cannot be stopped could not be freed either. Once per node. */
+static void post_stop(weir_node *node, weir_ns drain)
 {
     weir_ns now = weir_now();
     for (uint32_t i = 0; i < node->shard_cnt; i++) {
-        struct weir_note *note = weir_note_create(WEIR_LETTER_STOP, 0);
-        if (!note)
-            return WEIR_E_NOMEM;
+        struct weir_note *note = node->shards[i]->stop_note;
+        node->shards[i]->stop_note = NULL;
         note->deadline_ns = drain > UINT64_MAX / 4 ? now + UINT64_MAX / 4 : now + drain;
         (void)weir_shard_post(node->shards[i], note, true);
     }
-    return 0;
 }
 
 static int start_threads(weir_node *node)
@@ -266,8 +265,8 @@ int weir_node_start(weir_node *node)
     error = start_threads(node);
     if (!error)
         return 0;
-    if (post_stop(node, 0) == 0)
-        join_threads(node);
+    post_stop(node, 0);
+    join_threads(node);
     atomic_store(&node->state, WEIR_NODE_STOPPED);
     return error;
 }
@@ -305,11 +304,12 @@ int weir_node_stop(weir_node *node, weir_ns drain)
     int running = WEIR_NODE_RUNNING;
     if (!atomic_compare_exchange_strong(&node->state, &running, WEIR_NODE_STOPPING))
         return WEIR_E_STATE;
-    int error = post_stop(node, drain);
-    if (error || !has_threads)
-        return error;
+    post_stop(node, drain);
+    if (!has_threads)
+        return 0;
     join_threads(node);
     atomic_store(&node->state, WEIR_NODE_STOPPED);
+    int error = 0;
     for (uint32_t i = 0; i < node->shard_cnt; i++) {
         if (node->shards[i]->has_lost)
             error = WEIR_E_TIMEOUT;

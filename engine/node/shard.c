@@ -8,6 +8,7 @@
 #include "engine/node/internal.h"
 
 #define ACCEPT_RETRY_NS (100 * WEIR_NS_PER_MS) /* after EMFILE and the like */
+#define END_ROUNDS 1000                   /* of at most a millisecond each, for what is in flight */
 #define STOP_STEP_NS (2 * WEIR_NS_PER_MS) /* how often a stopping shard looks whether it is done */
 #define NEAR_RECV_BYTES (256u * 1024u)    /* SO_RCVBUF of near peers; docs/performance.md */
 #define POOL_CACHE_SHARE 4                /* a quarter of the pool may lie ready for reuse */
@@ -74,6 +75,12 @@ int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t i
     if (error) {
         weir_heap_release(shard);
         return error;
+    }
+    shard->stop_note = weir_note_create(WEIR_LETTER_STOP, 0);
+    if (!shard->stop_note) {
+        shard->io->ops->free(shard->io);
+        weir_heap_release(shard);
+        return WEIR_E_NOMEM;
     }
     *ret_shard = shard;
     return 0;
@@ -177,13 +184,39 @@ int weir_shard_init(struct weir_shard *shard)
     return 0;
 }
 
+/* Ends what is in flight on connections, where a node is freed with some or gave up on them: closing a
+ * socket cancels nothing, and the kernel must not send from memory that is somebody else's by then. */
+static void end_operations(struct weir_shard *shard)
+{
+    struct weir_hub *hub = &shard->hub;
+    for (uint32_t i = 0; i < hub->cfg->peers_max; i++)
+        weir_conn_abort(&hub->conns[i], WEIR_R_SHUTDOWN);
+    for (int round = 0; round < END_ROUNDS && atomic_load(&hub->metrics.conn_cnt); round++) {
+        int64_t event_cnt = shard->io->ops->turn(shard->io, shard->events, WEIR_EVENTS_PER_TURN,
+                                                 round ? WEIR_NS_PER_MS : 0);
+        for (int64_t i = 0; i < event_cnt; i++) {
+            if (shard->events[i].kind != WEIR_IO_ACCEPT)
+                weir_conn_event(hub, &shard->events[i]);
+            else if (shard->events[i].res >= 0)
+                shard->io->ops->close(shard->io, shard->events[i].res);
+        }
+        weir_verify_flush(hub);
+        weir_verify_resume(hub);
+        weir_tx_flush(hub);
+        weir_rx_rearm(hub);
+    }
+}
+
 /* Ends what only the shard's own thread may touch. Slots, mailbox and ring stay until weir_shard_free:
  * other threads may be in the middle of a call. */
 void weir_shard_fini(struct weir_shard *shard)
 {
     struct weir_hub *hub = &shard->hub;
+    bool is_here = weir_shard_is_here(shard);
     bool was_owned = atomic_exchange_explicit(&shard->is_owned, false, memory_order_acq_rel);
     weir_letters_drop(shard);
+    if (is_here)
+        end_operations(shard);
     if (was_owned)
         weir_hub_fini(hub);
     for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
@@ -213,6 +246,8 @@ void weir_shard_free(struct weir_shard *shard)
     weir_letters_drop(shard);
     weir_hub_free(&shard->hub);
     shard->io->ops->free(shard->io);
+    if (shard->stop_note)
+        weir_note_free(shard->stop_note);
     weir_heap_free(shard->hub.heap);
     weir_heap_release(shard);
 }

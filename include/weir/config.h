@@ -49,7 +49,8 @@ struct weir_config {
     void *log_ctx;
     uint32_t log_level;       /* default WEIR_LOG_INFO */
     uint32_t frame_bytes_max; /* payload of one frame, 4,096 .. 65,536; default 65,536 */
-    uint32_t send_bytes_max;  /* one send to the kernel when one channel is busy; default 262,144 */
+    uint32_t
+        send_bytes_max; /* one send when one channel is busy, plus up to a frame; default 262,144 */
     uint32_t send_bytes_contended; /* the same when several compete; default 65,536 */
     uint32_t notsent_lowat_bytes;  /* TCP_NOTSENT_LOWAT when several compete; default 131,072 */
     uint32_t

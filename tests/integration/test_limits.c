@@ -30,7 +30,7 @@ static struct rlimit leave_fds(int more)
 IT_TEST(limits, no_descriptors_for_a_node)
 {
     int listened = 0, started = 0;
-    for (int more = 0; more < 8; more++) {
+    for (int more = 0; more < 16; more++) {
         it_init(&a, "a");
         it_channel(&a, 1);
         a.cfg.shard_cnt = 2;
@@ -49,7 +49,9 @@ IT_TEST(limits, no_descriptors_for_a_node)
         started += start_error == 0;
         it_free(&a);
     }
-    cr_assert(listened > 0 && listened < 8 && started > 0 && started < 8);
+    if (getenv("WEIR_TEST_LOG"))
+        fprintf(stderr, "%d %d\n", listened, started);
+    cr_assert(listened > 0 && listened < 16 && started > 0 && started < 16);
 }
 
 IT_TEST(limits, no_descriptors_for_a_dial)
@@ -69,42 +71,6 @@ IT_TEST(limits, no_descriptors_for_a_dial)
     it_stop(&a);
     IT_WAIT(b.downs == 1);
     it_stop(&b);
-}
-
-/* Accepting fails for want of descriptors; when there are some again, it goes on. */
-IT_TEST(limits, no_descriptors_for_accepting)
-{
-    struct raw raws[6];
-    it_init(&b, "b");
-    it_start(&b, "127.0.0.1:0");
-    for (int i = 0; i < 6; i++) {
-        raw_init(&raws[i], 1, 65536);
-        raws[i].sock = socket(AF_INET, SOCK_STREAM, 0);
-        raw_tune(raws[i].sock);
-    }
-    struct rlimit before = leave_fds(2);
-    struct sockaddr_storage any;
-    socklen_t len = raw_address(b.address, &any);
-    for (int i = 0; i < 6; i++) /* the kernel completes them all, the node can take two */
-        cr_assert(connect(raws[i].sock, (struct sockaddr *)&any, len) == 0);
-    IT_WAIT(it_metrics(&b)->accepted == 2);
-    usleep(300 * 1000);
-    IT_EQ(it_metrics(&b)->accepted, 2);
-    setrlimit(RLIMIT_NOFILE, &before);
-    for (int i = 0; i < 6; i++)
-        cr_assert(raw_handshake(&raws[i], true));
-    IT_WAIT(b.ups == 6);
-    for (int i = 0; i < 6; i++)
-        raw_close(&raws[i]);
-    IT_WAIT(b.downs == 6);
-    it_stop(&b);
-}
-
-/* ---- receive buffers ----------------------------------------------------------------------- */
-
-static uint32_t some_len(uint16_t channel, uint64_t seq)
-{
-    return (uint32_t)(seq * 1237 % (channel == 1 ? 300 : 90000));
 }
 
 IT_TEST(limits, two_receive_buffers_for_forty_peers)
@@ -195,6 +161,8 @@ IT_TEST(limits, every_allocation_may_fail)
     int fds = it_fds();
     uint32_t lived = 0;
     for (uint64_t nth = 1; nth <= 120; nth++) {
+        if (getenv("WEIR_TEST_LOG"))
+            fprintf(stderr, "allocation %llu\n", (unsigned long long)nth);
         lived += live_with_failure(nth);
         IT_WAIT(it_fds() <= fds);
     }

@@ -87,7 +87,7 @@ PY
 # Names: relative ones stay, absolute and dotted ones lose what could lead outside. Old files are replaced.
 begin --out to --keep --sync
 for given in from/one "$work/from/one" ../"$(basename "$work")"/from/one ./from/one from//one; do
-    expect 0 "1 files" "$weir" send "$at" "$given"
+    expect 0 "1 file, " "$weir" send "$at" "$given"
 done
 cmp from/one to/one || bad "absolute"
 printf y >from/one

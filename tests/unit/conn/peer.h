@@ -164,8 +164,12 @@ static inline void peer_say(struct peer *peer, size_t chunk)
 {
     size_t at = 0;
     chunk = chunk ? chunk : 65536;
-    while (at < peer->out_len && peer_is_open(peer) &&
-           script_at(peer->script, peer->sock)->is_receiving) {
+    while (at < peer->out_len && peer_is_open(peer)) {
+        /* The receive may have been refused, and be armed in a later turn. */
+        for (int i = 0; i < 64 && peer->box->hub.starved; i++)
+            box_turn(peer->box);
+        if (!peer_is_open(peer) || !peer->script->socks[peer->sock].is_receiving)
+            break;
         size_t len = peer->out_len - at < chunk ? peer->out_len - at : chunk;
         script_recv(peer->script, peer->sock, peer->outbox + at, len);
         at += len;
@@ -218,7 +222,12 @@ static inline void peer_hear(struct peer *peer)
 static inline void peer_listen_chunks(struct peer *peer, size_t chunk)
 {
     box_turn(peer->box);
-    while (peer_is_open(peer) && script_unsent(peer->script, peer->sock)) {
+    while (peer_is_open(peer)) {
+        /* Likewise a send. */
+        for (int i = 0; i < 64 && peer->box->hub.dirty_head; i++)
+            box_turn(peer->box);
+        if (!peer_is_open(peer) || !script_unsent(peer->script, peer->sock))
+            break;
         size_t len = script_unsent(peer->script, peer->sock);
         script_sent(peer->script, peer->sock, (int64_t)(chunk && chunk < len ? chunk : len));
         box_turn(peer->box);

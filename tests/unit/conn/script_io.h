@@ -46,6 +46,10 @@ struct script_io {
     struct weir_io io;
     uint64_t now_ns;
     bool is_manual; /* shutdown ends nothing by itself: the test makes each event */
+    /* The kernel has no memory for requests: recv, send and shutdown answer WEIR_E_FULL, each time, or at
+     * random while refuse_random is not 0. */
+    bool is_refusing;
+    uint64_t refuse_random;
     bool is_ending; /* weir_hub_fini closes sockets as they are */
     struct script_sock socks[SCRIPT_SOCKS];
     int sock_cnt;
@@ -71,6 +75,15 @@ static inline struct script_sock *script_at(struct script_io *script, int sock)
 static inline bool script_fails(uint32_t *countdown)
 {
     return *countdown && --*countdown == 0;
+}
+
+static inline bool script_refuses(struct script_io *script)
+{
+    if (!script->refuse_random)
+        return script->is_refusing;
+    script->refuse_random =
+        script->refuse_random * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return script->refuse_random >> 63;
 }
 
 static inline uint64_t script_hash(const struct iovec *iov, uint32_t cnt)
@@ -232,6 +245,8 @@ static inline int script_op_recv(struct weir_io *io, int sock, uint64_t token)
     struct script_sock *at = script_at(script_of(io), sock);
     cr_assert(!at->is_receiving, "receive is armed already");
     cr_assert_eq(token >> WEIR_IO_TOKEN_BITS, 0);
+    if (script_refuses(script_of(io)))
+        return WEIR_E_FULL;
     if (script_fails(&script_of(io)->fail_recv))
         return WEIR_E_SYSTEM;
     at->is_receiving = true;
@@ -257,6 +272,8 @@ static inline int script_op_send(struct weir_io *io, int sock, const struct iove
     cr_assert(!(at->shut_how & 2), "a send after the end");
     cr_assert(!at->is_connecting);
     cr_assert(iov_cnt > 0 && iov_cnt <= SCRIPT_IOV);
+    if (script_refuses(script_of(io)))
+        return WEIR_E_FULL;
     if (script_fails(&script_of(io)->fail_send))
         return WEIR_E_SYSTEM;
     at->is_sending = true;
@@ -277,6 +294,8 @@ static inline int script_op_shutdown(struct weir_io *io, int sock, int how, uint
 {
     struct script_io *script = script_of(io);
     struct script_sock *at = script_at(script, sock);
+    if (script_refuses(script))
+        return WEIR_E_FULL;
     if (script_fails(&script->fail_shutdown))
         return WEIR_E_SYSTEM;
     at->shut_how |= how == SHUT_RDWR ? 3 : how == SHUT_WR ? 2 : 1;

@@ -466,6 +466,37 @@ Test(conn, generations_go_on_for_ever)
     solo_free(box);
 }
 
+/* The kernel has no memory for a while: what could not be started is started later. */
+Test(conn, a_shutdown_that_cannot_start_is_made_later)
+{
+    for (int is_linger = 0; is_linger < 2; is_linger++) {
+        struct box *box = solo_new(1);
+        struct script_io *script = solo_open(box);
+        struct peer *peer = peer_ready(box);
+        if (is_linger) {
+            weir_conn_close(peer->conn, WEIR_R_APPLICATION, false);
+            box_turn(box);
+            script_sent(script, peer->sock, (int64_t)script_unsent(script, peer->sock));
+        } else {
+            script_recv_end(script, peer->sock, 0);
+        }
+        script->is_refusing = true;
+        for (int i = 0; i < 20; i++)
+            solo_advance(box, WEIR_NS_PER_MS);
+        cr_assert_eq(script->socks[peer->sock].shut_how, 0);
+        cr_assert_eq(peer->conn->state, is_linger ? WEIR_CONN_LINGER : WEIR_CONN_DRAIN);
+        cr_assert(script->socks[peer->sock].is_open, "not closed before it was shut");
+        script->is_refusing = false;
+        box_turn(box);
+        cr_assert_eq(script->socks[peer->sock].shut_how, is_linger ? 2 : 3);
+        peer_hang_up(peer);
+        cr_assert_eq(peer->conn->state, WEIR_CONN_FREE);
+        cr_assert_eq(box->end_cnt, 1);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
 /* Whatever the connection is doing when it ends, in whichever way, all comes back. */
 Test(conn, every_end_in_every_state_gives_everything_back)
 {

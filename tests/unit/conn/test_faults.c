@@ -190,3 +190,27 @@ Test(faults, every_operation_of_the_ring_may_fail)
         cr_assert_lt(failed_cnt, 199, "operation %zu has an end", c);
     }
 }
+
+/* The kernel takes an operation only now and then: nothing is lost and nobody ends for it. */
+Test(faults, operations_that_are_refused_are_started_later)
+{
+    struct box *box = faults_box();
+    solo_open(box);
+    converse(box);
+    uint64_t tx = box->hub.metrics.frames_tx, rx = box->hub.metrics.frames_rx;
+    uint64_t received = box->hub.metrics.channels[1].msgs_tx;
+    solo_free(box);
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        box = faults_box();
+        struct script_io *script = solo_open(box);
+        script->refuse_random = seed;
+        converse(box);
+        cr_assert_eq(box->ready_cnt, 2, "seed %llu", (unsigned long long)seed);
+        cr_assert(has_only_ended_for(box, WEIR_R_APPLICATION), "seed %llu: %u",
+                  (unsigned long long)seed, box_last_reason(box));
+        cr_assert_eq(box->hub.metrics.channels[1].msgs_tx, received);
+        cr_assert_geq(box->hub.metrics.frames_rx, rx);
+        cr_assert_leq(box->hub.metrics.frames_tx, tx + 10);
+        solo_free(box);
+    }
+}

@@ -179,6 +179,7 @@ static void configure(struct pair *pair)
     static const uint32_t windows[] = {16384, 17000, 50000, 200000, 4 << 20};
     for (uint32_t side = 0; side < 2; side++) {
         struct box *box = pair->boxes[side];
+        box->cfg.pool_bytes_max = 64 << 20;
         /* The network may be slower than any deadline allows for. */
         box->cfg.ping_timeout_ns = box->cfg.idle_timeout_ns = box->cfg.stall_timeout_ns =
             86400 * WEIR_NS_PER_S;
@@ -262,7 +263,7 @@ static uint64_t act(struct pair *pair, uint64_t bytes_left)
         size_t len = size_of(pair, conn, channel_idx, bytes_left);
         int error =
             pair_send(pair, link, side, channel_idx, len, (enum pair_way)pair_below(pair, 3));
-        if (error && error != WEIR_E_FULL)
+        if (error && error != WEIR_E_FULL && !(error == WEIR_E_NOMEM && pair->may_end))
             pair_fault(pair, "a send of %zu bytes: %s", len, weir_error_name(error));
         return error ? 0 : len;
     }
@@ -354,7 +355,7 @@ static void flip(void *ctx, int sock, uint8_t *bytes, size_t len)
         bytes[len - 1 - pair_below(pair, 20)] ^= (uint8_t)(1u << pair_below(pair, 8));
 }
 
-enum fault { FAULT_NONE, FAULT_OPS, FAULT_BLIND, FAULT_LOSSY };
+enum fault { FAULT_NONE, FAULT_OPS, FAULT_POOL, FAULT_BLIND, FAULT_LOSSY };
 
 static uint32_t lossy_countdown;
 
@@ -364,6 +365,21 @@ static void lossy_run(struct weir_conn *conn, uint32_t channel_idx, const uint8_
 {
     if (--lossy_countdown != 0)
         box_on_run(conn, channel_idx, run, len, buf);
+}
+
+static uint64_t ends_by[WEIR_REASON_CNT]; /* of all programs so far */
+
+#define HOGS 24u
+
+/* Takes what both pools have, down to some KiB each. */
+static void hog(struct pair *pair, struct weir_buf **ret_hogs)
+{
+    for (uint32_t side = 0; side < 2; side++) {
+        uint32_t left = 10 + (uint32_t)pair_below(pair, 10); /* 2^left bytes stay */
+        for (uint32_t i = 0, bits = 25; i<HOGS / 2; i++, bits -= bits> left)
+            ret_hogs[side * HOGS / 2 + i] =
+                bits > left ? weir_pool_take(pair->boxes[side]->pool, (size_t)1 << bits) : NULL;
+    }
 }
 
 /* Returns the number of messages delivered; what went wrong is left in `ret_fault`. */
@@ -396,8 +412,11 @@ static uint64_t random_program(uint64_t seed, enum fault fault, char *ret_fault)
         for (uint32_t i = 0; i < PAIR_LINKS; i++)
             if (!pair->links[i].is_up)
                 pair_connect(pair, i);
-        pair->may_end = fault == FAULT_OPS;
-        if (pair->may_end)
+        struct weir_buf *hogs[HOGS] = {0};
+        pair->may_end = fault == FAULT_OPS || fault == FAULT_POOL;
+        if (fault == FAULT_POOL)
+            hog(pair, hogs);
+        if (fault == FAULT_OPS)
             weir_sim_fail_nth(pair->sim, 1 + pair_below(pair, 500), WEIR_E_SYSTEM);
         if (fault == FAULT_BLIND)
             weir_sim_set_tap(pair->sim, flip, pair);
@@ -412,6 +431,8 @@ static uint64_t random_program(uint64_t seed, enum fault fault, char *ret_fault)
             pair_step(pair);
         }
         weir_sim_fail_nth(pair->sim, 0, 0);
+        for (uint32_t i = 0; i < HOGS; i++)
+            weir_buf_unref(hogs[i]);
         if (!pair->may_end && pair_below(pair, 2)) { /* all arrives */
             resume_and_release(pair);
             run_dry(pair);
@@ -436,6 +457,8 @@ static uint64_t random_program(uint64_t seed, enum fault fault, char *ret_fault)
     resume_and_release(pair);
     expect_dry(pair);
     uint64_t delivered = pair->delivered_cnt;
+    for (uint32_t i = 0; i < 2 * WEIR_REASON_CNT; i++)
+        ends_by[i / 2] += pair->boxes[i % 2]->hub.metrics.closes[i / 2];
     memcpy(ret_fault, pair->fault, sizeof(pair->fault));
     pair_free(pair);
     return delivered;
@@ -478,6 +501,19 @@ Test(pair, random_programs_survive_operations_that_fail)
         random_program(seed, FAULT_OPS, fault);
         cr_assert_str_empty(fault, "seed %llu: %s", (unsigned long long)seed, fault);
     }
+    cr_assert_gt(ends_by[WEIR_R_INTERNAL], 0);
+}
+
+/* Both pools are almost empty for some time. */
+Test(pair, random_programs_survive_without_memory)
+{
+    struct seeds seeds = seeds_of(30);
+    char fault[256];
+    for (uint64_t seed = seeds.first; seed <= seeds.last; seed++) {
+        random_program(seed, FAULT_POOL, fault);
+        cr_assert_str_empty(fault, "seed %llu: %s", (unsigned long long)seed, fault);
+    }
+    cr_assert_gt(ends_by[WEIR_R_LIMIT_MEMORY], 0);
 }
 
 Test(pair, a_receiver_that_does_not_verify_is_found_out)

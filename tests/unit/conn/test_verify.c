@@ -382,6 +382,34 @@ Test(verify, kept_messages_take_credit_until_they_are_released)
     solo_free(box);
 }
 
+/* The sender's next frame may be half a window, and less than a quarter may be due. */
+Test(verify, an_application_that_keeps_much_of_a_window_does_not_stall_for_ever)
+{
+    struct box *box = box_with_window(100000);
+    struct peer *peer = peer_ready(box);
+    kept_cnt = 0;
+    box->on_msg = keep_all;
+    peer_fragment(peer, CHANNEL, 45000, 0, 45000, 1);
+    peer_say(peer, 0);
+    box->on_msg = NULL;
+    uint64_t sent = 45000;
+    uint64_t random = 1;
+    for (uint32_t i = 0; i < 300; i++) {
+        uint16_t len = (uint16_t)(i % 3 == 0 ? 49998 : box_random(&random) % 50000);
+        peer_listen(peer);
+        uint64_t limit = last_limit(peer, CHANNEL) ? last_limit(peer, CHANNEL) : 100000;
+        cr_assert_geq(limit - sent, len + 2u, "round %u: %llu left for a frame of %u", i,
+                      (unsigned long long)(limit - sent), len + 2u);
+        peer_run(peer, CHANNEL, 1, len, i);
+        peer_say(peer, 0);
+        sent += len + 2u;
+    }
+    weir_buf_unref(kept[0]);
+    cr_assert_eq(box->end_cnt, 0);
+    peer_free(peer);
+    solo_free(box);
+}
+
 Test(verify, an_assembled_message_is_kept_without_a_copy)
 {
     for (int is_held = 0; is_held < 2; is_held++) {
