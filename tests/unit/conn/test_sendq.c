@@ -154,7 +154,7 @@ Test(sendq, writable_comes_once_after_full_when_half_is_free)
 {
     struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 10000);
     box->cfg.frame_bytes_max = 4096; /* the queue's frames */
-    box->cfg.send_bytes_max = 2048; /* so that each send is one of them */
+    box->cfg.send_bytes_max = 2048;  /* so that each send is one of them */
     struct peer *peer = peer_new(box, true);
     peer->offer.frame_bytes_max = 4096;
     peer_shake(peer);
