@@ -331,6 +331,7 @@ void weir_conn_close(struct weir_conn *conn, uint16_t reason, bool is_graceful)
 void weir_conn_hurry(struct weir_conn *conn)
 {
     if (conn->state != WEIR_CONN_GOODBYE || !(conn->flags & WEIR_CONN_DRAIN_FIRST)) {
+        conn->hub->has_unheard |= conn->hub->drain_until_ns && weir_conn_is_unheard(conn);
         weir_conn_abort(conn, conn->close_reason);
         return;
     }

@@ -143,7 +143,9 @@ struct weir_conn {
     uint64_t opened_ns, last_rx_ns, last_tx_ns; /* last_tx: when the kernel last took bytes */
     uint64_t ping_sent_ns;                      /* 0: none outstanding */
     uint64_t last_ping_ns;
-    uint64_t state_ns; /* when the state began */
+    uint64_t last_data_ns; /* when frames of channels were last picked; 0: never */
+    uint64_t heard_ns;     /* when the last answered ping was sent: what went before was read */
+    uint64_t state_ns;     /* when the state began */
     uint64_t rtt_ns, rtt_min_ns;
     /* accounts */
     uint64_t bytes_queued, bytes_held;
@@ -214,8 +216,11 @@ struct weir_hub {
     const uint8_t *channel_idx_of; /* by id: 65,536 bytes, 0xFF: not attached */
     const struct weir_offer *offer;
     const struct weir_hub_ops *ops;
-    void *user;      /* the node's shard */
-    uint64_t now_ns; /* of this turn */
+    void *user; /* the node's shard */
+    uint64_t
+        drain_until_ns; /* the node stops, and this is how long its messages may take; 0: not */
+    bool has_unheard;   /* while it stopped, messages were given up that may not have been read */
+    uint64_t now_ns;    /* of this turn */
 
     struct weir_conn *conns; /* cfg->peers_max of them: type-stable memory */
     struct weir_conn_channel *conn_channels;
@@ -310,6 +315,12 @@ static inline void weir_conn_mark_dirty(struct weir_conn *conn)
     else
         hub->dirty_head = conn;
     hub->dirty_tail = conn;
+}
+
+/* Whether messages are on their way that the peer may not have read. */
+static inline bool weir_conn_is_unheard(const struct weir_conn *conn)
+{
+    return conn->last_data_ns && conn->last_data_ns >= conn->heard_ns;
 }
 
 /* ---- rx.c ---------------------------------------------------------------------------------- */

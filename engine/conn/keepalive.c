@@ -27,6 +27,7 @@ static bool has_unsent(const struct weir_conn *conn)
 static uint64_t next_deadline(const struct weir_conn *conn)
 {
     const struct weir_config *cfg = conn->hub->cfg;
+    uint64_t linger = conn->state_ns + cfg->goodbye_linger_ns;
     switch ((enum weir_conn_state)conn->state) {
     case WEIR_CONN_FREE:
     case WEIR_CONN_DRAIN:
@@ -37,7 +38,11 @@ static uint64_t next_deadline(const struct weir_conn *conn)
         return conn->state_ns + cfg->handshake_timeout_ns;
     case WEIR_CONN_GOODBYE:
     case WEIR_CONN_LINGER:
-        return conn->state_ns + cfg->goodbye_linger_ns;
+        /* A node that stops has promised its messages until then. The kernel has taken them, but what
+         * it still holds would go with the reset that answers the peer's next byte. */
+        if (conn->hub->drain_until_ns > linger && weir_conn_is_unheard(conn))
+            return conn->hub->drain_until_ns;
+        return linger;
     case WEIR_CONN_READY:
         break;
     }
@@ -138,5 +143,6 @@ void weir_keepalive_pong(struct weir_conn *conn, uint64_t value)
     if (conn->rtt_min_ns == 0 || rtt < conn->rtt_min_ns)
         conn->rtt_min_ns = rtt;
     conn->ping_sent_ns = 0;
+    conn->heard_ns = value;
     weir_keepalive_set(conn); /* the next ping may be due before this one's timeout was */
 }

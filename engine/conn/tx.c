@@ -223,6 +223,7 @@ static void gather_frames(struct weir_conn *conn, struct weir_tx *tx)
             continue;
         }
         channel->is_stalled = false;
+        conn->last_data_ns = hub->now_ns;
         gather_frame(conn, tx, idx, len);
         eligible &= conn->active | ~(UINT64_C(1) << idx);
     }

@@ -313,7 +313,7 @@ void weir_shard_stop(struct weir_shard *shard, uint64_t drain_until_ns)
     if (shard->is_stopping)
         return;
     shard->is_stopping = true;
-    shard->drain_until_ns = drain_until_ns;
+    shard->drain_until_ns = shard->hub.drain_until_ns = drain_until_ns;
     for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
         weir_wheel_cancel(&shard->wheel, &shard->accept_timers[i]);
         if (shard->is_accepting[i])
@@ -332,7 +332,7 @@ static bool step_stop(struct weir_shard *shard)
         bool is_owed = conn->state == WEIR_CONN_READY && (conn->bytes_queued || conn->tx);
         if (is_owed && !is_late)
             continue;
-        shard->has_lost |= is_owed && conn->bytes_queued;
+        shard->has_lost |= (is_owed && conn->bytes_queued) || hub->has_unheard;
         if (conn->state != WEIR_CONN_FREE)
             weir_conn_close(conn, WEIR_R_SHUTDOWN, false);
     }

@@ -217,6 +217,32 @@ IT_TEST(stop, a_slow_peer_gets_everything)
     raw_close(&raw);
 }
 
+/* Its reading takes longer than a goodbye may linger, and it talks meanwhile: bytes that a closed socket
+ * answers with a reset, which would take the rest of ours with it. */
+IT_TEST(stop, a_slow_peer_that_talks_gets_everything)
+{
+    pthread_t thread;
+    int error = -1;
+    begin_owing(100 * IT_MS, 256 * 1024);
+    raw_grant(&raw, 1, UINT64_C(1) << 40);
+    owe(40); /* 2 MB: the kernel takes them at once */
+    pthread_create(&thread, NULL, stop_b, &error);
+    struct weir_frame frame;
+    uint32_t got = 0;
+    while (raw_next(&raw, &frame, 60000)) {
+        got += frame.kind <= WEIR_FRAME_MORE ? frame.len : 0;
+        raw_control(&raw, &(struct weir_control){.kind = WEIR_CONTROL_PONG});
+        usleep(10 * 1000);
+    }
+    shutdown(raw.sock, SHUT_WR);
+    pthread_join(thread, NULL);
+    cr_assert(got >= 40 * 50000 || error == WEIR_E_TIMEOUT, "%u bytes came, and stop says %s", got,
+              weir_error_name(error));
+    it_check_empty(&b);
+    it_free(&b);
+    raw_close(&raw);
+}
+
 IT_TEST(stop, strangers_and_half_shaken_hands_do_not_keep_a_node)
 {
     int socks[20];
