@@ -16,12 +16,12 @@ struct message {
 
 /* What each receiver must get next. */
 static struct message wanted[64];
-static uint32_t wanted_cnt;
+static _Atomic uint32_t wanted_cnt;
 
 static void take_wanted(struct it_node *node, const struct weir_msg *msg)
 {
     uint64_t idx = atomic_load(&node->msgs);
-    if (idx >= wanted_cnt || msg->len != wanted[idx].len ||
+    if (idx >= atomic_load(&wanted_cnt) || msg->len != wanted[idx].len ||
         !it_is_filled(msg->data, msg->len, wanted[idx].seed))
         it_fault(node, "broadcast %llu: %u bytes, or damaged", (unsigned long long)idx, msg->len);
 }
@@ -76,8 +76,10 @@ static uint8_t bytes[4 << 20];
 
 static int64_t broadcast(uint32_t len, const struct weir_fanout *fanout)
 {
-    uint64_t seed = 1000 + wanted_cnt;
-    wanted[wanted_cnt++] = (struct message){seed, len};
+    uint32_t at = atomic_load(&wanted_cnt);
+    uint64_t seed = 1000 + at;
+    wanted[at] = (struct message){seed, len};
+    atomic_store(&wanted_cnt, at + 1);
     it_fill(bytes, len, seed);
     return weir_broadcast(b.node, 1, bytes, len, fanout);
 }

@@ -11,13 +11,14 @@ static struct it_node b;
 static struct raw raw;
 static weir_peer peer;
 static _Atomic uint32_t scripts_run;
-static void (*script)(void);
+static _Atomic(void (*)(
+    void)) script; /* runs on the peer's shard when the raw peer sends something */
 
 static void run_script(struct it_node *node, const struct weir_msg *msg)
 {
     (void)node;
     (void)msg;
-    script();
+    atomic_load (&script)();
     atomic_fetch_add(&scripts_run, 1);
 }
 
@@ -42,7 +43,7 @@ static void begin(const uint16_t weights[CHANNELS], uint32_t urgent, uint32_t ch
 
 static void on_shard(void (*what)(void))
 {
-    script = what;
+    atomic_store(&script, what);
     raw_message(&raw, 1, "go", 2);
     IT_WAIT(atomic_load(&scripts_run) > 0);
     it_check_faults(&b);

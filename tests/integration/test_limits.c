@@ -73,6 +73,44 @@ IT_TEST(limits, no_descriptors_for_a_dial)
     it_stop(&b);
 }
 
+/* Accepting fails for want of descriptors; when there are some again, it goes on. The kernel takes note
+ * of the limit when accept is armed, so the limit is there before the node is. */
+IT_TEST(limits, no_descriptors_for_accepting)
+{
+    struct raw raws[6];
+    for (int i = 0; i < 6; i++) {
+        raw_init(&raws[i], 1, 65536);
+        raws[i].sock = socket(AF_INET, SOCK_STREAM, 0);
+        raw_tune(raws[i].sock);
+    }
+    it_init(&b, "b");
+    it_start(&b, "127.0.0.1:0"); /* to see how many descriptors a node takes */
+    struct rlimit before = leave_fds(2), after;
+    getrlimit(RLIMIT_NOFILE, &after);
+    setrlimit(RLIMIT_NOFILE, &before);
+    int fds = it_fds();
+    it_stop(&b);
+    IT_WAIT(it_fds() < fds);
+    setrlimit(RLIMIT_NOFILE, &after);
+    it_init(&b, "b");
+    it_start(&b, "127.0.0.1:0");
+    struct sockaddr_storage any;
+    socklen_t len = raw_address(b.address, &any);
+    for (int i = 0; i < 6; i++) /* the kernel completes them all, the node can take two */
+        cr_assert(connect(raws[i].sock, (struct sockaddr *)&any, len) == 0);
+    IT_WAIT(it_metrics(&b)->accepted == 2);
+    usleep(300 * 1000); /* three attempts */
+    IT_EQ(it_metrics(&b)->accepted, 2);
+    setrlimit(RLIMIT_NOFILE, &before);
+    for (int i = 0; i < 6; i++)
+        cr_assert(raw_handshake(&raws[i], true));
+    IT_WAIT(b.ups == 6);
+    for (int i = 0; i < 6; i++)
+        raw_close(&raws[i]);
+    IT_WAIT(b.downs == 6);
+    it_stop(&b);
+}
+
 /* ---- receive buffers ----------------------------------------------------------------------- */
 
 static uint32_t some_len(uint16_t channel, uint64_t seq)

@@ -10,21 +10,22 @@ IT_SUITE(overflow);
 static struct it_node b;
 static struct raw raw;
 static weir_peer peer;
-static void (*script)(void); /* runs on the peer's shard when the raw peer sends something */
+static _Atomic(void (*)(
+    void)) script; /* runs on the peer's shard when the raw peer sends something */
 static _Atomic uint32_t scripts_run;
 
 static void run_script(struct it_node *node, const struct weir_msg *msg)
 {
     (void)node;
     (void)msg;
-    script();
+    atomic_load (&script)();
     atomic_fetch_add(&scripts_run, 1);
 }
 
 static void on_shard(void (*what)(void))
 {
     uint32_t before = atomic_load(&scripts_run);
-    script = what;
+    atomic_store(&script, what);
     raw_message(&raw, 2, "go", 2);
     IT_WAIT(atomic_load(&scripts_run) == before + 1);
     it_check_faults(&b);
@@ -299,7 +300,7 @@ IT_TEST(overflow, a_full_mailbox_is_not_an_overflow)
 {
     static uint8_t msg[50000];
     begin(WEIR_OVERFLOW_CLOSE);
-    script = hold_the_shard;
+    atomic_store(&script, hold_the_shard);
     raw_message(&raw, 2, "go", 2);
     IT_WAIT(is_holding);
     for (int i = 0; i < 5; i++) /* 250,010 of 262,144 bytes */
@@ -344,7 +345,7 @@ IT_TEST(overflow, a_sender_that_a_full_mailbox_refused_is_told_when_it_is_empty)
     raw_init(&raw, 2, WINDOW);
     raw_join(&raw, &b);
     peer = it_peer(&b, 0);
-    script = hold_the_shard;
+    atomic_store(&script, hold_the_shard);
     raw_message(&raw, 2, "go", 2);
     IT_WAIT(is_holding);
     pthread_t thread;

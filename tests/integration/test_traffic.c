@@ -139,6 +139,75 @@ IT_TEST(traffic, the_smallest_frames_and_windows_do)
     traffic_fini(&tb);
 }
 
+/* Channels are known by their numbers, not by the order in which a program attaches them; one that the
+ * other side does not have is nobody's business. */
+IT_TEST(traffic, channels_attached_in_another_order)
+{
+    it_init(&a, "a");
+    it_init(&b, "b");
+    static const uint16_t ids_of_a[] = {3, 40000, 1}, ids_of_b[] = {1, 2, 40000, 0, 3};
+    for (int i = 0; i < 3; i++)
+        it_channel(&a, ids_of_a[i]);
+    for (int i = 0; i < 5; i++)
+        it_channel(&b, ids_of_b[i]);
+    traffic_init(&ta, &a, 1, 2, edge_len, 262144);
+    traffic_init(&tb, &b, 2, 1, edge_len, 262144);
+    ta.total[0] = ta.total[1] = ta.total[2] = 200;
+    tb.total[0] = tb.total[2] = tb.total[4] = 200;
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    weir_peer peer = it_link(&a, &b);
+    IT_IS(weir_try_send(b.node, it_peer(&b, 0), 2, "x", 1), WEIR_E_NO_CHANNEL);
+    struct weir_peer_info info = {.size = sizeof(info)};
+    IT_OK(weir_peer_info(a.node, peer, &info));
+    IT_EQ(info.channel_cnt, 3);
+    IT_WAIT((ta.received >= 600 && tb.received >= 600) || a.faults || b.faults);
+    it_stop(&a);
+    it_stop(&b);
+    traffic_fini(&ta);
+    traffic_fini(&tb);
+}
+
+static _Atomic uint32_t ticks[2];
+
+static weir_ns count_ticks(struct it_node *node, uint32_t shard, weir_ns now)
+{
+    if (shard > 1)
+        it_fault(node, "a tick of shard %u", shard);
+    else if (atomic_fetch_add(&ticks[shard], 1) == 4)
+        return 0; /* never again */
+    return now + 5 * IT_MS;
+}
+
+/* The same code with shards that spin and are pinned, and with ticks in between. */
+IT_TEST(traffic, spinning_pinned_shards_that_tick)
+{
+    it_init(&a, "a");
+    it_init(&b, "b");
+    three_channels(&a, 262144);
+    three_channels(&b, 262144);
+    a.cfg.flags = WEIR_CONFIG_BUSY_POLL | WEIR_CONFIG_PIN;
+    b.cfg.shard_cnt = 2;
+    b.cfg.tcp_congestion = "reno";
+    b.cfg.socket_recv_bytes = b.cfg.socket_send_bytes = 65536;
+    b.on_tick = count_ticks;
+    traffic_init(&ta, &a, 1, 2, mixed_len, 262144);
+    traffic_init(&tb, &b, 2, 1, mixed_len, 262144);
+    for (int i = 0; i < 3; i++)
+        ta.total[i] = tb.total[i] = 200;
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    it_link(&a, &b);
+    IT_WAIT((ta.received >= 600 && tb.received >= 600) || a.faults || b.faults);
+    IT_WAIT(ticks[0] == 5 && ticks[1] == 5);
+    usleep(20 * 1000);
+    IT_EQ(ticks[0] + ticks[1], 10);
+    it_stop(&a);
+    it_stop(&b);
+    traffic_fini(&ta);
+    traffic_fini(&tb);
+}
+
 #define DIALERS 64u
 
 static struct it_node dialers[DIALERS];

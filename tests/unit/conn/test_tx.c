@@ -275,6 +275,33 @@ Test(tx, a_run_is_filled_to_the_last_byte_and_not_beyond)
     solo_free(box);
 }
 
+/* Buffers are powers of two, frames need not be. */
+Test(tx, a_run_is_no_longer_than_a_frame_of_any_size)
+{
+    static const uint32_t frames[] = {4096, 4097, 5000, 8191, 10000, 40000, 65535, 65536};
+    for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+        struct box *box = solo_new(1);
+        solo_open(box);
+        struct peer *peer = peer_new(box, true);
+        peer->offer.frame_bytes_max = frames[i];
+        peer_shake(peer);
+        for (uint64_t m = 0; m < 3000; m++)
+            cr_assert_eq(box_send(peer->conn, 0, 50 + m % 7, m), 0);
+        for (int n = 0; n < 20; n++)
+            peer_listen(peer);
+        struct heard heard = heard_begin(peer, CHANNEL);
+        for (uint64_t m = 0; m < 3000; m++)
+            heard_expect(&heard, 50 + m % 7, m);
+        heard_end(&heard);
+        uint32_t longest = 0;
+        for (uint32_t f = 0; f < peer->frame_cnt; f++)
+            longest = peer->frames[f].len > longest ? peer->frames[f].len : longest;
+        cr_assert(longest <= frames[i] && longest > frames[i] - 60, "%u of %u", longest, frames[i]);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
 /* ---- one send ------------------------------------------------------------------------------------- */
 
 Test(tx, the_most_pieces_a_send_can_have_fit_it)
