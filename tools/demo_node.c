@@ -73,11 +73,6 @@ static int build(struct demo_node *node, const struct demo_spawn *spawn,
     config.network_id = spawn->network_id;
     config.user_agent = "weir-demo";
     config.tcp_congestion = spawn->congestion;
-    /* Node processes outnumber the CPUs, so what waits in a socket waits for a whole time slice: little
-     * of it keeps votes fast (with the system's autotuning their p99 was five times as high). Larger
-     * sends than the default cost a vote some 40 us in the median and save a tenth of the CPU time. */
-    config.socket_recv_bytes = 256u << 10;
-    config.send_bytes_contended = 128u << 10;
     config.log = on_log;
     config.log_ctx = node;
     config.log_level = WEIR_LOG_WARN;

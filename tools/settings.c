@@ -37,7 +37,7 @@ static const struct field fields[] = {
     {"send-bytes-max", KIND_SIZE, AT(send_bytes_max), 4096, 1u << 26,
      "one send when one channel is busy (256K)"},
     {"send-bytes-contended", KIND_SIZE, AT(send_bytes_contended), 4096, 1u << 26,
-     "one send when several compete (64K)"},
+     "one send when several compete (132K)"},
     {"notsent-lowat-bytes", KIND_SIZE, AT(notsent_lowat_bytes), 4096, 1u << 30,
      "TCP_NOTSENT_LOWAT then (128K)"},
     {"socket-recv-bytes", KIND_SIZE, AT(socket_recv_bytes), 4096, 1u << 30,
@@ -67,6 +67,8 @@ static const struct field fields[] = {
     {"redial-max", KIND_TIME, AT(redial_max_ns), WEIR_NS_PER_MS, DAY, "longest wait (30s)"},
     {"goodbye-linger", KIND_TIME, AT(goodbye_linger_ns), WEIR_NS_PER_MS, DAY,
      "time for a goodbye to be seen (1s)"},
+    {"spin", KIND_TIME, AT(spin_ns), 1, WEIR_NS_PER_S,
+     "looking so long before sleeping, where waits are short (50us)"},
     {"tcp-congestion", KIND_TEXT, AT(tcp_congestion), 1, 15, "congestion control (the system's)"},
 };
 

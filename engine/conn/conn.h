@@ -137,6 +137,7 @@ struct weir_conn {
     uint64_t active;                /* channels with queued items */
     uint64_t busy_now, busy_before; /* channels picked in this and in the last half second */
     uint64_t busy_since_ns;
+    uint64_t urgent_alone_ns; /* when urgent frames last had a send of their own */
     uint64_t pong_value;
     uint64_t credit_due; /* channels whose new limit is to be announced */
     /* time */

@@ -61,10 +61,12 @@ struct weir_io_config {
     uint32_t recv_buf_bytes;                       /* one provided buffer */
     uint32_t recv_buf_cnt;                         /* a power of two */
     uint32_t socket_recv_bytes, socket_send_bytes; /* 0: the system's autotuning */
-    uint32_t near_recv_bytes;   /* SO_RCVBUF where the first round trip took less than 1 ms and
+    uint32_t near_recv_bytes;   /* SO_RCVBUF where the first round trip took less than 50 us and
                                * socket_recv_bytes is 0; 0: as for others */
     const char *tcp_congestion; /* NULL: the system's; valid while the io lives */
-    bool is_busy_poll;          /* turn() spins instead of sleeping */
+    /* How long turn() looks for events before it sleeps, where its last waits were that short; 0: it
+     * sleeps at once. UINT64_MAX: it never sleeps. */
+    uint64_t spin_ns;
 };
 
 struct weir_io_stats {

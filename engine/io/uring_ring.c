@@ -1,4 +1,4 @@
-/* engine/io/uring_ring.c: makes the ring, runs its turns, wakes and frees it. */
+/* engine/io/uring_ring.c: makes the ring, runs its turns, frees it. */
 #include "engine/io/uring_ring.h"
 
 #include <errno.h>
@@ -31,14 +31,14 @@
     (IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_FAST_POLL | \
      IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP)
 
-static uint64_t clock_ns(void)
+uint64_t weir_uring_clock(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * WEIR_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/* ---- submitting and waiting ---------------------------------------------------------------- */
+/* ---- submission entries ---------------------------------------------------------------------- */
 
 /* Hands the returned buffers to the kernel: one store of the ring's tail, whatever their number. */
 static void publish(struct weir_uring *u)
@@ -70,118 +70,6 @@ static void arm_wake(struct weir_uring *u)
     io_uring_prep_poll_multishot(sqe, u->wake_fd, POLLIN);
     weir_uring_mark(sqe, WEIR_URING_WAKE, 0);
     u->is_wake_armed = true;
-}
-
-/* Wakes are cheap while the owner is at work: only the one that finds it asleep makes a system call.
- *
- *      AWAKE --turn waits--> ASLEEP --wake: write(eventfd)--> WOKEN
- *        ^ \-------------wake------------------------------->  |
- *        `------------------- turn ends its wait --------------'
- *
- * The exchange here releases what the waker wrote before (a mailbox's item) and pairs with the
- * exchange in fall_awake(), which acquires it: a waker that finds WOKEN makes no call, and its item
- * is seen when the owner looks into the mailbox after that turn. */
-static void uring_wake(struct weir_io *io)
-{
-    struct weir_uring *u = weir_uring_of(io);
-    if (atomic_exchange_explicit(&u->wake_state, WEIR_URING_WOKEN, memory_order_acq_rel) ==
-        WEIR_URING_ASLEEP)
-        (void)!eventfd_write(u->wake_fd, 1);
-}
-
-/* True when the owner may sleep: nobody has woken it since its last wait. */
-static bool fall_asleep(struct weir_uring *u)
-{
-    uint32_t state = WEIR_URING_AWAKE;
-    return atomic_compare_exchange_strong_explicit(&u->wake_state, &state, WEIR_URING_ASLEEP,
-                                                   memory_order_acq_rel, memory_order_acquire);
-}
-
-static void fall_awake(struct weir_uring *u)
-{
-    (void)atomic_exchange_explicit(&u->wake_state, WEIR_URING_AWAKE, memory_order_acq_rel);
-}
-
-static void note_overflow(struct weir_uring *u)
-{
-    bool is_overflown = io_uring_cq_has_overflow(&u->ring);
-    if (WEIR_UNLIKELY(is_overflown) && !u->is_overflown)
-        u->stats.overflows++;
-    u->is_overflown = is_overflown;
-}
-
-/* Looks again and again without sleeping in the kernel. TASKRUN_FLAG (set for busy polling only) shows
- * deferred work in shared memory, so that a round that finds nothing makes no system call. */
-static int enter_and_spin(struct weir_uring *u, uint64_t wait_ns)
-{
-    uint64_t start_ns = clock_ns();
-    int rc = io_uring_submit_and_get_events(&u->ring);
-    u->stats.syscalls++;
-    while (rc >= 0 && io_uring_cq_ready(&u->ring) == 0) {
-        if (IO_URING_READ_ONCE(*u->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) {
-            rc = io_uring_get_events(&u->ring);
-            u->stats.syscalls++;
-            continue;
-        }
-        if (atomic_load_explicit(&u->wake_state, memory_order_relaxed) == WEIR_URING_WOKEN ||
-            clock_ns() - start_ns >= wait_ns)
-            break;
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-    }
-    fall_awake(u); /* acquires what a waker wrote */
-    return rc;
-}
-
-static int enter_and_sleep(struct weir_uring *u, uint64_t wait_ns)
-{
-    /* The wait ends with the first completion. A min-timeout wait (6.12), which lets several gather,
-     * would trade latency for batches that a loaded shard has anyway: it does not come here then. */
-    struct io_uring_cqe *cqe = NULL;
-    struct __kernel_timespec ts = {.tv_sec = (int64_t)(wait_ns / WEIR_NS_PER_S),
-                                   .tv_nsec = (long long)(wait_ns % WEIR_NS_PER_S)};
-    int rc = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1,
-                                              wait_ns == WEIR_NS_FOREVER ? NULL : &ts, NULL);
-    u->stats.syscalls++;
-    fall_awake(u);
-    return rc;
-}
-
-/* One system call: submits, lets deferred work run, and sleeps if there is nothing to report.
- *
- * With DEFER_TASKRUN nothing progresses unless we enter with GETEVENTS, so every enter has it, also
- * when completions are already there. The one exception: the CQ holds all the caller can take, and
- * there is nothing to submit. Then the entry is put off until that backlog is worked down, which also
- * lets what a sender adds meanwhile gather. */
-static int enter(struct weir_uring *u, uint32_t event_max, uint64_t wait_ns)
-{
-    note_overflow(u);
-    unsigned ready = io_uring_cq_ready(&u->ring);
-    if (ready >= event_max && io_uring_sq_ready(&u->ring) == 0)
-        return 0;
-
-    int rc;
-    if (wait_ns > 0 && ready == 0) {
-        if (u->cfg.is_busy_poll)
-            rc = enter_and_spin(u, wait_ns);
-        else if (fall_asleep(u))
-            rc = enter_and_sleep(u, wait_ns);
-        else {
-            rc = io_uring_submit_and_get_events(&u->ring);
-            u->stats.syscalls++;
-            fall_awake(u);
-        }
-    } else {
-        rc = io_uring_submit_and_get_events(&u->ring);
-        u->stats.syscalls++;
-    }
-    note_overflow(u);
-    /* ETIME, EINTR: the wait is over. EAGAIN, EBUSY: the kernel is short of memory for requests; what
-     * it did not take is still in the queue. Others (EBADR: completions were lost) are the end. */
-    if (rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY)
-        return 0;
-    return WEIR_E_SYSTEM;
 }
 
 /* ---- reaping ------------------------------------------------------------------------------- */
@@ -259,8 +147,8 @@ static int64_t uring_turn(struct weir_io *io, struct weir_io_event *ret_events, 
     publish(u);
     if (WEIR_UNLIKELY(!u->is_wake_armed))
         arm_wake(u);
-    int error = enter(u, event_max, wait_ns);
-    u->now_ns = clock_ns();
+    int error = weir_uring_enter(u, event_max, wait_ns);
+    u->now_ns = weir_uring_clock();
     return error ? error : reap(u, ret_events, event_max);
 }
 
@@ -302,7 +190,7 @@ static int uring_enable(struct weir_io *io)
      * way), and a registered index belongs to a thread, which complicates freeing on another. */
     u->owner = gettid();
     u->stats.syscalls++;
-    u->now_ns = clock_ns();
+    u->now_ns = weir_uring_clock();
     return 0;
 }
 
@@ -381,7 +269,7 @@ static const struct weir_io_ops uring_ops = {
     .close = weir_uring_close,
     .peer_addr = weir_uring_peer_addr,
     .turn = uring_turn,
-    .wake = uring_wake,
+    .wake = weir_uring_wake,
     .now = uring_now,
     .random = uring_random,
     .stats = uring_stats,
@@ -408,7 +296,7 @@ static int error_of_setup(int rc)
 static int make_ring(struct weir_uring *u)
 {
     struct io_uring_params params = {
-        .flags = RING_FLAGS | (u->cfg.is_busy_poll ? IORING_SETUP_TASKRUN_FLAG : 0),
+        .flags = RING_FLAGS | (u->cfg.spin_ns ? IORING_SETUP_TASKRUN_FLAG : 0),
         .cq_entries = u->cfg.cq_cnt,
     };
     /* liburing adds NO_SQARRAY (6.6) where the kernel takes it, and tries again without. */
@@ -458,7 +346,7 @@ static int make(struct weir_io **ret_io, const struct weir_io_config *cfg)
     u->cfg = *cfg;
     u->ring.ring_fd = -1;
     u->wake_fd = -1;
-    u->now_ns = clock_ns();
+    u->now_ns = weir_uring_clock();
     atomic_init(&u->wake_state, WEIR_URING_AWAKE);
 
     int error = make_ring(u);

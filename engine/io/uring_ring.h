@@ -2,7 +2,8 @@
  *
  * One struct weir_uring is one ring, one group of provided receive buffers and one eventfd:
  *
- *   uring_ring.c   makes the ring, runs a turn (publish buffers, submit, wait, reap), wakes, frees
+ *   uring_ring.c   makes the ring, runs a turn (publish buffers, enter, reap), frees
+ *   uring_wait.c   submits and waits: spins, sleeps, is woken
  *   uring_ops.c    turns each operation into a submission entry
  *   uring_sock.c   system calls on sockets: listen, options, shutdown, close, addresses
  *   uring_probe.c  tries each feature once, for weir_doctor()
@@ -21,7 +22,7 @@
  *   close cancels nothing          weir_uring_shutdown, weir_uring_close; the caller's generations
  *   multishot ends on good events  translate(): MORE comes from the flag alone, never from res
  *   -ENOBUFS                       translate() counts it; never re-armed here
- *   CQ overflow                    enter(): counted, and flushed because every enter has GETEVENTS
+ *   CQ overflow                    weir_uring_enter(): counted, and flushed because every enter has GETEVENTS
  *   RLIMIT_MEMLOCK                 weir_io_uring_create(): shrinks once
  *   refused by the sandbox         error_of_setup()
  *   DEFER_TASKRUN, SINGLE_ISSUER   enable() on the owner's thread, GETEVENTS in every enter
@@ -103,6 +104,11 @@ struct weir_uring {
     struct weir_io_stats stats;
     int wake_fd;
 
+    /* Whether spinning pays: see uring_wait.c. */
+    uint32_t spin_score;
+    uint64_t spin_hold_ns;  /* how long the last pause of spinning was */
+    uint64_t spin_again_ns; /* and when it ends */
+
     _Alignas(64) _Atomic uint32_t wake_state; /* written by other threads */
 };
 
@@ -134,6 +140,13 @@ static inline void weir_uring_buf_return(struct weir_uring *u, uint32_t buf_idx)
                           u->cfg.recv_buf_bytes, (unsigned short)buf_idx,
                           (int)u->cfg.recv_buf_cnt - 1, (int)u->return_cnt++);
 }
+
+/* CLOCK_MONOTONIC in ns. */
+uint64_t weir_uring_clock(void);
+
+/* uring_wait.c */
+int weir_uring_enter(struct weir_uring *u, uint32_t event_max, uint64_t wait_ns);
+void weir_uring_wake(struct weir_io *io);
 
 /* uring_ops.c */
 int weir_uring_accept(struct weir_io *io, int sock, uint64_t token);

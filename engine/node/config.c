@@ -50,7 +50,7 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(log_level, WEIR_LOG_INFO);
     DEFAULT(frame_bytes_max, 65536);
     DEFAULT(send_bytes_max, 256 * 1024);
-    DEFAULT(send_bytes_contended, 64 * 1024);
+    DEFAULT(send_bytes_contended, 132 * 1024);
     DEFAULT(notsent_lowat_bytes, 128 * 1024);
     DEFAULT(socket_send_bytes, UINT32_MAX);
     DEFAULT(recv_buf_bytes, 64 * 1024);
@@ -69,6 +69,7 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(redial_min_ns, 250 * WEIR_NS_PER_MS);
     DEFAULT(redial_max_ns, 30 * WEIR_NS_PER_S);
     DEFAULT(goodbye_linger_ns, WEIR_NS_PER_S);
+    DEFAULT(spin_ns, 50000);
 #undef DEFAULT
 }
 
@@ -157,6 +158,7 @@ static bool check_times(weir_node *node)
     RANGE(redial_min_ns, WEIR_NS_PER_MS, DAY_NS);
     RANGE(redial_max_ns, cfg->redial_min_ns, DAY_NS);
     RANGE(goodbye_linger_ns, WEIR_NS_PER_MS, DAY_NS);
+    RANGE(spin_ns, 1, WEIR_NS_PER_S);
 #undef RANGE
     return true;
 }

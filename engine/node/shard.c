@@ -10,7 +10,7 @@
 #define ACCEPT_RETRY_NS (100 * WEIR_NS_PER_MS) /* after EMFILE and the like */
 #define END_ROUNDS 1000                   /* of at most a millisecond each, for what is in flight */
 #define STOP_STEP_NS (2 * WEIR_NS_PER_MS) /* how often a stopping shard looks whether it is done */
-#define NEAR_RECV_BYTES (256u * 1024u)    /* SO_RCVBUF of near peers; docs/performance.md */
+#define NEAR_RECV_BYTES (128u * 1024u)    /* SO_RCVBUF of near peers; docs/performance.md */
 #define POOL_CACHE_SHARE 4                /* a quarter of the pool may lie ready for reuse */
 
 /* ---- pool callbacks ------------------------------------------------------------------------ */
@@ -69,7 +69,7 @@ int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t i
         .near_recv_bytes = cfg->socket_recv_bytes ? 0 : NEAR_RECV_BYTES,
         .socket_send_bytes = own_size(cfg->socket_send_bytes),
         .tcp_congestion = cfg->tcp_congestion,
-        .is_busy_poll = (cfg->flags & WEIR_CONFIG_BUSY_POLL) != 0,
+        .spin_ns = cfg->flags & WEIR_CONFIG_BUSY_POLL ? UINT64_MAX : cfg->spin_ns,
     };
     int error = weir_io_uring_create(&shard->io, &io_cfg);
     if (error) {

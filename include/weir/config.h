@@ -51,11 +51,11 @@ struct weir_config {
     uint32_t frame_bytes_max; /* payload of one frame, 4,096 .. 65,536; default 65,536 */
     uint32_t
         send_bytes_max; /* one send when one channel is busy, plus up to a frame; default 262,144 */
-    uint32_t send_bytes_contended; /* the same when several compete; default 65,536 */
+    uint32_t send_bytes_contended; /* the same when several compete; default 135,168 */
     uint32_t notsent_lowat_bytes;  /* TCP_NOTSENT_LOWAT when several compete; default 131,072 */
     uint32_t
-        socket_recv_bytes; /* SO_RCVBUF; default 0: 256 KiB for a peer whose round trip takes less
-                                    * than 1 ms (what waits unread in the kernel delays an urgent message
+        socket_recv_bytes; /* SO_RCVBUF; default 0: 128 KiB for a peer whose round trip takes less
+                                    * than 50 us (what waits unread in the kernel delays an urgent message
                                     * and falls out of the cache), the system's autotuning for others;
                                     * UINT32_MAX: autotuning for all */
     uint32_t socket_send_bytes; /* SO_SNDBUF; default UINT32_MAX: the system's autotuning */
@@ -76,6 +76,10 @@ struct weir_config {
     weir_ns redial_max_ns;     /* longest; default 30 s */
     weir_ns goodbye_linger_ns; /* how long a goodbye may take to be sent and seen; default 1 s */
     const char *tcp_congestion; /* TCP_CONGESTION for every socket; default: the system's */
+    /* How long a shard looks for events before it sleeps, as long as its waits are that short: sleeping
+     * and waking cost more than the wait then. Default 50 us; 1: sleep at once. A shard whose waits are
+     * longer, or that is given its core only in turns with others, does not spin. */
+    weir_ns spin_ns;
 };
 
 enum weir_overflow {

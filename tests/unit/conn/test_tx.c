@@ -362,6 +362,37 @@ Test(tx, one_send_is_bounded_and_more_tightly_when_channels_compete)
     solo_free(box);
 }
 
+/* Behind bulk in the same send an urgent message would wait for its hashing and copying; but only now and
+ * then, because a send costs more than the wait. */
+Test(tx, urgent_frames_have_a_send_of_their_own_now_and_then)
+{
+    struct box *box = solo_new(2);
+    box->channels[0].send_bytes_max = box->channels[0].recv_bytes_max = 64 << 20;
+    box->channels[1].flags = WEIR_CHANNEL_URGENT;
+    struct script_io *script = solo_open(box);
+    struct peer *peer = peer_ready(box);
+    cr_assert_eq(box_send(peer->conn, 0, 1 << 20, 1), 0);
+    cr_assert_eq(box_send(peer->conn, 1, 100, 0), 0);
+    box_turn(box); /* nothing is known to compete yet, or it is: the first send may be either */
+    uint32_t alone = 0, together = 0;
+    for (uint64_t i = 1; i < 20; i++) {
+        script_sent(script, peer->sock, (int64_t)script_unsent(script, peer->sock));
+        cr_assert_eq(box_send(peer->conn, 1, 100, i), 0);
+        if (i % 5 == 0)
+            solo_advance(box, 200 * WEIR_NS_PER_US);
+        box_turn(box);
+        size_t sent = script_unsent(script, peer->sock);
+        alone += sent == 2 + 100 + WEIR_NATIVE_HEAD;
+        together += sent > 65536;
+        if (i % 10 == 0) {
+            cr_assert_eq(box_send(peer->conn, 0, 1 << 20, 1), 0);
+        }
+    }
+    cr_assert(alone >= 3 && alone <= 5 && together >= 13, "%u alone, %u together", alone, together);
+    peer_free(peer);
+    solo_free(box);
+}
+
 Test(tx, a_frame_above_the_bound_of_a_send_goes_alone)
 {
     struct box *box = solo_new(1);
@@ -383,6 +414,7 @@ Test(tx, frames_are_picked_by_weight_and_urgent_ones_first)
 {
     static const uint16_t weights[] = {1, 5, 10, 1};
     struct box *box = solo_new(4);
+    box->cfg.send_bytes_contended = 65536; /* one frame */
     for (uint32_t i = 0; i < 4; i++) {
         box->channels[i].weight = weights[i];
         box->channels[i].send_bytes_max = 64 << 20;

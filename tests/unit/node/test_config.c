@@ -33,7 +33,7 @@ static const struct field config_fields[] = {
     CONFIG(log_level, WEIR_LOG_INFO, WEIR_LOG_ERROR, WEIR_LOG_DEBUG),
     CONFIG(frame_bytes_max, 65536, 4096, 65536),
     CONFIG(send_bytes_max, 262144, 4096, 64 * MIB),
-    CONFIG(send_bytes_contended, 65536, 4096, 64 * MIB),
+    CONFIG(send_bytes_contended, 135168, 4096, 64 * MIB),
     CONFIG(notsent_lowat_bytes, 131072, 4096, UINT64_C(1) << 30),
     FIELD(weir_config, socket_recv_bytes, 0, 4096, UINT64_C(1) << 30, UINT32_MAX),
     FIELD(weir_config, socket_send_bytes, UINT32_MAX, 4096, UINT64_C(1) << 30, UINT32_MAX),
@@ -52,6 +52,7 @@ static const struct field config_fields[] = {
     CONFIG(redial_min_ns, 250 * MS, MS, 30 * S), /* up to the default of redial_max */
     CONFIG(redial_max_ns, 30 * S, 250 * MS, DAY),
     CONFIG(goodbye_linger_ns, S, MS, DAY),
+    CONFIG(spin_ns, 50000, 1, S),
 };
 #define CONFIG_FIELDS (sizeof(config_fields) / sizeof(config_fields[0]))
 
