@@ -22,13 +22,13 @@ static void fill(struct uring_link *link, struct bench_run *run, weir_ns *due)
     if (run->job->which == BENCH_URGENT) {
         struct bench_urgent msg;
         if (bench_urgent_next(run, due, counts->msgs[0], &msg)) {
-            uring_put(&link->writer, uring_link_batch(link), 0, &msg, sizeof(msg));
+            frame_put(&link->writer, uring_link_batch(link), 0, &msg, sizeof(msg));
             counts->msgs[0]++;
             counts->bytes[0] += sizeof(msg);
         }
         channel = 1;
     }
-    uint64_t cnt = uring_fill(&link->writer, uring_link_batch(link), channel, UINT64_MAX);
+    uint64_t cnt = frame_fill(&link->writer, uring_link_batch(link), channel, UINT64_MAX);
     counts->msgs[channel] += cnt;
     counts->bytes[channel] += cnt * run->job->size;
 }
@@ -91,10 +91,10 @@ static enum bench_status stream_recv(struct bench_run *run)
 static bool send_one(struct uring_link *link, struct bench_run *run)
 {
     for (;;) {
-        struct uring_batch *batch = uring_link_batch(link);
+        struct frame_batch *batch = uring_link_batch(link);
 
-        uring_batch_sent(batch, batch->len);
-        link->is_send_silent = uring_fill(&link->writer, batch, 0, 1) != 0;
+        frame_batch_sent(batch, batch->len);
+        link->is_send_silent = frame_fill(&link->writer, batch, 0, 1) != 0;
         uring_link_send(link);
         if (link->is_send_silent)
             return true;

@@ -41,9 +41,9 @@ bool uring_link_open(struct uring_link *link, struct bench_run *run, int sock)
     if (link->buf_ring == NULL)
         return refuse(run, "io_uring_setup_buf_ring", -error);
     link->pool = aligned_alloc(4096, URING_RECV_CNT * URING_RECV_BYTES);
-    if (link->pool == NULL || uring_batch_init(&link->batches[0]) != 0 ||
-        uring_batch_init(&link->batches[1]) != 0 || uring_reader_init(&link->reader) != 0 ||
-        uring_writer_init(&link->writer, run->job->size) != 0) {
+    if (link->pool == NULL || frame_batch_init(&link->batches[0]) != 0 ||
+        frame_batch_init(&link->batches[1]) != 0 || frame_reader_init(&link->reader) != 0 ||
+        frame_writer_init(&link->writer, run->job->size) != 0) {
         bench_fail(run, BENCH_E_RUN, "no memory for the buffers");
         return false;
     }
@@ -55,7 +55,7 @@ bool uring_link_open(struct uring_link *link, struct bench_run *run, int sock)
     return true;
 }
 
-static void submit_send(struct uring_link *link, struct uring_batch *batch)
+static void submit_send(struct uring_link *link, struct frame_batch *batch)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&link->ring); /* 16 entries, at most two in use */
 
@@ -90,14 +90,14 @@ void uring_link_recv(struct uring_link *link)
 
 static bool sent(struct uring_link *link, struct bench_run *run, int res)
 {
-    struct uring_batch *batch = &link->batches[link->fill_idx ^ 1];
+    struct frame_batch *batch = &link->batches[link->fill_idx ^ 1];
 
     if (res < 0) {
         bench_fail(run, BENCH_E_RUN, "sendmsg: %s", strerror(-res));
         return false;
     }
     link->is_sending = false;
-    if (!uring_batch_sent(batch, (size_t)res)) { /* short in spite of WAITALL: send the rest */
+    if (!frame_batch_sent(batch, (size_t)res)) { /* short in spite of WAITALL: send the rest */
         submit_send(link, batch);
         link->is_sending = true;
     }
@@ -122,7 +122,7 @@ static bool received(struct uring_link *link, struct bench_run *run, const struc
         uint8_t *data = link->pool + (size_t)idx * URING_RECV_BYTES;
 
         if (cqe->res > 0)
-            is_good = uring_read(&link->reader, run, data, (size_t)cqe->res);
+            is_good = frame_read(&link->reader, run, data, (size_t)cqe->res);
         io_uring_buf_ring_add(link->buf_ring, data, URING_RECV_BYTES, (unsigned short)idx,
                               io_uring_buf_ring_mask(URING_RECV_CNT), 0);
         io_uring_buf_ring_advance(link->buf_ring, 1);

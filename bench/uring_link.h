@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 
 #include "bench/bench.h"
-#include "bench/uring_frame.h"
+#include "bench/frame.h"
 
 #define URING_RECV_CNT 16u
 #define URING_RECV_BYTES 65536u
@@ -26,10 +26,10 @@ struct uring_link {
     bool is_sending, is_receiving, is_ended; /* is_ended: the other side closed */
     bool is_send_silent; /* a send that succeeds makes no completion (rtt: the answer says it) */
     uint32_t fill_idx;   /* the batch to fill; while is_sending the other one is in the kernel */
-    struct uring_batch batches[2];
+    struct frame_batch batches[2];
     struct msghdr send_msg;
-    struct uring_writer writer;
-    struct uring_reader reader;
+    struct frame_writer writer;
+    struct frame_reader reader;
 };
 
 /* Makes ring, pool and batches. False after bench_fail(). */
@@ -46,7 +46,7 @@ void uring_link_recv(struct uring_link *link);
  * spinning one); then handles what did. Received messages are counted. False after bench_fail(). */
 bool uring_link_turn(struct uring_link *link, struct bench_run *run, bool is_idle);
 
-static inline struct uring_batch *uring_link_batch(struct uring_link *link)
+static inline struct frame_batch *uring_link_batch(struct uring_link *link)
 {
     return &link->batches[link->fill_idx];
 }

@@ -1,4 +1,4 @@
-/* bench/uring_frame.h: the hand-written rival's frames, built and taken apart; no socket, no ring.
+/* bench/frame.h: the hand-written rivals' frames, built and taken apart; no socket, no ring.
  *
  *      0      2        3      4        8               16
  *     ┌──────┬────────┬──────┬────────┬───────────────┬──────────────────┐
@@ -9,8 +9,8 @@
  * larger one is frames of 64 KiB whose payload is not copied: the batch lists headers and slices
  * for sendmsg.
  */
-#ifndef WEIR_BENCH_URING_FRAME_H
-#define WEIR_BENCH_URING_FRAME_H
+#ifndef WEIR_BENCH_FRAME_H
+#define WEIR_BENCH_FRAME_H
 
 #include <stddef.h>
 #include <sys/uio.h>
@@ -19,36 +19,36 @@
 #include "bench/source.h"
 #include "engine/base/hash.h"
 
-#define URING_BATCH_BYTES (256u * 1024) /* a batch is full when it has at least this much */
-#define URING_FRAME_BYTES 65536u        /* most payload of one frame */
-#define URING_MAGIC 0x7277u
+#define FRAME_BATCH_BYTES (256u * 1024) /* a batch is full when it has at least this much */
+#define FRAME_BYTES_MAX 65536u          /* most payload of one frame */
+#define FRAME_MAGIC 0x7277u
 
-enum uring_frame_flags { URING_FIRST = 1, URING_LAST = 2 };
+enum frame_flags { FRAME_FIRST = 1, FRAME_LAST = 2 };
 
-struct uring_header {
+struct frame_header {
     uint16_t magic;
     uint8_t channel, flags;
     uint32_t len;
     uint64_t hash;
 };
-_Static_assert(sizeof(struct uring_header) == 16, "the header is 16 bytes");
+_Static_assert(sizeof(struct frame_header) == 16, "the header is 16 bytes");
 
 /* Each piece of a message above 64 KiB is two vectors; the shortest such message is two pieces, of
  * 65,536 and 1 byte, so that 256 KiB are at most 4 whole pieces and as many of their tails, and
  * one. */
-#define URING_VECTORS 32u
+#define FRAME_VECTORS 32u
 
 /* What one send carries. */
-struct uring_batch {
+struct frame_batch {
     uint8_t *data; /* whole frames, or only headers */
     size_t data_len;
     size_t len; /* all bytes to send; 0: empty */
-    struct iovec vectors[URING_VECTORS];
+    struct iovec vectors[FRAME_VECTORS];
     uint32_t vector_cnt, vector_idx; /* vector_idx: the first that is not yet sent whole */
 };
 
 /* Builds frames. Large messages lie in `msgs`, as many as two batches and the next can refer to. */
-struct uring_writer {
+struct frame_writer {
     const struct weir_hash_ops *hash;
     struct bench_source source; /* messages of up to 64 KiB */
     uint8_t *msgs;              /* larger ones */
@@ -58,7 +58,7 @@ struct uring_writer {
 };
 
 /* Takes frames apart, wherever a buffer ends. */
-struct uring_reader {
+struct frame_reader {
     const struct weir_hash_ops *hash;
     uint8_t *carry; /* the beginning of a frame whose rest is in the next buffer */
     size_t carry_len;
@@ -69,24 +69,24 @@ struct uring_reader {
     } parts[BENCH_CHANNELS_MAX];
 };
 
-int uring_batch_init(struct uring_batch *batch);
-int uring_writer_init(struct uring_writer *writer, uint32_t size);
-int uring_reader_init(struct uring_reader *reader);
+int frame_batch_init(struct frame_batch *batch);
+int frame_writer_init(struct frame_writer *writer, uint32_t size);
+int frame_reader_init(struct frame_reader *reader);
 
 /* Appends one small message, one a batch. */
-void uring_put(struct uring_writer *writer, struct uring_batch *batch, uint8_t channel,
+void frame_put(struct frame_writer *writer, struct frame_batch *batch, uint8_t channel,
                const void *data, uint32_t len);
 
 /* Appends up to `msg_max` messages of `channel`, until the batch is full. Returns how many messages
  * were begun before or now and end in this batch. */
-uint64_t uring_fill(struct uring_writer *writer, struct uring_batch *batch, uint8_t channel,
+uint64_t frame_fill(struct frame_writer *writer, struct frame_batch *batch, uint8_t channel,
                     uint64_t msg_max);
 
 /* Takes `n` sent bytes off the front. True when nothing is left: the batch is empty again. */
-bool uring_batch_sent(struct uring_batch *batch, size_t n);
+bool frame_batch_sent(struct frame_batch *batch, size_t n);
 
 /* Takes received bytes; counts each whole message of a verified frame. False after bench_fail(). */
-bool uring_read(struct uring_reader *reader, struct bench_run *run, const uint8_t *data,
+bool frame_read(struct frame_reader *reader, struct bench_run *run, const uint8_t *data,
                 size_t len);
 
 #endif
