@@ -116,14 +116,20 @@ typedef enum bench_status (*bench_role)(struct bench_run *run);
 struct bench_impl {
     const char *name;
     const char *what;
-    const char *notes[BENCH_CASE_CNT]; /* what it does in this case, where that is not obvious */
-    bench_role roles[BENCH_CASE_CNT][2];
+    const char *notes[BENCH_CASE_CNT];   /* what it does in this case, where that is not obvious */
+    bench_role roles[BENCH_CASE_CNT][2]; /* NULL: it does not do this case */
+    uint32_t size_min, size_max;         /* of a message; 0: no bound. Other sizes are left out */
 };
 
-extern const struct bench_impl bench_weir, bench_raw, bench_uring;
+extern const struct bench_impl bench_weir, bench_raw, bench_uring, bench_epoll;
 
 /* All implementations, weir first, NULL at the end. */
 extern const struct bench_impl *const bench_impls[];
+
+static inline bool bench_does_size(const struct bench_impl *impl, uint32_t size)
+{
+    return size >= impl->size_min && (impl->size_max == 0 || size <= impl->size_max);
+}
 extern const char *const bench_case_names[BENCH_CASE_CNT];
 extern const char *const bench_case_texts[BENCH_CASE_CNT];
 

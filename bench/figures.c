@@ -118,6 +118,12 @@ static bool has_channels(const struct window *window)
     return window->channel_bytes[1] != 0;
 }
 
+void bench_figures_none(struct bench_figures *ret_figures)
+{
+    for (uint32_t i = 0; i < FIG_CNT; i++)
+        ret_figures->v[i] = (double)NAN;
+}
+
 void bench_figures_of(const struct bench_job *job, const struct bench_shared *shared,
                       struct bench_figures *ret_figures)
 {
@@ -128,9 +134,7 @@ void bench_figures_of(const struct bench_job *job, const struct bench_shared *sh
     const struct window *count = job->which == BENCH_RTT ? &out : &in;
     double *v = ret_figures->v;
 
-    for (uint32_t i = 0; i < FIG_CNT; i++)
-        v[i] = (double)NAN;
-
+    bench_figures_none(ret_figures);
     v[FIG_SENDER_CPU] = out.cpu;
     v[FIG_RECEIVER_CPU] = in.cpu;
     v[FIG_PREEMPTED_PER_S] = out.preempted + in.preempted;

@@ -61,6 +61,9 @@ struct bench_summary {
 /* Percent of the bytes that channel `idx` ought to get. */
 double bench_share_due(const struct bench_job *job, uint32_t idx);
 
+/* The figures of a run that did not take place. */
+void bench_figures_none(struct bench_figures *ret_figures);
+
 /* Works out one run's figures from the marks of its sides. */
 void bench_figures_of(const struct bench_job *job, const struct bench_shared *shared,
                       struct bench_figures *ret_figures);

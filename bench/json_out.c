@@ -168,7 +168,8 @@ int bench_json_print(const struct bench_report *report)
     json_object_set_new(out, "ratio_better",
                         json_string(bench_figure_is_less_better(figure) ? "lower" : "higher"));
     for (uint32_t i = 0; i < report->result_cnt; i++)
-        json_array_append_new(results, result(report, &report->results[i]));
+        if (!report->results[i].is_skipped)
+            json_array_append_new(results, result(report, &report->results[i]));
     json_object_set_new(out, "results", results);
 
     int error = json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));

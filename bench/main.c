@@ -70,7 +70,9 @@ static enum bench_status run_size(struct bench_report *report, struct bench_resu
 
     for (uint32_t repeat = 0; repeat < options->repeat; repeat++) {
         for (uint32_t i = 0; i < options->impl_cnt; i++) {
-            enum bench_status status = run_one(report, &results[i], repeat);
+            enum bench_status status = BENCH_OK;
+            if (!results[i].is_skipped)
+                status = run_one(report, &results[i], repeat);
             if (status != BENCH_OK)
                 return status;
         }
@@ -137,9 +139,12 @@ static enum bench_status run_all(struct bench_report *report)
         for (uint32_t i = 0; i < options->impl_cnt; i++) {
             results[i] =
                 (struct bench_result){.impl = options->impls[i], .size = options->sizes[size]};
+            results[i].is_skipped = !bench_does_size(results[i].impl, results[i].size);
             results[i].runs = calloc(options->repeat, sizeof(*results[i].runs));
             if (results[i].runs == NULL)
                 return BENCH_E_RUN;
+            for (uint32_t repeat = 0; results[i].is_skipped && repeat < options->repeat; repeat++)
+                bench_figures_none(&results[i].runs[repeat]);
         }
         status = run_size(report, results);
         if (status == BENCH_OK) {

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct bench_impl *const bench_impls[] = {&bench_weir, &bench_raw, &bench_uring, NULL};
+const struct bench_impl *const bench_impls[] = {&bench_weir, &bench_raw, &bench_uring, &bench_epoll,
+                                                NULL};
 
 const char *const bench_case_names[BENCH_CASE_CNT] = {"throughput", "rtt", "urgent", "share"};
 const char *const bench_case_texts[BENCH_CASE_CNT] = {
@@ -30,7 +31,7 @@ static const char help[] =
     "                          (default: throughput 64,1K,16K,64K,1M; rtt 64; urgent 64K; share 16K)\n"
     "  --seconds S             measured time of one run, after a warm-up (default 1; urgent 3)\n"
     "  --repeat N              runs of each implementation, interleaved; medians are given (default 5)\n"
-    "  --against LIST          rivals, or none (default raw,uring)\n"
+    "  --against LIST          rivals, all or none (default raw,uring)\n"
     "  --rivals-only           leave weir out\n"
     "  --congestion NAME       TCP congestion control of every socket; system: as the system has it\n"
     "                          (default cubic)\n"
@@ -119,6 +120,11 @@ static bool parse_sizes(struct bench_options *options, const char *list)
     return true;
 }
 
+static bool does_case(const struct bench_options *options, const struct bench_impl *impl)
+{
+    return impl->roles[options->which][BENCH_SENDER] != NULL;
+}
+
 static bool parse_against(struct bench_options *options, const char *list)
 {
     char part[32];
@@ -126,12 +132,21 @@ static bool parse_against(struct bench_options *options, const char *list)
     options->impl_cnt = 1; /* weir */
     if (strcmp(list, "none") == 0)
         return true;
+    if (strcmp(list, "all") == 0) {
+        for (uint32_t i = 1; bench_impls[i] != NULL; i++)
+            if (does_case(options, bench_impls[i]))
+                options->impls[options->impl_cnt++] = bench_impls[i];
+        return true;
+    }
     while (next_part(&list, ',', part, sizeof(part))) {
         uint32_t i = 1;
         while (bench_impls[i] != NULL && strcmp(bench_impls[i]->name, part) != 0)
             i++;
         if (bench_impls[i] == NULL)
             return complain("--against: there is no '%s' (see weir-bench --list)", part);
+        if (!does_case(options, bench_impls[i]))
+            return complain("--against: '%s' does not do %s", part,
+                            bench_case_names[options->which]);
         for (uint32_t k = 1; k < options->impl_cnt; k++)
             if (options->impls[k] == bench_impls[i])
                 return complain("--against: '%s' is there twice", part);

@@ -5,7 +5,7 @@
 #include "bench/bench.h"
 
 #define BENCH_SIZES_MAX 32u
-#define BENCH_IMPLS_MAX 8u
+#define BENCH_IMPLS_MAX 16u
 #define BENCH_REPEAT_MAX 999u
 
 struct bench_options {

@@ -17,6 +17,7 @@ struct bench_ratio {
 struct bench_result {
     const struct bench_impl *impl;
     uint32_t size;
+    bool is_skipped;            /* the implementation does not do this size */
     struct bench_figures *runs; /* one for each repeat */
     struct bench_summary summary;
     uint64_t msgs_sent, msgs_received, seq_errors; /* of all repeats, from the first message on */

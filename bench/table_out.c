@@ -126,7 +126,7 @@ static void print_head(const struct bench_report *report)
 
 static void print_shares(const struct bench_report *report, const struct bench_result *result)
 {
-    printf("%20s", "");
+    printf("%25s", "");
     for (uint32_t i = 0; i < report->job->channel_cnt; i++) {
         uint32_t at = FIG_SHARE_PERCENT + i;
         printf("%s weight %u: %.2f %% (%.2f..%.2f), due %.2f", i == 0 ? "" : ";",
@@ -143,7 +143,7 @@ static void print_ratios(const struct bench_report *report, const struct bench_r
 
     if (result->ratio_cnt == 0)
         return;
-    printf("%20s weir's %s is", "", bench_figure_names[figure]);
+    printf("%25s weir's %s is", "", bench_figure_names[figure]);
     for (uint32_t i = 0; i < result->ratio_cnt; i++) {
         const struct bench_ratio *ratio = &result->ratios[i];
         printf("%s %.2f x %s (%.2f..%.2f)", i == 0 ? "" : ",", ratio->median, ratio->rival->name,
@@ -157,7 +157,7 @@ void bench_table_print(const struct bench_report *report)
     const struct column *columns = columns_of[report->options->which];
 
     print_head(report);
-    printf("%9s  %-7s", "size", "impl");
+    printf("%9s  %-12s", "size", "impl");
     for (const struct column *column = columns; column->title != NULL; column++)
         printf(" %*s", width_of(column), column->title);
     printf("\n");
@@ -165,7 +165,7 @@ void bench_table_print(const struct bench_report *report)
         const struct bench_result *result = &report->results[i];
 
         print_size(result->size);
-        printf("  %-7s", result->impl->name);
+        printf("  %-12s", result->impl->name);
         for (const struct column *column = columns; column->title != NULL; column++)
             print_cell(column, &result->summary);
         printf("\n");
@@ -179,7 +179,7 @@ void bench_table_print(const struct bench_report *report)
     for (uint32_t i = 0; i < report->options->impl_cnt; i++) {
         const struct bench_impl *impl = report->options->impls[i];
         const char *note = impl->notes[report->options->which];
-        printf("  %-7s %s%s%s\n", impl->name, impl->what, note != NULL ? "; " : "",
+        printf("  %-12s %s%s%s\n", impl->name, impl->what, note != NULL ? "; " : "",
                note != NULL ? note : "");
     }
 }

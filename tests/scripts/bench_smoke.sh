@@ -13,7 +13,7 @@ fail() { echo "bench_smoke: $*" >&2; exit 1; }
 # Runs a case and checks its document.
 check() {
     local code=0
-    "$bench" "$@" --seconds 0.3 --repeat 1 --against raw,uring --json >"$work/out.json" 2>"$work/err" || code=$?
+    "$bench" "$@" --seconds 0.3 --repeat 1 --against raw,uring,epoll --json >"$work/out.json" 2>"$work/err" || code=$?
     cat "$work/err" >&2
     if [ $code = 3 ]; then
         echo "this machine refuses what a run needs"
@@ -33,7 +33,7 @@ for key in "kernel", "cpu", "cores", "congestion", "flags", "load_before", "load
     assert key in report["machine"], key
 sizes = report["inputs"]["sizes"]
 found = [(result["size"], result["impl"]) for result in report["results"]]
-assert found == [(size, impl) for size in sizes for impl in ("weir", "raw", "uring")], found
+assert found == [(size, impl) for size in sizes for impl in ("weir", "raw", "uring", "epoll")], found
 for result in report["results"]:
     name = f'{result["impl"]} {result["size"]}'
     assert result["msgs_received"] > 0, name
@@ -45,7 +45,7 @@ for result in report["results"]:
         assert result["samples"] > 0, name
         assert result["min_ns"] <= result["p50_ns"] <= result["p99_ns"] <= result["max_ns"], name
     if result["impl"] == "weir":
-        assert set(result["ratio_to"]) == {"raw", "uring"}, name
+        assert set(result["ratio_to"]) == {"raw", "uring", "epoll"}, name
         assert result["sender_turns_per_msg"] > 0 and result["receiver_syscalls_per_msg"] > 0, name
     if case == "share" and result["impl"] == "weir":
         assert len(result["channels"]) == len(report["inputs"]["channels"]), name
