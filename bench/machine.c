@@ -14,9 +14,6 @@
 #else
 #define COMPILER "gcc " __VERSION__
 #endif
-#ifndef WEIR_BENCH_FLAGS
-#define WEIR_BENCH_FLAGS "unknown"
-#endif
 
 double bench_machine_load(void)
 {
@@ -60,9 +57,7 @@ void bench_machine_look(struct bench_machine *ret_machine)
     out->load_before = out->load_after = bench_machine_load();
     out->compiler = COMPILER;
     out->flags = WEIR_BENCH_FLAGS;
-#ifdef WEIR_BENCH_COMMIT
-    out->commit = WEIR_BENCH_COMMIT;
-#endif
+    out->commit = bench_machine_commit;
     out->hash = weir_hash_ops()->name;
     bench_net_congestion(out->congestion_system, sizeof(out->congestion_system));
 }

@@ -9,11 +9,15 @@ struct bench_machine {
     double load_before; /* one-minute load average */
     double load_after;
     const char *compiler;
-    const char *flags;  /* WEIR_BENCH_FLAGS of the build; "unknown" */
-    const char *commit; /* WEIR_BENCH_COMMIT of the build; NULL */
+    const char *flags;  /* build type and compiler flags */
+    const char *commit; /* bench_machine_commit */
     const char *hash;   /* the instruction set XXH3 was chosen for */
     char congestion_system[16];
 };
+
+/* The commit that was built, with "-dirty" behind it if files differed; NULL when nobody knew.
+ * Defined in a file that the build writes (cmake/bench_commit.cmake). */
+extern const char *const bench_machine_commit;
 
 void bench_machine_look(struct bench_machine *ret_machine);
 

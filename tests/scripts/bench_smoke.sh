@@ -31,6 +31,7 @@ with open(path) as file:
 assert report["schema"] == 1 and report["case"] == case, report["case"]
 for key in "kernel", "cpu", "cores", "congestion", "flags", "load_before", "load_after":
     assert key in report["machine"], key
+assert "-O" in report["machine"]["flags"], report["machine"]["flags"]
 sizes = report["inputs"]["sizes"]
 found = [(result["size"], result["impl"]) for result in report["results"]]
 assert found == [(size, impl) for size in sizes for impl in ("weir", "raw", "uring", "epoll")], found
