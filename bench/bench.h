@@ -35,8 +35,8 @@ enum bench_status {
     BENCH_E_ENVIRONMENT = 3, /* the machine refuses something that a run needs */
 };
 
-enum bench_case { BENCH_THROUGHPUT, BENCH_RTT, BENCH_URGENT, BENCH_SHARE };
-#define BENCH_CASE_CNT 4u
+enum bench_case { BENCH_THROUGHPUT, BENCH_RTT, BENCH_URGENT, BENCH_SHARE, BENCH_RATE };
+#define BENCH_CASE_CNT 5u
 
 enum bench_phase { BENCH_WARMUP, BENCH_ALONE, BENCH_MEASURE, BENCH_DRAIN, BENCH_DONE };
 #define BENCH_PHASE_CNT 5u
@@ -54,6 +54,7 @@ struct bench_job {
     uint32_t size; /* bytes of one message; in `urgent`, of one bulk message */
     weir_ns warmup_ns, window_ns;
     weir_ns interval_ns;    /* `urgent`: between two small messages */
+    uint32_t rate;          /* `rate`: messages a second */
     const char *congestion; /* TCP_CONGESTION of every socket; NULL: the system's */
     uint32_t recv_buffer;   /* SO_RCVBUF of every socket; 0: the system's autotuning */
     bool is_busy;           /* spin instead of sleeping */
@@ -90,9 +91,13 @@ struct bench_shared {
     _Atomic uint32_t port;     /* the receiver listens; 0: not yet */
     _Atomic uint32_t has_sent; /* release: `sent` is final */
     uint64_t sent[BENCH_CHANNELS_MAX];
+    /* `rate`: when the first message was due that was not sent though it was due in the window; 0:
+     * none. Written before has_sent. And how many there were, written by the receiver at its end. */
+    weir_ns unsent_due;
+    uint64_t unsent_cnt;
     struct bench_side sides[2];
-    /* Written by the side that sees a message arrive. `urgent`: from when a message was due, and
-     * from when it was given to the implementation. */
+    /* Written by the side that sees a message arrive. `urgent` and `rate`: from when a message was
+     * due; `latency_call` of `urgent`: from when it was given to the implementation. */
     struct bench_histogram latency, latency_call;
 };
 
@@ -169,6 +174,13 @@ static inline void bench_count(struct bench_run *run, uint32_t channel, const ui
         __builtin_memcpy(&seq, data, sizeof(seq));
         run->counts.seq_errors += seq != run->counts.msgs[channel];
     }
+    run->counts.msgs[channel]++;
+    run->counts.bytes[channel] += len;
+}
+
+/* Counts a message that was given to the implementation. */
+static inline void bench_sent(struct bench_run *run, uint32_t channel, uint32_t len)
+{
     run->counts.msgs[channel]++;
     run->counts.bytes[channel] += len;
 }

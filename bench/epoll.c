@@ -86,6 +86,27 @@ static enum bench_status stream_send(struct bench_run *run)
     }
 }
 
+static enum bench_status rate_send(struct bench_run *run)
+{
+    static struct side side;
+    struct bench_pace pace;
+
+    if (!open_side(&side, run))
+        return BENCH_E_RUN;
+    if (bench_pace_init(&pace, run->job) != 0)
+        return bench_fail(run, BENCH_E_RUN, "no memory for a message");
+    while (!bench_pace_is_over(&pace, run) || side.conn.batch.len != 0) {
+        if (side.conn.batch.len == 0)
+            frame_put_due(&side.writer, &side.conn.batch, run, &pace);
+        if (!epoll_conn_send(&side.loop, &side.conn))
+            return BENCH_E_RUN;
+        weir_ns wait = side.conn.is_blocked ? WAIT_NS : bench_pace_wait(&pace, bench_now());
+        if (wait != 0 && !epoll_loop_turn(&side.loop, wait))
+            return BENCH_E_RUN;
+    }
+    return end_stream(&side, run);
+}
+
 static enum bench_status stream_recv(struct bench_run *run)
 {
     static struct side side;
@@ -184,5 +205,6 @@ const struct bench_impl bench_epoll = {
             [BENCH_RTT] = {rtt_send, rtt_recv},
             [BENCH_URGENT] = {stream_send, stream_recv},
             [BENCH_SHARE] = {stream_send, stream_recv},
+            [BENCH_RATE] = {rate_send, stream_recv},
         },
 };

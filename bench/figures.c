@@ -13,6 +13,7 @@ const char *const bench_figure_names[FIG_NAMED_CNT] = {
     [FIG_MIN_NS] = "min_ns",
     [FIG_MAX_NS] = "max_ns",
     [FIG_SAMPLES] = "samples",
+    [FIG_UNSENT] = "unsent_msgs",
     [FIG_CALL_P50_NS] = "from_call_p50_ns",
     [FIG_CALL_P99_NS] = "from_call_p99_ns",
     [FIG_BULK_BYTES_PER_S] = "bulk_bytes_per_s",
@@ -32,10 +33,8 @@ const char *const bench_figure_names[FIG_NAMED_CNT] = {
 };
 
 const enum bench_figure bench_figure_main[BENCH_CASE_CNT] = {
-    [BENCH_THROUGHPUT] = FIG_MSGS_PER_S,
-    [BENCH_RTT] = FIG_P50_NS,
-    [BENCH_URGENT] = FIG_P99_NS,
-    [BENCH_SHARE] = FIG_BYTES_PER_S,
+    [BENCH_THROUGHPUT] = FIG_MSGS_PER_S, [BENCH_RTT] = FIG_P50_NS,  [BENCH_URGENT] = FIG_P99_NS,
+    [BENCH_SHARE] = FIG_BYTES_PER_S,     [BENCH_RATE] = FIG_P99_NS,
 };
 
 bool bench_figure_is_less_better(enum bench_figure figure)
@@ -166,6 +165,10 @@ void bench_figures_of(const struct bench_job *job, const struct bench_shared *sh
     case BENCH_SHARE:
         if (has_channels(&in))
             add_shares(job, &in, v);
+        break;
+    case BENCH_RATE:
+        add_latency(shared, v, false);
+        v[FIG_UNSENT] = (double)shared->unsent_cnt;
         break;
     }
     /* A window in which nothing arrived divides by zero; such figures are left out. */

@@ -20,6 +20,7 @@ enum bench_figure {
     FIG_MIN_NS,
     FIG_MAX_NS,
     FIG_SAMPLES,
+    FIG_UNSENT,
     FIG_CALL_P50_NS,
     FIG_CALL_P99_NS,
     FIG_BULK_BYTES_PER_S,

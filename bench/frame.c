@@ -123,6 +123,19 @@ void frame_put(struct frame_writer *writer, struct frame_batch *batch, uint8_t c
         put_vector(batch, header, HEADER + len);
 }
 
+void frame_put_due(struct frame_writer *writer, struct frame_batch *batch, struct bench_run *run,
+                   struct bench_pace *pace)
+{
+    weir_ns now = bench_now();
+    const uint8_t *msg;
+
+    while (batch->data_len < FRAME_BATCH_BYTES && (msg = bench_pace_next(pace, run, now)) != NULL) {
+        frame_put(writer, batch, 0, msg, pace->size);
+        bench_pace_take(pace);
+        bench_sent(run, 0, pace->size);
+    }
+}
+
 uint64_t frame_fill(struct frame_writer *writer, struct frame_batch *batch, uint8_t channel,
                     uint64_t msg_max)
 {
@@ -161,6 +174,8 @@ static void deliver(struct bench_run *run, uint8_t channel, const uint8_t *data,
 {
     if (run->job->which == BENCH_URGENT && channel == 0)
         bench_urgent_arrived(run, data, len);
+    else if (run->job->which == BENCH_RATE)
+        bench_pace_arrived(run, data, len);
     else
         bench_count(run, channel, data, len);
 }

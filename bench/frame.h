@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 
 #include "bench/bench.h"
+#include "bench/pace.h"
 #include "bench/source.h"
 #include "engine/base/hash.h"
 
@@ -76,6 +77,11 @@ int frame_reader_init(struct frame_reader *reader);
 /* Appends one small message, one a batch. */
 void frame_put(struct frame_writer *writer, struct frame_batch *batch, uint8_t channel,
                const void *data, uint32_t len);
+
+/* Appends the messages that are due, until the batch is full. Their size is at most
+ * FRAME_BYTES_MAX. */
+void frame_put_due(struct frame_writer *writer, struct frame_batch *batch, struct bench_run *run,
+                   struct bench_pace *pace);
 
 /* Appends up to `msg_max` messages of `channel`, until the batch is full. Returns how many messages
  * were begun before or now and end in this batch. */

@@ -70,6 +70,8 @@ static json_t *inputs(const struct bench_report *report)
         json_object_set_new(out, "urgent_interval_ns",
                             json_integer((json_int_t)report->job->interval_ns));
     }
+    if (options->which == BENCH_RATE)
+        json_object_set_new(out, "rate", json_integer(options->rate));
     json_object_set_new(out, "busy", json_boolean(options->is_busy));
     return out;
 }

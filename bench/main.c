@@ -177,6 +177,7 @@ int main(int argc, char **argv)
         .warmup_ns = choose_warmup(options.seconds),
         .window_ns = (weir_ns)(options.seconds * 1e9),
         .interval_ns = URGENT_INTERVAL_NS,
+        .rate = options.rate,
         .recv_buffer = options.recv_buffer,
         .is_busy = options.is_busy,
         .channel_cnt = options.channel_cnt,

@@ -9,15 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/pace.h"
+
+#define RATE_MAX 50000000u
+
 const struct bench_impl *const bench_impls[] = {&bench_weir, &bench_raw, &bench_uring, &bench_epoll,
                                                 NULL};
 
-const char *const bench_case_names[BENCH_CASE_CNT] = {"throughput", "rtt", "urgent", "share"};
+const char *const bench_case_names[BENCH_CASE_CNT] = {"throughput", "rtt", "urgent", "share",
+                                                      "rate"};
 const char *const bench_case_texts[BENCH_CASE_CNT] = {
     "messages one way as fast as they go, counted where they arrive",
     "one message there and back at a time: the distribution of round trips",
     "a 64-byte message each 10 ms beside bulk that never ends: its latency, and what bulk loses",
     "channels that always have something to send: what share of the bytes each gets",
+    "messages at a fixed rate: their latency from when each was due",
 };
 
 static const char help[] =
@@ -28,7 +34,8 @@ static const char help[] =
     "loopback TCP, one core each, interleaved in one run. See docs/bench.md.\n"
     "\n"
     "  --size BYTES[,BYTES..]  message sizes; K and M are 1024 and 1024 x 1024\n"
-    "                          (default: throughput 64,1K,16K,64K,1M; rtt 64; urgent 64K; share 16K)\n"
+    "                          (default: throughput 64,1K,16K,64K,1M; rtt 64; urgent 64K; share 16K;\n"
+    "                          rate 64)\n"
     "  --seconds S             measured time of one run, after a warm-up (default 1; urgent 3)\n"
     "  --repeat N              runs of each implementation, interleaved; medians are given (default 5)\n"
     "  --against LIST          rivals, all or none (default raw,uring)\n"
@@ -38,6 +45,7 @@ static const char help[] =
     "  --recv-buffer BYTES     SO_RCVBUF of every socket (default: the system's autotuning)\n"
     "  --channels W:W[:W..]    share: the weights (default 1:5:10). urgent: the small messages' class\n"
     "                          and the bulk's weight: urgent:1 (default) or such as 100:1\n"
+    "  --rate N                rate: messages a second (default 50000)\n"
     "  --busy                  spin instead of sleeping, all implementations\n"
     "  --json                  one JSON document on standard output instead of a table\n"
     "\n"
@@ -114,8 +122,12 @@ static bool parse_sizes(struct bench_options *options, const char *list)
     for (options->size_cnt = 0; next_part(&list, ',', part, sizeof(part)); options->size_cnt++) {
         if (options->size_cnt == BENCH_SIZES_MAX)
             return complain("--size: at most %u sizes", BENCH_SIZES_MAX);
-        if (!parse_number(part, true, 1, BENCH_SIZE_MAX, &options->sizes[options->size_cnt]))
+        uint32_t *size = &options->sizes[options->size_cnt];
+        if (!parse_number(part, true, 1, BENCH_SIZE_MAX, size))
             return complain("--size: '%s' is not a number of bytes from 1 to 256M", part);
+        if (options->which == BENCH_RATE &&
+            (*size < BENCH_PACE_BYTES_MIN || *size > BENCH_PACE_BYTES_MAX))
+            return complain("--size: rate does %u bytes to 64K", BENCH_PACE_BYTES_MIN);
     }
     return true;
 }
@@ -190,13 +202,23 @@ static bool parse_seconds(struct bench_options *options, const char *text)
     return true;
 }
 
+static bool parse_rate(struct bench_options *options, const char *text)
+{
+    if (options->which != BENCH_RATE)
+        return complain("--rate: %s has no rate", bench_case_names[options->which]);
+    return parse_number(text, false, 1, RATE_MAX, &options->rate) ||
+           complain("--rate: '%s' is not a number of messages a second from 1 to %u", text,
+                    RATE_MAX);
+}
+
 static bool set_defaults(struct bench_options *options)
 {
-    static const char *const sizes[BENCH_CASE_CNT] = {"64,1K,16K,64K,1M", "64", "64K", "16K"};
+    static const char *const sizes[BENCH_CASE_CNT] = {"64,1K,16K,64K,1M", "64", "64K", "16K", "64"};
 
     options->seconds = options->which == BENCH_URGENT ? 3 : 1;
     options->repeat = 5;
     options->congestion = "cubic";
+    options->rate = 50000;
     options->is_congestion_default = true;
     options->impls[0] = &bench_weir;
     options->channel_cnt = 1;
@@ -215,6 +237,7 @@ enum {
     OPT_CONGESTION,
     OPT_RECV,
     OPT_CHANNELS,
+    OPT_RATE,
     OPT_BUSY,
     OPT_JSON,
     OPT_HELP,
@@ -230,6 +253,7 @@ static const struct option long_options[] = {
     {"congestion", required_argument, NULL, OPT_CONGESTION},
     {"recv-buffer", required_argument, NULL, OPT_RECV},
     {"channels", required_argument, NULL, OPT_CHANNELS},
+    {"rate", required_argument, NULL, OPT_RATE},
     {"busy", no_argument, NULL, OPT_BUSY},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
@@ -260,6 +284,8 @@ static bool take_option(struct bench_options *options, int option, const char *a
                complain("--recv-buffer: '%s' is not a number of bytes from 4K to 1024M", arg);
     case OPT_CHANNELS:
         return parse_channels(options, arg);
+    case OPT_RATE:
+        return parse_rate(options, arg);
     case OPT_BUSY:
         options->is_busy = true;
         return true;
@@ -303,7 +329,7 @@ enum bench_parsed bench_options_parse(struct bench_options *ret_options, int arg
         is_rivals_only = is_rivals_only || option == OPT_ONLY;
     }
     if (optind == argc) {
-        complain("which case? (throughput, rtt, urgent, share; see weir-bench --help)");
+        complain("which case? (see weir-bench --list)");
         return BENCH_STOP_USAGE;
     }
     if (optind + 1 != argc) {

@@ -21,6 +21,7 @@ struct bench_options {
     const char *congestion; /* "system" for the system's own */
     bool is_congestion_default;
     uint32_t recv_buffer; /* 0: the system's autotuning */
+    uint32_t rate;        /* messages a second, in `rate` */
     bool is_json, is_busy;
 };
 

@@ -47,6 +47,7 @@ const struct bench_impl bench_raw = {
             [BENCH_URGENT] =
                 "the urgent messages have a connection of their own; the receiver polls both",
             [BENCH_SHARE] = "has no channels: one stream, the ceiling of the sum",
+            [BENCH_RATE] = "sleeps until a message is due and sends all that are",
         },
     .roles =
         {
@@ -54,5 +55,6 @@ const struct bench_impl bench_raw = {
             [BENCH_RTT] = {bench_raw_rtt_send, bench_raw_rtt_recv},
             [BENCH_URGENT] = {bench_raw_urgent_send, bench_raw_urgent_recv},
             [BENCH_SHARE] = {bench_raw_stream_send, bench_raw_stream_recv},
+            [BENCH_RATE] = {bench_raw_rate_send, bench_raw_stream_recv},
         },
 };

@@ -21,7 +21,7 @@ struct bench_raw_unit {
 /* Where the receiver is in the message it began. */
 struct bench_raw_scan {
     uint32_t at, channel;
-    uint8_t head[8];
+    uint8_t head[16]; /* its number, and in `rate` when it was due */
 };
 
 /* Blocking, or spinning when the run is busy. False after bench_fail(). */
@@ -36,6 +36,7 @@ void bench_raw_scan(struct bench_run *run, struct bench_raw_scan *scan, const ui
 
 enum bench_status bench_raw_stream_send(struct bench_run *run);
 enum bench_status bench_raw_stream_recv(struct bench_run *run);
+enum bench_status bench_raw_rate_send(struct bench_run *run);
 enum bench_status bench_raw_rtt_send(struct bench_run *run);
 enum bench_status bench_raw_rtt_recv(struct bench_run *run);
 enum bench_status bench_raw_urgent_send(struct bench_run *run);

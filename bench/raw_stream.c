@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "bench/net.h"
+#include "bench/pace.h"
 
 int bench_raw_unit_init(struct bench_raw_unit *unit, const struct bench_job *job, uint32_t channel)
 {
@@ -40,19 +41,25 @@ bool bench_raw_unit_send(struct bench_run *run, int sock, struct bench_raw_unit 
     return true;
 }
 
+static void arrived(struct bench_run *run, uint32_t channel, const uint8_t *data, uint32_t size)
+{
+    if (run->job->which == BENCH_RATE)
+        bench_pace_arrived(run, data, size);
+    else
+        bench_count(run, channel, data, size);
+}
+
 /* A message's end is known by its size; its number can lie across two reads. */
 void bench_raw_scan(struct bench_run *run, struct bench_raw_scan *scan, const uint8_t *data,
                     size_t len)
 {
     const uint32_t size = run->job->size;
-    const uint32_t head_len = size < 8 ? size : 8;
-    struct bench_counts *counts = &run->counts;
+    const uint32_t head_len = size < sizeof(scan->head) ? size : sizeof(scan->head);
     uint32_t at = scan->at; /* bytes of the message that `data` begins in the middle of */
-    uint64_t seq;
 
     while (len != 0) {
         if (at == 0 && len >= size) { /* a whole message */
-            bench_count(run, scan->channel, data, size);
+            arrived(run, scan->channel, data, size);
             data += size;
             len -= size;
             continue;
@@ -67,21 +74,29 @@ void bench_raw_scan(struct bench_run *run, struct bench_raw_scan *scan, const ui
             at += (uint32_t)piece;
         }
         if (at == size) {
-            memcpy(&seq, scan->head, sizeof(seq));
-            if (size >= sizeof(seq))
-                counts->seq_errors += seq != counts->msgs[scan->channel];
-            counts->msgs[scan->channel]++;
-            counts->bytes[scan->channel] += size;
+            arrived(run, scan->channel, scan->head,
+                    size); /* nothing behind the head is looked at */
             at = 0;
         }
     }
     scan->at = at;
 }
 
+static enum bench_status end_stream(struct bench_run *run, int sock)
+{
+    uint8_t end;
+
+    bench_publish_sent(run);
+    shutdown(sock, SHUT_WR);
+    if (bench_raw_read(run, sock, &end, 1) != 0) /* the receiver closes when it has counted */
+        return bench_fail(run, BENCH_E_RUN, "the receiver did not read to the end");
+    bench_step(run);
+    return BENCH_OK;
+}
+
 enum bench_status bench_raw_stream_send(struct bench_run *run)
 {
     struct bench_raw_unit unit;
-    uint8_t end;
     int sock = bench_net_connect(run);
 
     if (sock < 0)
@@ -93,12 +108,43 @@ enum bench_status bench_raw_stream_send(struct bench_run *run)
         if (!bench_raw_unit_send(run, sock, &unit))
             return BENCH_E_RUN;
     }
-    bench_publish_sent(run);
-    shutdown(sock, SHUT_WR);
-    if (bench_raw_read(run, sock, &end, 1) != 0) /* the receiver closes when it has counted */
-        return bench_fail(run, BENCH_E_RUN, "the receiver did not read to the end");
-    bench_step(run);
-    return BENCH_OK;
+    return end_stream(run, sock);
+}
+
+/* Everything that is due, laid end to end. */
+static size_t collect_due(struct bench_run *run, struct bench_pace *pace, uint8_t *ret_data)
+{
+    weir_ns now = bench_now();
+    const uint8_t *msg;
+    size_t len = 0;
+
+    while (len + pace->size <= BENCH_RAW_BYTES && (msg = bench_pace_next(pace, run, now)) != NULL) {
+        memcpy(ret_data + len, msg, pace->size);
+        len += pace->size;
+        bench_pace_take(pace);
+        bench_sent(run, 0, pace->size);
+    }
+    return len;
+}
+
+enum bench_status bench_raw_rate_send(struct bench_run *run)
+{
+    uint8_t *data = aligned_alloc(4096, BENCH_RAW_BYTES);
+    struct bench_pace pace;
+    int sock = bench_net_connect(run);
+
+    if (sock < 0)
+        return BENCH_E_RUN;
+    if (data == NULL || bench_pace_init(&pace, run->job) != 0)
+        return bench_fail(run, BENCH_E_RUN, "no memory for the messages");
+    while (!bench_pace_is_over(&pace, run)) {
+        run->counts.turns++;
+        size_t len = collect_due(run, &pace, data);
+        if (len != 0 && !bench_raw_write(run, sock, data, len))
+            return BENCH_E_RUN;
+        bench_pace_sleep(&pace, run);
+    }
+    return end_stream(run, sock);
 }
 
 enum bench_status bench_raw_stream_recv(struct bench_run *run)

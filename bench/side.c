@@ -1,5 +1,6 @@
 /* bench/side.c: what every side of a run does: phases, marks, the last count. */
 #include "bench/bench.h"
+#include "bench/pace.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -106,6 +107,8 @@ enum bench_phase bench_step(struct bench_run *run)
 
 void bench_finish(struct bench_run *run)
 {
+    if (run->job->which == BENCH_RATE)
+        bench_pace_add_unsent(run);
     mark(run, BENCH_DONE, bench_now());
     atomic_store_explicit(&run->shared->phase, BENCH_DONE, memory_order_release);
 }

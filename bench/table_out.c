@@ -59,11 +59,26 @@ static const struct column share_columns[] = {
     {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false},
     {FIG_CNT, NULL, 0, 0, false},
 };
+static const struct column rate_columns[] = {
+    {FIG_P50_NS, "p50 us", 1e3, 1, true},
+    {FIG_P90_NS, "p90", 1e3, 1, false},
+    {FIG_P99_NS, "p99", 1e3, 1, true},
+    {FIG_P999_NS, "p99.9", 1e3, 1, false},
+    {FIG_P9999_NS, "p99.99", 1e3, 1, false},
+    {FIG_MAX_NS, "max", 1e3, 0, false},
+    {FIG_MSGS_PER_S, "k/s", 1e3, 1, false},
+    {FIG_UNSENT, "unsent", 1, 0, false},
+    {FIG_SENDER_CPU, "cpu snd %", 0.01, 0, false},
+    {FIG_RECEIVER_CPU, "rcv %", 0.01, 0, false},
+    {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false},
+    {FIG_CNT, NULL, 0, 0, false},
+};
 static const struct column *const columns_of[BENCH_CASE_CNT] = {
     [BENCH_THROUGHPUT] = throughput_columns,
     [BENCH_RTT] = rtt_columns,
     [BENCH_URGENT] = urgent_columns,
     [BENCH_SHARE] = share_columns,
+    [BENCH_RATE] = rate_columns,
 };
 
 static int width_of(const struct column *column)
@@ -117,6 +132,8 @@ static void print_head(const struct bench_report *report)
            congestion != NULL ? "" : " (the system's)", options->is_busy ? ", spinning" : "");
     if (options->recv_buffer != 0)
         printf("  SO_RCVBUF of every socket %u bytes\n", options->recv_buffer);
+    if (options->which == BENCH_RATE)
+        printf("  %u messages a second offered\n", report->job->rate);
     printf("  medians (least..most) of %u runs of %g s after %.2g s of warm-up, interleaved\n",
            options->repeat, options->seconds, (double)report->job->warmup_ns * 1e-9);
     printf("  weir %s%s%s, %s, %s; XXH3 for %s\n\n", weir_version(),

@@ -33,11 +33,23 @@ static void fill(struct uring_link *link, struct bench_run *run, weir_ns *due)
     counts->bytes[channel] += cnt * run->job->size;
 }
 
+/* Says that nothing follows, and waits until the receiver has counted and closed. */
+static enum bench_status end_stream(struct bench_run *run, int sock)
+{
+    uint8_t end;
+
+    bench_publish_sent(run);
+    shutdown(sock, SHUT_WR);
+    if (read(sock, &end, 1) != 0)
+        return bench_fail(run, BENCH_E_RUN, "the receiver did not read to the end");
+    bench_step(run);
+    return BENCH_OK;
+}
+
 static enum bench_status stream_send(struct bench_run *run)
 {
     struct uring_link link;
     weir_ns due = 0;
-    uint8_t end;
     int sock = bench_net_connect(run);
 
     if (sock < 0 || !uring_link_open(&link, run, sock))
@@ -54,15 +66,34 @@ static enum bench_status stream_send(struct bench_run *run)
         /* Idle only when both batches are full. The send of a batch usually ends within its submit,
          * so that a turn is one batch and one system call. */
         bool is_idle = link.is_sending && (is_draining || uring_link_batch(&link)->len != 0);
-        if (!uring_link_turn(&link, run, is_idle))
+        if (!uring_link_turn(&link, run, is_idle ? WEIR_NS_FOREVER : 0))
             return BENCH_E_RUN;
     }
-    bench_publish_sent(run);
-    shutdown(sock, SHUT_WR);
-    if (read(sock, &end, 1) != 0) /* the receiver closes when it has counted */
-        return bench_fail(run, BENCH_E_RUN, "the receiver did not read to the end");
-    bench_step(run);
-    return BENCH_OK;
+    return end_stream(run, sock);
+}
+
+static enum bench_status rate_send(struct bench_run *run)
+{
+    struct uring_link link;
+    struct bench_pace pace;
+    int sock = bench_net_connect(run);
+
+    if (sock < 0 || !uring_link_open(&link, run, sock))
+        return BENCH_E_RUN;
+    if (bench_pace_init(&pace, run->job) != 0)
+        return bench_fail(run, BENCH_E_RUN, "no memory for a message");
+    while (!bench_pace_is_over(&pace, run) || link.is_sending ||
+           uring_link_batch(&link)->len != 0) {
+        frame_put_due(&link.writer, uring_link_batch(&link), run, &pace);
+        if (!link.is_sending && uring_link_batch(&link)->len != 0)
+            uring_link_send(&link);
+        /* Asleep until the next message is due, or until there is room for it. */
+        bool is_full = link.is_sending && uring_link_batch(&link)->len >= FRAME_BATCH_BYTES;
+        if (!uring_link_turn(&link, run,
+                             is_full ? WEIR_NS_FOREVER : bench_pace_wait(&pace, bench_now())))
+            return BENCH_E_RUN;
+    }
+    return end_stream(run, sock);
 }
 
 static enum bench_status stream_recv(struct bench_run *run)
@@ -74,7 +105,7 @@ static enum bench_status stream_recv(struct bench_run *run)
         return BENCH_E_RUN;
     while (!link.is_ended) {
         uring_link_recv(&link);
-        if (!uring_link_turn(&link, run, true))
+        if (!uring_link_turn(&link, run, WEIR_NS_FOREVER))
             return BENCH_E_RUN;
         bench_step(run);
     }
@@ -99,7 +130,7 @@ static bool send_one(struct uring_link *link, struct bench_run *run)
         if (link->is_send_silent)
             return true;
         while (link->is_sending)
-            if (!uring_link_turn(link, run, true))
+            if (!uring_link_turn(link, run, WEIR_NS_FOREVER))
                 return false;
     }
 }
@@ -119,7 +150,7 @@ static enum bench_status rtt_send(struct bench_run *run)
             return BENCH_E_RUN;
         while (run->counts.msgs[0] == answered && !link.is_ended) {
             uring_link_recv(&link);
-            if (!uring_link_turn(&link, run, true))
+            if (!uring_link_turn(&link, run, WEIR_NS_FOREVER))
                 return BENCH_E_RUN;
         }
         if (link.is_ended)
@@ -143,7 +174,7 @@ static enum bench_status rtt_recv(struct bench_run *run)
         return BENCH_E_RUN;
     while (!link.is_ended) {
         uring_link_recv(&link);
-        if (!uring_link_turn(&link, run, true))
+        if (!uring_link_turn(&link, run, WEIR_NS_FOREVER))
             return BENCH_E_RUN;
         for (; answered < run->counts.msgs[0]; answered++)
             if (!send_one(&link, run))
@@ -172,5 +203,6 @@ const struct bench_impl bench_uring = {
             [BENCH_RTT] = {rtt_send, rtt_recv},
             [BENCH_URGENT] = {stream_send, stream_recv},
             [BENCH_SHARE] = {stream_send, stream_recv},
+            [BENCH_RATE] = {rate_send, stream_recv},
         },
 };

@@ -130,17 +130,29 @@ static bool received(struct uring_link *link, struct bench_run *run, const struc
     return is_good;
 }
 
-bool uring_link_turn(struct uring_link *link, struct bench_run *run, bool is_idle)
+static int enter(struct uring_link *link, weir_ns wait)
+{
+    struct __kernel_timespec timeout = {.tv_sec = (long long)(wait / WEIR_NS_PER_S),
+                                        .tv_nsec = (long long)(wait % WEIR_NS_PER_S)};
+    struct io_uring_cqe *cqe;
+
+    if (wait == 0)
+        return io_uring_submit_and_get_events(&link->ring);
+    if (wait == WEIR_NS_FOREVER)
+        return io_uring_submit_and_wait(&link->ring, 1);
+    return io_uring_submit_and_wait_timeout(&link->ring, &cqe, 1, &timeout, NULL);
+}
+
+bool uring_link_turn(struct uring_link *link, struct bench_run *run, weir_ns wait)
 {
     struct io_uring_cqe *cqe;
     unsigned head, cnt = 0;
     bool is_good = true;
-    int error = is_idle && !run->job->is_busy ? io_uring_submit_and_wait(&link->ring, 1)
-                                              : io_uring_submit_and_get_events(&link->ring);
+    int error = enter(link, run->job->is_busy ? 0 : wait);
 
     run->counts.syscalls++;
     run->counts.turns++;
-    if (error < 0 && error != -EINTR && error != -EBUSY && error != -EAGAIN) {
+    if (error < 0 && error != -EINTR && error != -EBUSY && error != -EAGAIN && error != -ETIME) {
         bench_fail(run, BENCH_E_RUN, "io_uring_enter: %s", strerror(-error));
         return false;
     }

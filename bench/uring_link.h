@@ -42,9 +42,9 @@ void uring_link_send(struct uring_link *link);
 /* Arms the receive, if it is not armed. */
 void uring_link_recv(struct uring_link *link);
 
-/* One system call: submits, and waits for something to happen if `is_idle` (and the run is not a
- * spinning one); then handles what did. Received messages are counted. False after bench_fail(). */
-bool uring_link_turn(struct uring_link *link, struct bench_run *run, bool is_idle);
+/* One system call: submits, and waits up to `wait` for something to happen (not at all in a spinning
+ * run); then handles what did. Received messages are counted. False after bench_fail(). */
+bool uring_link_turn(struct uring_link *link, struct bench_run *run, weir_ns wait);
 
 static inline struct frame_batch *uring_link_batch(struct uring_link *link)
 {

@@ -105,5 +105,6 @@ const struct bench_impl bench_weir = {
             [BENCH_RTT] = {bench_weir_rtt_send, bench_weir_rtt_recv},
             [BENCH_URGENT] = {bench_weir_stream_send, bench_weir_stream_recv},
             [BENCH_SHARE] = {bench_weir_stream_send, bench_weir_stream_recv},
+            [BENCH_RATE] = {bench_weir_rate_send, bench_weir_stream_recv},
         },
 };

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/pace.h"
 #include "bench/source.h"
 
 #define BY_REFERENCE_BYTES (1024u * 1024)
@@ -175,11 +176,21 @@ static void on_batch_urgent(void *role, const struct weir_msg *msgs, uint32_t ms
             bench_count(run, msgs[i].channel, msgs[i].data, msgs[i].len);
 }
 
+static void on_batch_rate(void *role, const struct weir_msg *msgs, uint32_t msg_cnt)
+{
+    struct bench_run *run = ((struct weir_side *)role)->run;
+
+    for (uint32_t i = 0; i < msg_cnt; i++)
+        bench_pace_arrived(run, msgs[i].data, msgs[i].len);
+}
+
 enum bench_status bench_weir_stream_recv(struct bench_run *run)
 {
     static struct weir_side side;
     const struct weir_reactor reactor = {
-        .on_batch = run->job->which == BENCH_URGENT ? on_batch_urgent : on_batch,
+        .on_batch = run->job->which == BENCH_URGENT ? on_batch_urgent
+                    : run->job->which == BENCH_RATE ? on_batch_rate
+                                                    : on_batch,
     };
 
     if (!weir_side_open(&side, run, &reactor, NULL, &side))

@@ -42,9 +42,13 @@ for result in report["results"]:
     assert report["ratio_figure"] in result, name
     for key, (least, most) in result["spread"].items():
         assert least <= result[key] <= most, (name, key)
-    if case in ("rtt", "urgent"):
+    if case in ("rtt", "urgent", "rate"):
         assert result["samples"] > 0, name
         assert result["min_ns"] <= result["p50_ns"] <= result["p99_ns"] <= result["max_ns"], name
+    if case == "rate":
+        assert result["unsent_msgs"] <= result["samples"], name
+        if report["inputs"]["rate"] * result["size"] > 1e12: # then nearly all of them are behind
+            assert result["unsent_msgs"] > 0 and result["p50_ns"] > 1e8, name
     if result["impl"] == "weir":
         assert set(result["ratio_to"]) == {"raw", "uring", "epoll"}, name
         assert result["sender_turns_per_msg"] > 0 and result["receiver_syscalls_per_msg"] > 0, name
@@ -62,6 +66,8 @@ check urgent
 check urgent --channels 100:1
 check share
 check share --channels 3:1 --size 1M
+check rate --rate 2000 --size 16,1000,64K
+check rate --rate 20000000 --size 64K # more than anybody can carry
 check throughput --size 64 --congestion system
 check rtt --busy
 
@@ -87,6 +93,10 @@ refuse rtt --channels 1:2
 refuse share --channels 1
 refuse share --channels 1:1001
 refuse urgent --channels urgent:1:1
+refuse rate --size 15
+refuse rate --size 65K
+refuse rate --rate 0
+refuse rtt --rate 1000
 refuse throughput --unknown
 
 code=0
