@@ -87,9 +87,10 @@ struct bench_side {
 };
 
 struct bench_shared {
-    _Atomic uint32_t phase;    /* written by the leader (DONE: by whoever counts last) */
-    _Atomic uint32_t port;     /* the receiver listens; 0: not yet */
-    _Atomic uint32_t has_sent; /* release: `sent` is final */
+    _Atomic uint32_t phase;     /* written by the leader (DONE: by whoever counts last) */
+    _Atomic uint32_t port;      /* the receiver listens; 0: not yet */
+    _Atomic uint32_t back_port; /* the sender listens too, where a socket has one direction */
+    _Atomic uint32_t has_sent;  /* release: `sent` is final */
     uint64_t sent[BENCH_CHANNELS_MAX];
     /* `rate`: when the first message was due that was not sent though it was due in the window; 0:
      * none. Written before has_sent. And how many there were, written by the receiver at its end. */
@@ -103,6 +104,7 @@ struct bench_shared {
 
 /* A side's own view of its run. */
 struct bench_run {
+    const struct bench_impl *impl;
     const struct bench_job *job;
     struct bench_shared *shared;
     enum bench_who who;
@@ -124,9 +126,14 @@ struct bench_impl {
     const char *notes[BENCH_CASE_CNT];   /* what it does in this case, where that is not obvious */
     bench_role roles[BENCH_CASE_CNT][2]; /* NULL: it does not do this case */
     uint32_t size_min, size_max;         /* of a message; 0: no bound. Other sizes are left out */
+    const char *program;                 /* has to be in PATH; NULL: it is part of this one */
 };
 
-extern const struct bench_impl bench_weir, bench_raw, bench_uring, bench_epoll;
+extern const struct bench_impl bench_weir, bench_raw, bench_spin, bench_uring, bench_epoll,
+    bench_iperf3;
+/* Only in builds that found the library. */
+extern const struct bench_impl bench_libuv, bench_zmq, bench_zmq_pair, bench_nng,
+    bench_nng_pushpull;
 
 /* All implementations, weir first, NULL at the end. */
 extern const struct bench_impl *const bench_impls[];
@@ -156,7 +163,7 @@ void bench_publish_sent(struct bench_run *run);
 /* Receiver: is everything that was sent here, or has it had 5 s to arrive? */
 bool bench_is_drained(struct bench_run *run);
 
-/* Sender: waits for the receiver's port. Returns 0 after 5 s. */
+/* Waits for the other side's port. Returns 0 after 5 s. */
 uint16_t bench_await_port(struct bench_run *run);
 
 /* Writes down what went wrong and returns `status`. */

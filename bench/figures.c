@@ -140,10 +140,11 @@ void bench_figures_of(const struct bench_job *job, const struct bench_shared *sh
     double cpu_s = (out.cpu + in.cpu) * count->seconds;
     v[FIG_CPU_S_PER_GB] = cpu_s / (count->bytes * 1e-9);
     v[FIG_CPU_S_PER_MMSG] = cpu_s / (count->msgs * 1e-6);
-    v[FIG_SENDER_SYSCALLS_PER_MSG] = out.syscalls / out.msgs;
-    v[FIG_RECEIVER_SYSCALLS_PER_MSG] = in.syscalls / in.msgs;
-    v[FIG_SENDER_TURNS_PER_MSG] = out.turns / out.msgs;
-    v[FIG_RECEIVER_TURNS_PER_MSG] = in.turns / in.msgs;
+    /* A side that counts none does not know (what a library does). */
+    v[FIG_SENDER_SYSCALLS_PER_MSG] = out.syscalls == 0 ? (double)NAN : out.syscalls / out.msgs;
+    v[FIG_RECEIVER_SYSCALLS_PER_MSG] = in.syscalls == 0 ? (double)NAN : in.syscalls / in.msgs;
+    v[FIG_SENDER_TURNS_PER_MSG] = out.turns == 0 ? (double)NAN : out.turns / out.msgs;
+    v[FIG_RECEIVER_TURNS_PER_MSG] = in.turns == 0 ? (double)NAN : in.turns / in.msgs;
     v[FIG_CREDIT_STALLS_PER_S] = out.stalls / out.seconds;
     v[FIG_MSGS_PER_S] = count->msgs / count->seconds;
     v[FIG_BYTES_PER_S] = count->bytes / count->seconds;

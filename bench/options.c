@@ -8,13 +8,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/pace.h"
 
 #define RATE_MAX 50000000u
 
-const struct bench_impl *const bench_impls[] = {&bench_weir, &bench_raw, &bench_uring, &bench_epoll,
-                                                NULL};
+/* Rivals that need a library are there when the build found it (cmake/rivals.cmake). */
+const struct bench_impl *const bench_impls[] = {
+    &bench_weir,   &bench_raw,
+    &bench_spin,   &bench_uring,
+    &bench_epoll,
+#ifdef WEIR_BENCH_HAS_LIBUV
+    &bench_libuv,
+#endif
+#ifdef WEIR_BENCH_HAS_ZMQ
+    &bench_zmq,    &bench_zmq_pair,
+#endif
+#ifdef WEIR_BENCH_HAS_NNG
+    &bench_nng,    &bench_nng_pushpull,
+#endif
+    &bench_iperf3, NULL,
+};
+
+/* And the others, by name and by the package that they need. */
+static const char *const absent_impls[][2] = {
+#ifndef WEIR_BENCH_HAS_LIBUV
+    {"libuv", "libuv1-dev"},
+#endif
+#ifndef WEIR_BENCH_HAS_ZMQ
+    {"zmq", "libzmq3-dev"},
+    {"zmq-pair", "libzmq3-dev"},
+#endif
+#ifndef WEIR_BENCH_HAS_NNG
+    {"nng", "libnng-dev"},
+    {"nng-pushpull", "libnng-dev"},
+#endif
+    {NULL, NULL},
+};
 
 const char *const bench_case_names[BENCH_CASE_CNT] = {"throughput", "rtt", "urgent", "share",
                                                       "rate"};
@@ -76,6 +107,9 @@ static void print_list(void)
             if (bench_impls[i]->notes[k] != NULL)
                 printf("  %-12s   %s: %s\n", "", bench_case_names[k], bench_impls[i]->notes[k]);
     }
+    for (uint32_t i = 0; absent_impls[i][0] != NULL; i++)
+        printf("  %-12s left out of this build: it needs %s\n", absent_impls[i][0],
+               absent_impls[i][1]);
 }
 
 /* Takes the part of *list before the next `mark` off its front. False at the end. */
@@ -132,6 +166,32 @@ static bool parse_sizes(struct bench_options *options, const char *list)
     return true;
 }
 
+static bool complain_unknown(const char *name)
+{
+    for (uint32_t i = 0; absent_impls[i][0] != NULL; i++)
+        if (strcmp(absent_impls[i][0], name) == 0)
+            return complain("--against: '%s' was left out of this build, as it needs %s: "
+                            "scripts/deps --bench, then configure and build again",
+                            name, absent_impls[i][1]);
+    return complain("--against: there is no '%s' (see weir-bench --list)", name);
+}
+
+/* The rivals that are programs are looked for each time. */
+static bool is_installed(const char *program)
+{
+    const char *list = getenv("PATH");
+    char folder[512], path[1024];
+
+    if (program == NULL)
+        return true;
+    while (next_part(&list, ':', folder, sizeof(folder))) {
+        snprintf(path, sizeof(path), "%s/%s", folder, program);
+        if (access(path, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool does_case(const struct bench_options *options, const struct bench_impl *impl)
 {
     return impl->roles[options->which][BENCH_SENDER] != NULL;
@@ -146,7 +206,7 @@ static bool parse_against(struct bench_options *options, const char *list)
         return true;
     if (strcmp(list, "all") == 0) {
         for (uint32_t i = 1; bench_impls[i] != NULL; i++)
-            if (does_case(options, bench_impls[i]))
+            if (does_case(options, bench_impls[i]) && is_installed(bench_impls[i]->program))
                 options->impls[options->impl_cnt++] = bench_impls[i];
         return true;
     }
@@ -155,7 +215,11 @@ static bool parse_against(struct bench_options *options, const char *list)
         while (bench_impls[i] != NULL && strcmp(bench_impls[i]->name, part) != 0)
             i++;
         if (bench_impls[i] == NULL)
-            return complain("--against: there is no '%s' (see weir-bench --list)", part);
+            return complain_unknown(part);
+        if (!is_installed(bench_impls[i]->program))
+            return complain(
+                "--against: '%s' needs %s, which is not installed: scripts/deps --bench", part,
+                bench_impls[i]->program);
         if (!does_case(options, bench_impls[i]))
             return complain("--against: '%s' does not do %s", part,
                             bench_case_names[options->which]);

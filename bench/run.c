@@ -40,6 +40,7 @@ _Noreturn static void be_side(const struct bench_impl *impl, const struct bench_
                               struct bench_shared *shared, enum bench_who who, int cpu)
 {
     struct bench_run run = {
+        .impl = impl,
         .job = job,
         .shared = shared,
         .who = who,

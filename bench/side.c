@@ -133,9 +133,11 @@ bool bench_is_drained(struct bench_run *run)
 uint16_t bench_await_port(struct bench_run *run)
 {
     const struct timespec nap = {.tv_nsec = 1000000};
+    _Atomic uint32_t *where =
+        run->who == BENCH_SENDER ? &run->shared->port : &run->shared->back_port;
 
     for (weir_ns end = bench_now() + PATIENCE_NS; bench_now() < end; nanosleep(&nap, NULL)) {
-        uint32_t port = atomic_load_explicit(&run->shared->port, memory_order_acquire);
+        uint32_t port = atomic_load_explicit(where, memory_order_acquire);
         if (port != 0)
             return (uint16_t)port;
     }
