@@ -219,8 +219,7 @@ const struct bench_impl bench_libuv = {
     .what = "libuv, a length of 4 bytes before each message, uv_write of 256 KiB; no checksum",
     .notes =
         {
-            [BENCH_THROUGHPUT] = "two batches in turns; above 64 KiB messages are not copied, and "
-                                 "are read into their place",
+            [BENCH_THROUGHPUT] = "two batches in turns; above 8 KiB messages are not copied",
             [BENCH_RATE] = "a timerfd in the loop, as libuv's own timers count milliseconds",
         },
     .roles =

@@ -209,7 +209,8 @@ void libuv_batch_send(struct libuv_batch *batch)
 static bool batch_init(struct libuv_batch *batch, struct libuv_link *link)
 {
     const uint32_t size = link->run->job->size;
-    const size_t room = LIBUV_BATCH_BYTES + LIBUV_HEAD + LIBUV_COPY_MAX;
+    /* Full at LIBUV_BATCH_BYTES or with the message that goes past it. */
+    const size_t room = LIBUV_BATCH_BYTES + LIBUV_HEAD + BENCH_PACE_BYTES_MAX;
 
     *batch = (struct libuv_batch){.link = link, .data = malloc(room)};
     if (batch->data == NULL)

@@ -1,8 +1,8 @@
 /* bench/libuv/link.h: libuv's rival: a loop, one connection, messages behind a length of 4 bytes.
  *
  * Sending: uv_write of one of two batches of 256 KiB while the other is filled; what is larger than
- * 64 KiB is not copied. Receiving: one buffer of 64 KiB (what libuv suggests), from which whole
- * messages are delivered where they lie; a message whose end is far is read straight into its place.
+ * 8 KiB is not copied. Receiving: one buffer of 256 KiB, from which whole messages are delivered
+ * where they lie; a message of which more than a buffer is missing is read straight into its place.
  * The sockets are opened by bench/net.c and given to uv_tcp_open, so that they have the run's
  * settings.
  */
@@ -16,11 +16,11 @@
 #include "bench/source.h"
 
 #define LIBUV_BATCH_BYTES ((size_t)256 * 1024)
-#define LIBUV_RECV_BYTES ((size_t)64 * 1024)
-#define LIBUV_COPY_MAX 65536u /* larger messages are sent from where they lie */
+#define LIBUV_RECV_BYTES ((size_t)256 * 1024)
+#define LIBUV_COPY_MAX 8192u /* larger messages are sent from where they lie */
 #define LIBUV_HEAD 4u
 /* Two for each message above LIBUV_COPY_MAX, until the batch is full. */
-#define LIBUV_BUFS 12u
+#define LIBUV_BUFS 68u
 
 struct libuv_link;
 
@@ -69,7 +69,7 @@ struct libuv_batch *libuv_link_batch(struct libuv_link *link);
 /* Appends up to `msg_max` messages until the batch is full. Returns how many. */
 uint64_t libuv_batch_fill(struct libuv_batch *batch, uint64_t msg_max);
 
-/* Appends one message of up to LIBUV_COPY_MAX bytes. */
+/* Appends a copy of a message of up to BENCH_PACE_BYTES_MAX bytes. */
 void libuv_batch_put(struct libuv_batch *batch, const void *data, uint32_t len);
 
 static inline bool libuv_batch_is_full(const struct libuv_batch *batch)

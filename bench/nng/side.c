@@ -8,7 +8,7 @@
 
 #include "bench/hook.h"
 
-#define QUEUE_BYTES (32u << 20)
+#define QUEUE_BYTES (8u << 20)
 #define QUEUE_MSGS_MIN 8u
 #define QUEUE_MSGS_MAX 8192u
 #define WAIT_MS 20

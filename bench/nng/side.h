@@ -1,7 +1,7 @@
 /* bench/nng/side.h: one side of a run over nng: a socket each way, and what it sends.
  *
  * nng's own threads share the side's one core with the calling thread. Its queues hold up to 8,192
- * messages (the most that it allows) or 32 MiB of them. A message is allocated, filled and given away
+ * messages (the most that it allows) or 8 MiB of them, at least 8. A message is allocated, filled and given away
  * (nng_sendmsg); nng has no way to send memory that it did not allocate.
  */
 #ifndef WEIR_BENCH_NNG_SIDE_H
