@@ -139,4 +139,13 @@ struct weir_io {
  * missing), WEIR_E_MEMLOCK (even shrunk once), WEIR_E_NOMEM, WEIR_E_DESCRIPTORS, WEIR_E_CONFIG. */
 int weir_io_uring_create(struct weir_io **ret_io, const struct weir_io_config *cfg);
 
+/* Where a node's ios, time and randomness come from when it is not the system: a simulated world. */
+struct weir_io_host {
+    int (*create)(void *ctx, uint32_t shard, const struct weir_io_config *cfg,
+                  struct weir_io **ret_io); /* errors as weir_io_uring_create */
+    uint64_t (*now)(void *ctx);
+    void (*random)(void *ctx, void *ret_bytes, size_t len);
+    void *ctx; /* valid while the node lives */
+};
+
 #endif

@@ -79,7 +79,8 @@ struct weir_shard {
 };
 
 struct weir_node {
-    struct weir_config cfg; /* every default written out; strings are ours */
+    const struct weir_io_host *host; /* NULL: the system */
+    struct weir_config cfg;          /* every default written out; strings are ours */
     char network_id[WEIR_NETWORK_ID_BYTES_MAX + 1];
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
     char tcp_congestion[32];
@@ -242,6 +243,10 @@ int weir_struct_take(void *to, size_t to_bytes, const void *from);
 
 void weir_log(weir_node *node, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* weir_node_create on a host that is not the system; `host` lives as long as the node. */
+int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
+                        const struct weir_io_host *host);
 
 /* Makes the shards with their rings, once; the mutex is held. */
 int weir_node_prepare(weir_node *node);

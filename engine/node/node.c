@@ -13,15 +13,35 @@ weir_ns weir_now(void)
     return (weir_ns)now.tv_sec * WEIR_NS_PER_S + (weir_ns)now.tv_nsec;
 }
 
+weir_ns weir_node_now(const weir_node *node)
+{
+    return node && node->host ? node->host->now(node->host->ctx) : weir_now();
+}
+
 /* ---- before start -------------------------------------------------------------------------- */
 
+static bool fill_random(weir_node *node, void *ret_bytes, size_t len)
+{
+    if (!node->host)
+        return getrandom(ret_bytes, len, 0) == (ssize_t)len;
+    node->host->random(node->host->ctx, ret_bytes, len);
+    return true;
+}
+
 int weir_node_create(weir_node **ret_node, const struct weir_config *cfg)
+{
+    return weir_node_create_on(ret_node, cfg, NULL);
+}
+
+int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
+                        const struct weir_io_host *host)
 {
     if (!ret_node || !cfg)
         return WEIR_E_MISUSE;
     weir_node *node = weir_heap_alloc(NULL, sizeof(*node));
     if (!node)
         return WEIR_E_NOMEM;
+    node->host = host;
     int error = weir_config_take(node, cfg);
     if (error) {
         weir_heap_release(node);
@@ -42,8 +62,7 @@ int weir_node_create(weir_node **ret_node, const struct weir_config *cfg)
         return WEIR_E_NOMEM;
     }
     memset(node->channel_idx_of, 0xFF, 65536);
-    if (getrandom(node->offer.nonce, sizeof(node->offer.nonce), 0) !=
-        (ssize_t)sizeof(node->offer.nonce)) {
+    if (!fill_random(node, node->offer.nonce, sizeof(node->offer.nonce))) {
         weir_node_free(node);
         return WEIR_E_SYSTEM;
     }
@@ -205,7 +224,7 @@ static void join_threads(weir_node *node)
 /* Cannot fail: a node that cannot be stopped could not be freed either. Once per node. */
 static void post_stop(weir_node *node, weir_ns drain)
 {
-    weir_ns now = weir_now();
+    weir_ns now = weir_node_now(node);
     for (uint32_t i = 0; i < node->shard_cnt; i++) {
         struct weir_note *note = node->shards[i]->stop_note;
         node->shards[i]->stop_note = NULL;

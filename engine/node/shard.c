@@ -71,7 +71,9 @@ int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t i
         .tcp_congestion = cfg->tcp_congestion,
         .spin_ns = cfg->flags & WEIR_CONFIG_BUSY_POLL ? UINT64_MAX : cfg->spin_ns,
     };
-    int error = weir_io_uring_create(&shard->io, &io_cfg);
+    const struct weir_io_host *host = node->host;
+    int error = host ? host->create(host->ctx, idx, &io_cfg, &shard->io)
+                     : weir_io_uring_create(&shard->io, &io_cfg);
     if (error) {
         weir_heap_release(shard);
         return error;
@@ -171,7 +173,7 @@ int weir_shard_init(struct weir_shard *shard)
         error = take_memory(shard);
     if (error)
         return error;
-    hub->now_ns = weir_now();
+    hub->now_ns = weir_node_now(node);
     weir_wheel_init(&shard->wheel, hub->now_ns);
     shard->owner = pthread_self();
     atomic_store_explicit(&shard->is_owned, true, memory_order_release);
@@ -378,7 +380,7 @@ static uint64_t wait_of(struct weir_shard *shard, uint64_t wait_max)
     struct weir_hub *hub = &shard->hub;
     if (wait_max == 0 || hub->dirty_head || hub->resumed || hub->starved || shard->ended_cnt)
         return 0;
-    uint64_t wait = weir_wheel_wait(&shard->wheel, weir_now());
+    uint64_t wait = weir_wheel_wait(&shard->wheel, weir_node_now(shard->node));
     if (shard->is_stopping && wait > STOP_STEP_NS)
         wait = STOP_STEP_NS;
     return wait < wait_max ? wait : wait_max;

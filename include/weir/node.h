@@ -185,6 +185,9 @@ WEIR_API int weir_metrics_read(weir_node *node, struct weir_metrics *ret_metrics
 /* The clock that weir uses (CLOCK_MONOTONIC). */
 WEIR_API weir_ns weir_now(void);
 
+/* The clock of this node: weir_now(), or the virtual time of the world it was made in (weir/sim.h). */
+WEIR_API weir_ns weir_node_now(const weir_node *node);
+
 /* One probed fact about the system. */
 struct weir_check {
     char name[32];
