@@ -68,6 +68,7 @@ struct weir_shard {
     uint64_t drain_until_ns, give_up_ns;
     int listen_socks[WEIR_LISTENERS_MAX]; /* -1: not on this shard */
     bool is_accepting[WEIR_LISTENERS_MAX];
+    bool is_cancelled[WEIR_LISTENERS_MAX]; /* the end of accepting was asked for */
     struct weir_timer accept_timers[WEIR_LISTENERS_MAX];
     struct weir_timer tick_timers[WEIR_REACTORS_MAX];
     struct weir_msg *batch; /* WEIR_BATCH_MSGS of them, all of reactor `batch_reactor` */

@@ -145,8 +145,12 @@ static void arm_accept(struct weir_shard *shard, uint32_t idx)
 {
     if (shard->listen_socks[idx] < 0 || shard->is_accepting[idx] || shard->is_stopping)
         return;
-    if (shard->io->ops->accept(shard->io, shard->listen_socks[idx], WEIR_TOKEN_LISTENER + idx) == 0)
-        shard->is_accepting[idx] = true;
+    int error =
+        shard->io->ops->accept(shard->io, shard->listen_socks[idx], WEIR_TOKEN_LISTENER + idx);
+    shard->is_accepting[idx] = error == 0;
+    if (error) /* the kernel takes no operation now: nothing else would bring us back here */
+        weir_wheel_set(&shard->wheel, &shard->accept_timers[idx],
+                       shard->hub.now_ns + ACCEPT_RETRY_NS);
 }
 
 int weir_shard_init(struct weir_shard *shard)
@@ -310,17 +314,27 @@ static void on_accept(struct weir_shard *shard, const struct weir_io_event *even
 
 /* ---- stopping ------------------------------------------------------------------------------ */
 
+/* Ends accepting; true when it has ended. The kernel may not take a cancel at once. */
+static bool end_accepting(struct weir_shard *shard)
+{
+    bool is_accepting = false;
+    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
+        if (shard->is_accepting[i] && !shard->is_cancelled[i])
+            shard->is_cancelled[i] =
+                shard->io->ops->cancel(shard->io, WEIR_TOKEN_LISTENER + i) == 0;
+        is_accepting |= shard->is_accepting[i];
+    }
+    return !is_accepting;
+}
+
 void weir_shard_stop(struct weir_shard *shard, uint64_t drain_until_ns)
 {
     if (shard->is_stopping)
         return;
     shard->is_stopping = true;
     shard->drain_until_ns = shard->hub.drain_until_ns = drain_until_ns;
-    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
+    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++)
         weir_wheel_cancel(&shard->wheel, &shard->accept_timers[i]);
-        if (shard->is_accepting[i])
-            (void)shard->io->ops->cancel(shard->io, WEIR_TOKEN_LISTENER + i);
-    }
     weir_dialer_stop(&shard->dialer);
 }
 
@@ -338,13 +352,11 @@ static bool step_stop(struct weir_shard *shard)
         if (conn->state != WEIR_CONN_FREE)
             weir_conn_close(conn, WEIR_R_SHUTDOWN, false);
     }
-    bool is_accepting = false;
-    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++)
-        is_accepting |= shard->is_accepting[i];
+    bool has_ended = end_accepting(shard);
     if (is_late && !shard->give_up_ns)
         shard->give_up_ns = hub->now_ns + 3 * hub->cfg->goodbye_linger_ns + WEIR_NS_PER_S;
     uint64_t left = atomic_load_explicit(&hub->metrics.conn_cnt, memory_order_relaxed);
-    return (left == 0 && !is_accepting) || (shard->give_up_ns && hub->now_ns >= shard->give_up_ns);
+    return (left == 0 && has_ended) || (shard->give_up_ns && hub->now_ns >= shard->give_up_ns);
 }
 
 /* ---- the turn ------------------------------------------------------------------------------ */
