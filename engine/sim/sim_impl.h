@@ -1,7 +1,8 @@
 /* engine/sim/sim_impl.h: the simulator from the inside.
  *
  *   sim_world.c   clock, agenda, addresses, what tests call
- *   sim_sock.c    what happens on sockets: connections, pipes, operations that act
+ *   sim_net.c     what is between hosts: routes, bytes on their way, resets
+ *   sim_sock.c    what happens on sockets: connections, operations that act
  *   sim_io.c      struct weir_io_ops: rules checked, operations started, events delivered
  *
  * An operation is *started* by a call, *armed* when its io's turn submits it, and then on its io's agenda
@@ -20,7 +21,12 @@
 #include "engine/sim/sim_io.h"
 
 #define SIM_BACKLOG_MAX 4096u
-#define SIM_RETRY_NS UINT64_C(1000000) /* a SYN that found the backlog full comes again */
+#define SIM_RETRY_NS UINT64_C(1000000)  /* a SYN that found the backlog full comes again */
+#define SIM_SEGS 32u                    /* pieces on their way to one socket; more are joined */
+#define SIM_SYN_NS UINT64_C(1000000000) /* first wait before a lost SYN is sent again */
+#define SIM_RTO_NS UINT64_C(200000000)  /* first wait before lost bytes are sent again; doubles */
+#define SIM_RTO_MAX_NS UINT64_C(60000000000)
+#define SIM_TRIES_MAX 15u /* then the sender is told ETIMEDOUT (tcp_retries2) */
 
 enum sim_state { SIM_FREE, SIM_FRESH, SIM_LISTENING, SIM_CONNECTED };
 
@@ -35,6 +41,20 @@ struct sim_op {
     uint64_t iov_hash; /* of what the caller must not touch */
 };
 
+/* Bytes, or the end of the stream, that are on their way. */
+struct sim_seg {
+    uint64_t due_ns;
+    uint32_t len;
+    bool is_fin;
+};
+
+/* Kinds of the world's own agenda, beside enum weir_io_kind. */
+enum sim_net {
+    SIM_NET_ARRIVE = 16, /* the next piece for `sock` */
+    SIM_NET_RESET = 17,  /* an RST for `sock` */
+    SIM_NET_PROBE = 18,  /* bytes of `sock` reach a host that knows nothing of its connection */
+};
+
 struct sim_sock {
     struct weir_sim *sim;
     struct sim_io *io; /* NULL: raw */
@@ -44,13 +64,24 @@ struct sim_sock {
     bool is_shut_rd, is_shut_wr; /* by this end */
     bool is_fin;                 /* the other end writes no more */
     bool is_reset;
+    int reset_error;         /* what a reset says; 0: ECONNRESET */
+    uint32_t host, far_host; /* 0: raw */
+    uint64_t link_id;        /* the same for both ends; 0: not connected */
+    bool is_dialer;
     struct sim_sock *peer;               /* NULL: closed, or never connected */
     struct weir_addr addr;               /* listening: own; otherwise the other end's */
     uint32_t in_flight;                  /* operations whose last event was not delivered yet */
     struct sim_op ops[WEIR_IO_SHUTDOWN]; /* by kind; shutdowns may be many and are not here */
 
-    uint8_t *pipe; /* bytes to be read here, a ring of sim->window_bytes */
-    uint32_t pipe_head, pipe_len;
+    uint8_t *pipe; /* bytes to be read here and on their way here, a ring of sim->window_bytes */
+    uint32_t pipe_head, pipe_len, arrived_len; /* arrived: the first of them, which can be read */
+    struct sim_seg segs[SIM_SEGS];             /* the others, oldest first */
+    uint32_t seg_head, seg_cnt;
+    bool is_arriving; /* an entry for the first of them is on the world's agenda */
+    uint32_t try_cnt; /* times that it was lost */
+    uint64_t line_free_ns;
+    uint32_t gone_len; /* bytes written to a connection that the other host does not know */
+    bool is_probing;
 
     struct sim_sock *backlog,
         *next; /* listening: dialed, oldest first; and the link of that list */
@@ -95,6 +126,8 @@ struct sim_io {
     uint32_t host;
     bool is_enabled;
     bool is_overflown;
+    bool is_dead;      /* its host crashed: it ends everything at once, and nobody hears of it */
+    uint32_t turn_cnt; /* since the driver's last weir_sim_io_slot() */
     _Atomic bool is_woken;
     uint64_t now_ns;      /* of the last turn */
     uint64_t deadline_ns; /* when the wait of the last turn ends */
@@ -105,6 +138,7 @@ struct sim_io {
     size_t event_head;
     uint8_t *bufs;
     uint8_t *is_lent;
+    uint32_t *lent_lens;  /* bytes that were written to it */
     uint32_t *ready_bufs; /* a ring of recv_buf_cnt, first in first out, as the kernel's */
     uint32_t ready_head, ready_cnt;
     uint32_t *returned_bufs; /* given back since the last turn */
@@ -112,14 +146,26 @@ struct sim_io {
     struct weir_io_stats stats;
 };
 
+struct sim_route {
+    uint32_t from, to;
+    struct weir_sim_route route;
+};
+
 struct weir_sim {
     struct weir_sim_config cfg;
     uint64_t now_ns, rng, seq, digest;
     struct sim_io *ios;
-    struct sim_list socks; /* struct sim_sock *, by descriptor; NULL: free */
-    struct sim_list every; /* struct sim_sock *: all that were ever made */
-    struct sim_list spare; /* struct sim_sock *: to be used again */
-    struct sim_list holes; /* struct weir_addr: blackholes */
+    struct sim_list socks;     /* struct sim_sock *, by descriptor; NULL: free */
+    struct sim_list every;     /* struct sim_sock *: all that were ever made */
+    struct sim_list spare;     /* struct sim_sock *: to be used again */
+    struct sim_list holes;     /* struct weir_addr: blackholes */
+    struct sim_list routes;    /* struct sim_route: those that differ from the configuration */
+    struct sim_list off_hosts; /* uint32_t: without power */
+    struct sim_list net;       /* struct sim_entry: what happens between hosts, a heap */
+    uint64_t link_cnt;
+    bool is_driven; /* by weir_sim_io_slot: an io that turns twice in one slot waits for real */
+    weir_sim_watch watch;
+    void *watch_ctx;
     uint32_t sock_cnt;
     uint16_t next_port;
     weir_sim_tap tap;
@@ -134,8 +180,8 @@ uint64_t sim_random(uint64_t *state);
 bool sim_is_chance(struct weir_sim *sim, uint32_t ppm);
 /* The bytes that may go at once: `chunk_max` as in the configuration. */
 uint32_t sim_chunk(struct weir_sim *sim, uint64_t len, uint32_t chunk_max);
-void sim_agenda_add(struct sim_io *io, struct sim_entry entry);
-bool sim_agenda_pop(struct sim_io *io, uint64_t now_ns, struct sim_entry *ret_entry);
+void sim_agenda_add(struct weir_sim *sim, struct sim_list *agenda, struct sim_entry entry);
+bool sim_agenda_pop(struct sim_list *agenda, uint64_t now_ns, struct sim_entry *ret_entry);
 struct sim_sock *sim_sock_of(struct weir_sim *sim, int fd); /* NULL: not open */
 struct sim_sock *sim_sock_make(struct weir_sim *sim, struct sim_io *io);
 int sim_sock_open(struct sim_sock *sock); /* gives it a descriptor; -EMFILE */
@@ -147,18 +193,31 @@ bool sim_is_taken(struct weir_sim *sim, const struct weir_addr *addr, uint32_t h
 bool sim_is_hole(const struct weir_sim *sim, const struct weir_addr *addr);
 uint16_t sim_port(struct weir_sim *sim);
 bool sim_is_wildcard(const struct weir_addr *addr);
+uint32_t sim_host_of(const struct weir_addr *addr); /* 0: of no host */
 void sim_host_addr(uint32_t host, uint8_t family, uint16_t port, struct weir_addr *ret_addr);
 
-/* sim_sock.c */
-/* Puts an armed operation on its agenda, `after_ns` and a random delay from now. */
-void sim_list_op(struct sim_sock *sock, uint32_t kind, uint64_t after_ns);
-void sim_act(struct sim_sock *sock, uint32_t kind); /* at its time on the agenda */
-void sim_post(struct sim_sock *sock, const struct weir_io_event *event);
-void sim_join(struct sim_sock *listener, struct sim_sock *dialer, const struct weir_addr *from);
+/* sim_net.c */
+void sim_net_run(struct weir_sim *sim); /* all that is due */
+void sim_net_free(struct weir_sim *sim);
+struct weir_sim_route sim_route_of(const struct weir_sim *sim, uint32_t from, uint32_t to);
+void sim_host_power(struct weir_sim *sim, uint32_t host, bool is_on);
+bool sim_is_reachable(const struct weir_sim *sim, uint32_t from, uint32_t to); /* and back */
 uint64_t sim_write(struct sim_sock *sock, const uint8_t *bytes, uint64_t len); /* as room permits */
 uint64_t sim_read(struct sim_sock *sock, uint8_t *ret_bytes, uint64_t len);
+void sim_fin(struct sim_sock *to);     /* the other end writes no more */
+void sim_rst(struct sim_sock *to);     /* the other end sent an RST */
+void sim_break(struct sim_sock *sock); /* an RST from between, to both ends, at once */
+uint64_t sim_write_gone(struct sim_sock *sock, uint64_t len); /* nobody is there any more */
+
+/* sim_sock.c */
+void sim_wake_all(struct sim_sock *sock, uint64_t after_ns);
+/* Puts an armed operation on its agenda, `after_ns` and a random delay from now. */
+void sim_list_op(struct sim_sock *sock, uint32_t kind, uint64_t after_ns);
+void sim_act(struct sim_sock *sock, uint32_t kind);                 /* at its time on the agenda */
+void sim_end_op(struct sim_sock *sock, uint32_t kind, int32_t res); /* an event without MORE */
+void sim_post(struct sim_sock *sock, const struct weir_io_event *event);
+void sim_join(struct sim_sock *listener, struct sim_sock *dialer, const struct weir_addr *from);
 int sim_shut(struct sim_sock *sock, int how);
-void sim_break(struct sim_sock *sock); /* RST */
 void sim_sock_close(struct sim_sock *sock);
 struct sim_sock *sim_backlog_pop(struct sim_sock *listener);
 uint64_t sim_iov_hash(const struct iovec *iov, uint32_t iov_cnt);

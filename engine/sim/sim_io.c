@@ -19,14 +19,20 @@ static struct sim_io *of(struct weir_io *io)
 static struct sim_sock *sock_of(struct weir_io *io, int fd)
 {
     struct sim_sock *sock = sim_sock_of(of(io)->sim, fd);
-    WEIR_CHECK(sock != NULL && sock->io == of(io));
+    WEIR_CHECK(sock != NULL && sock->io != NULL);
+    if (sock->io != of(io)) { /* one shard hands what it accepted to another */
+        WEIR_CHECK(sock->host == of(io)->host && sock->in_flight == 0);
+        sock->io = of(io);
+    }
     return sock;
 }
 
 /* The injected failure of the n-th operation, 0 for the others. */
 static int fail(struct weir_sim *sim)
 {
-    return sim->fail_in != 0 && --sim->fail_in == 0 ? sim->fail_error : 0;
+    if (sim->fail_in != 0 && --sim->fail_in == 0)
+        return sim->fail_error;
+    return sim_is_chance(sim, sim->cfg.full_ppm) ? WEIR_E_FULL : 0;
 }
 
 static void start(struct sim_io *io, struct sim_sock *sock, uint32_t kind, uint64_t token, int how)
@@ -58,7 +64,8 @@ static int sim_io_listen(struct weir_io *io, const struct weir_addr *addr, bool 
                          struct weir_addr *ret_addr)
 {
     struct weir_sim *sim = of(io)->sim;
-    int error = fail(sim);
+    int error =
+        sim->fail_in ? fail(sim) : 0; /* never WEIR_E_FULL by chance: it is no ring operation */
     if (error)
         return error;
     if (addr->family == WEIR_ADDR_NONE)
@@ -135,7 +142,7 @@ static void sim_io_recv_done(struct weir_io *io, uint32_t buf_idx)
     struct sim_io *s = of(io);
     WEIR_CHECK(buf_idx < s->cfg.recv_buf_cnt && s->is_lent[buf_idx]);
     s->is_lent[buf_idx] = 0;
-    memset(s->bufs + (size_t)buf_idx * s->cfg.recv_buf_bytes, 0xDD, s->cfg.recv_buf_bytes);
+    memset(s->bufs + (size_t)buf_idx * s->cfg.recv_buf_bytes, 0xDD, s->lent_lens[buf_idx]);
     s->returned_bufs[s->returned_cnt++] = buf_idx;
 }
 
@@ -181,7 +188,8 @@ static int sim_io_cancel(struct weir_io *io, uint64_t token)
 static void sim_io_close(struct weir_io *io, int fd)
 {
     struct sim_sock *sock = sock_of(io, fd);
-    WEIR_CHECK(sock->in_flight == 0); /* close() cancels nothing: wait for the last event of each */
+    /* close() cancels nothing: wait for the last event of each. Not where the ring is about to end. */
+    WEIR_CHECK(sock->in_flight == 0 || of(io)->is_dead);
     sim_sock_close(sock);
 }
 
@@ -217,32 +225,46 @@ static void buf_ready(struct sim_io *io, uint32_t buf_idx)
     io->ready_bufs[(io->ready_head + io->ready_cnt++) % io->cfg.recv_buf_cnt] = buf_idx;
 }
 
+static void submit_one(struct sim_io *io, const struct sim_start *started)
+{
+    struct weir_sim *sim = io->sim;
+    if (started->sock == NULL) {
+        cancel(io, started->token);
+        return;
+    }
+    if (started->kind == WEIR_IO_SHUTDOWN) {
+        int res = sim_shut(started->sock, started->how);
+        sim_agenda_add(sim, &io->agenda,
+                       (struct sim_entry){
+                           .due_ns = sim->now_ns + weir_sim_random(sim, sim->cfg.delay_max_ns + 1),
+                           .sock = started->sock,
+                           .gen = started->gen,
+                           .kind = WEIR_IO_SHUTDOWN,
+                           .res = res,
+                           .token = started->token,
+                       });
+        return;
+    }
+    started->sock->ops[started->kind].is_armed = true;
+    if (io->is_dead)
+        sim_end_op(started->sock, started->kind, -ECANCELED);
+    else
+        sim_list_op(started->sock, started->kind,
+                    started->kind == WEIR_IO_CONNECT ? 2 * sim->cfg.latency_ns : 0);
+}
+
+/* The kernel takes what was started, in order, and sometimes not all of it in one enter. */
 static void submit(struct sim_io *io)
 {
-    const struct sim_start *starts = io->starts.items;
-    for (size_t i = 0; i < io->starts.cnt; i++) {
-        const struct sim_start *started = &starts[i];
-        if (started->sock == NULL) {
-            cancel(io, started->token);
-        } else if (started->kind == WEIR_IO_SHUTDOWN) {
-            struct weir_sim *sim = io->sim;
-            int res = sim_shut(started->sock, started->how);
-            sim_agenda_add(
-                io, (struct sim_entry){
-                        .due_ns = sim->now_ns + weir_sim_random(sim, sim->cfg.delay_max_ns + 1),
-                        .sock = started->sock,
-                        .gen = started->gen,
-                        .kind = WEIR_IO_SHUTDOWN,
-                        .res = res,
-                        .token = started->token,
-                    });
-        } else {
-            bool is_distant = started->kind == WEIR_IO_CONNECT;
-            started->sock->ops[started->kind].is_armed = true;
-            sim_list_op(started->sock, started->kind, is_distant ? 2 * io->sim->cfg.latency_ns : 0);
-        }
-    }
-    io->starts.cnt = 0;
+    struct sim_start *starts = io->starts.items;
+    size_t cnt = io->starts.cnt;
+    if (cnt > 1 && !io->is_dead && sim_is_chance(io->sim, io->sim->cfg.submit_part_ppm))
+        cnt = 1 + (size_t)weir_sim_random(io->sim, cnt - 1);
+    for (size_t i = 0; i < cnt; i++)
+        submit_one(io, &starts[i]);
+    io->starts.cnt -= cnt;
+    if (io->starts.cnt > 0)
+        memmove(starts, starts + cnt, io->starts.cnt * sizeof(*starts));
 
     for (uint32_t i = 0; i < io->returned_cnt; i++)
         buf_ready(io, io->returned_bufs[i]);
@@ -255,7 +277,7 @@ static void run(struct sim_io *io, uint32_t event_max)
     bool is_flood = sim_is_chance(io->sim, io->sim->cfg.flood_ppm);
     struct sim_entry entry;
     while ((is_flood || io->events.cnt - io->event_head < event_max) &&
-           sim_agenda_pop(io, io->sim->now_ns, &entry)) {
+           sim_agenda_pop(&io->agenda, io->is_dead ? WEIR_NS_FOREVER : io->sim->now_ns, &entry)) {
         if (entry.sock->gen != entry.gen)
             continue; /* of a socket that was closed since */
         if (entry.kind == WEIR_IO_SHUTDOWN)
@@ -303,10 +325,20 @@ static int64_t sim_io_turn(struct weir_io *io, struct weir_io_event *ret_events,
     WEIR_CHECK(s->is_enabled);
     s->now_ns = s->sim->now_ns;
     s->stats.syscalls++;
+    sim_net_run(s->sim);
     bool is_woken = atomic_exchange(&s->is_woken, false);
-    submit(s);
-    run(s, event_max);
-    uint32_t cnt = deliver(s, ret_events, event_max);
+    uint32_t cnt = 0;
+    if (s->is_dead || !sim_is_chance(s->sim, s->sim->cfg.turn_empty_ppm)) {
+        bool is_busy = s->sim->cfg.is_busy_on_overflow && s->events.cnt >= s->cfg.cq_cnt;
+        if (!is_busy)
+            submit(s);
+        run(s, event_max);
+        cnt = deliver(s, ret_events, event_max);
+    } else {
+        is_woken = true; /* it has not slept, and comes again at once */
+    }
+    if (s->sim->is_driven && ++s->turn_cnt > 1 && cnt == 0 && wait_ns != WEIR_NS_FOREVER)
+        weir_sim_advance(s->sim, wait_ns);
     /* When the driver must come back at the latest. */
     s->deadline_ns = cnt > 0 || is_woken || wait_ns == 0     ? s->now_ns
                      : wait_ns > WEIR_NS_FOREVER - s->now_ns ? WEIR_NS_FOREVER
@@ -346,6 +378,69 @@ uint32_t weir_sim_lent_cnt(struct weir_io *io)
 
 /* ---- making and freeing -------------------------------------------------------------------- */
 
+static void kill_sock(struct sim_sock *sock, bool is_silent)
+{
+    struct sim_sock *peer = sock->peer;
+    sock->peer = NULL;
+    if (peer) {
+        peer->peer = NULL;
+        if (!is_silent && sock->pipe_len > 0)
+            sim_rst(peer);
+        else if (!is_silent && !sock->is_shut_wr)
+            sim_fin(peer);
+    }
+    sock->is_reset = true;
+    for (uint32_t kind = WEIR_IO_ACCEPT; kind < WEIR_IO_SHUTDOWN; kind++)
+        if (sock->ops[kind].is_armed)
+            sim_end_op(sock, kind, -ECANCELED);
+}
+
+void weir_sim_io_kill(struct weir_io *io, bool is_silent)
+{
+    struct sim_io *s = of(io);
+    s->is_dead = true;
+    if (is_silent)
+        sim_host_power(s->sim, s->host, false);
+    for (size_t i = 0; i < s->sim->socks.cnt; i++) {
+        struct sim_sock *sock = ((struct sim_sock **)s->sim->socks.items)[i];
+        if (sock == NULL || sock->io != s)
+            continue;
+        while (sock->backlog) { /* dialed and not accepted: the same happens to them */
+            struct sim_sock *waiting = sim_backlog_pop(sock);
+            kill_sock(waiting, is_silent);
+            sim_sock_free(waiting);
+        }
+        kill_sock(sock, is_silent);
+        if (sock->state == SIM_LISTENING)
+            sock->state = SIM_FRESH; /* nobody can dial it any more */
+    }
+}
+
+void weir_sim_io_slot(struct weir_io *io)
+{
+    of(io)->sim->is_driven = true;
+    of(io)->turn_cnt = 0;
+}
+
+void weir_sim_visit_ops(struct weir_io *io, weir_sim_visit visit, void *ctx)
+{
+    struct weir_sim *sim = of(io)->sim;
+    for (size_t i = 0; i < sim->socks.cnt; i++) {
+        const struct sim_sock *sock = ((struct sim_sock **)sim->socks.items)[i];
+        if (sock == NULL || sock->io != of(io))
+            continue;
+        uint32_t left = sock->in_flight;
+        for (uint32_t kind = WEIR_IO_ACCEPT; kind < WEIR_IO_SHUTDOWN; kind++) {
+            if (!sock->ops[kind].is_started)
+                continue;
+            visit(ctx, sock->fd, kind, sock->ops[kind].token);
+            left--;
+        }
+        while (left-- > 0) /* shutdowns have no token of their own here */
+            visit(ctx, sock->fd, WEIR_IO_SHUTDOWN, 0);
+    }
+}
+
 /* The end of a process: sockets that are left are closed, whatever is in flight on them. */
 static void sim_io_free(struct weir_io *io)
 {
@@ -370,6 +465,7 @@ static void sim_io_free(struct weir_io *io)
     free(s->returned_bufs);
     free(s->bufs);
     free(s->is_lent);
+    free(s->lent_lens);
     free(s);
 }
 
@@ -406,17 +502,20 @@ int weir_sim_io_create(struct weir_sim *sim, uint32_t host, const struct weir_io
         return WEIR_E_NOMEM;
     io->bufs = malloc((size_t)cfg->recv_buf_cnt * cfg->recv_buf_bytes);
     io->is_lent = calloc(cfg->recv_buf_cnt, 1);
+    io->lent_lens = calloc(cfg->recv_buf_cnt, sizeof(*io->lent_lens));
     io->ready_bufs = calloc(cfg->recv_buf_cnt, sizeof(*io->ready_bufs));
     io->returned_bufs = calloc(cfg->recv_buf_cnt, sizeof(*io->returned_bufs));
-    if (io->bufs == NULL || io->is_lent == NULL || io->ready_bufs == NULL ||
-        io->returned_bufs == NULL) {
+    if (io->bufs == NULL || io->is_lent == NULL || io->lent_lens == NULL ||
+        io->ready_bufs == NULL || io->returned_bufs == NULL) {
         free(io->bufs);
         free(io->is_lent);
+        free(io->lent_lens);
         free(io->ready_bufs);
         free(io->returned_bufs);
         free(io);
         return WEIR_E_NOMEM;
     }
+    sim_host_power(sim, host, true);
     io->io.ops = &sim_ops;
     io->sim = sim;
     io->cfg = *cfg;

@@ -45,13 +45,29 @@ struct weir_sim_config {
     uint32_t window_bytes;     /* what a socket holds unread; default 65,536 */
     uint32_t sock_max;         /* sockets at once, then EMFILE; default 65,536 */
     uint64_t delay_max_ns;     /* an operation acts up to so much later than it could */
-    uint64_t latency_ns;       /* from one end to the other, each way */
+    uint64_t latency_ns;       /* from one host to another, each way, where no route is set */
     uint32_t recv_end_ppm;     /* a good receive event is the last of its multishot */
     uint32_t accept_end_ppm;   /* likewise for accept */
     uint32_t accept_fail_ppm;  /* accept ends with -EMFILE; the connection stays in the queue */
     uint32_t connect_fail_ppm; /* connect ends with -ECONNREFUSED */
     uint32_t reset_ppm;        /* a send resets its connection */
     uint32_t flood_ppm;        /* a turn completes all it can, whether or not the CQ has room */
+    uint32_t turn_empty_ppm;   /* a turn submits and reports nothing (EINTR, EAGAIN, EBUSY) */
+    uint32_t submit_part_ppm;  /* a turn submits only some of what was started */
+    uint32_t full_ppm;         /* an operation is not taken: WEIR_E_FULL */
+    uint32_t loss_ppm;         /* bytes on their way are lost once more, and come a timeout later */
+    uint32_t corrupt_ppm;      /* one bit of what arrives is flipped */
+    uint32_t jitter_ns;        /* bytes take up to so much longer */
+    uint64_t bytes_per_s;      /* of a connection, each way; 0: no limit */
+    uint32_t recv_run_max;     /* receive events of one socket before another's; default 1 */
+    bool is_busy_on_overflow;  /* a turn that finds the CQ overflown submits nothing (EBUSY) */
+};
+
+/* How it is from one host to another (one way). */
+struct weir_sim_route {
+    bool is_down; /* what is sent is lost; a reset is lost for good */
+    uint64_t latency_ns;
+    uint64_t bytes_per_s; /* 0: no limit */
 };
 
 /* Makes a world. Errors: WEIR_E_NOMEM. */
@@ -96,6 +112,39 @@ void weir_sim_reset(struct weir_sim *sim, int sock);
 
 /* Connects to `addr` hang from now on (or no more), as where a firewall drops every packet. */
 int weir_sim_blackhole(struct weir_sim *sim, const struct weir_addr *addr, bool is_on);
+
+/* Sets how it is from one host to another; NULL: as the configuration says. */
+void weir_sim_set_route(struct weir_sim *sim, uint32_t from, uint32_t to,
+                        const struct weir_sim_route *route);
+
+/* The host of an io crashes: its operations end at once, whatever its owner still does reaches nobody.
+ * `is_silent`: the power is cut, and other hosts learn of it when they send to it and it is up again;
+ * otherwise only the program dies, and its connections end as a system ends them. */
+void weir_sim_io_kill(struct weir_io *io, bool is_silent);
+
+/* For a driver of its own (engine/prove): when an io has something to do, its time WEIR_NS_FOREVER for
+ * never. Before each turn the driver says so with weir_sim_io_slot(); an owner that turns its io again
+ * in the same slot, as a node does that ends, has its waits take their time. */
+uint64_t weir_sim_io_due(const struct weir_io *io);
+void weir_sim_io_slot(struct weir_io *io);
+
+/* When the next thing happens between hosts. */
+uint64_t weir_sim_net_due(const struct weir_sim *sim);
+
+/* Moves the clock to `now_ns`, if it is later, and lets happen what does until then. */
+void weir_sim_advance_to(struct weir_sim *sim, uint64_t now_ns);
+
+/* The connection that a socket is an end of: a number that both ends share, 0 for none. */
+uint64_t weir_sim_link(const struct weir_sim *sim, int sock, bool *ret_is_dialer);
+
+/* Calls `visit` for each operation of an io whose last event was not delivered yet. */
+typedef void (*weir_sim_visit)(void *ctx, int sock, uint32_t kind, uint64_t token);
+void weir_sim_visit_ops(struct weir_io *io, weir_sim_visit visit, void *ctx);
+
+/* Sees all bytes as an io's send takes them. NULL for none. */
+typedef void (*weir_sim_watch)(void *ctx, struct weir_io *io, uint64_t token, const uint8_t *bytes,
+                               size_t len);
+void weir_sim_set_watch(struct weir_sim *sim, weir_sim_watch watch, void *ctx);
 
 /* Sees, and may change, all bytes on their way out of `sock`. NULL for none. */
 typedef void (*weir_sim_tap)(void *ctx, int sock, uint8_t *bytes, size_t len);

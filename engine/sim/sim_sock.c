@@ -17,13 +17,14 @@ void sim_list_op(struct sim_sock *sock, uint32_t kind, uint64_t after_ns)
         return;
     struct weir_sim *sim = sock->sim;
     op->is_listed = true;
-    sim_agenda_add(sock->io, (struct sim_entry){
-                                 .due_ns = sim->now_ns + after_ns +
-                                           weir_sim_random(sim, sim->cfg.delay_max_ns + 1),
-                                 .sock = sock,
-                                 .gen = sock->gen,
-                                 .kind = kind,
-                             });
+    sim_agenda_add(
+        sim, &sock->io->agenda,
+        (struct sim_entry){
+            .due_ns = sim->now_ns + after_ns + weir_sim_random(sim, sim->cfg.delay_max_ns + 1),
+            .sock = sock,
+            .gen = sock->gen,
+            .kind = kind,
+        });
 }
 
 void sim_post(struct sim_sock *sock, const struct weir_io_event *event)
@@ -33,7 +34,7 @@ void sim_post(struct sim_sock *sock, const struct weir_io_event *event)
 }
 
 /* An event without MORE: the operation is over. */
-static void end(struct sim_sock *sock, uint32_t kind, int32_t res)
+void sim_end_op(struct sim_sock *sock, uint32_t kind, int32_t res)
 {
     struct sim_op *op = &sock->ops[kind];
     op->is_armed = false;
@@ -84,6 +85,10 @@ void sim_join(struct sim_sock *listener, struct sim_sock *dialer, const struct w
     struct sim_sock *other = sim_sock_make(listener->sim, listener->io);
     become_connected(dialer, other);
     become_connected(other, dialer);
+    dialer->is_dialer = true;
+    dialer->link_id = other->link_id = ++listener->sim->link_cnt;
+    dialer->far_host = other->host;
+    other->far_host = dialer->host;
     other->addr = *from;
     struct sim_sock **link = &listener->backlog;
     while (*link)
@@ -102,34 +107,22 @@ struct sim_sock *sim_backlog_pop(struct sim_sock *listener)
     return sock;
 }
 
-static void wake_all(struct sim_sock *sock, uint64_t after_ns)
+void sim_wake_all(struct sim_sock *sock, uint64_t after_ns)
 {
     sim_list_op(sock, WEIR_IO_RECV, after_ns);
     sim_list_op(sock, WEIR_IO_SEND, after_ns);
-}
-
-void sim_break(struct sim_sock *sock)
-{
-    struct sim_sock *ends[2] = {sock, sock->peer};
-    for (int i = 0; i < 2; i++) {
-        if (ends[i] == NULL || ends[i]->state != SIM_CONNECTED)
-            continue;
-        ends[i]->is_reset = true;
-        ends[i]->pipe_len = 0;
-        wake_all(ends[i], 0);
-    }
 }
 
 int sim_shut(struct sim_sock *sock, int how)
 {
     if (sock->state == SIM_LISTENING) {
         if (how != SHUT_WR && sock->ops[WEIR_IO_ACCEPT].is_armed)
-            end(sock, WEIR_IO_ACCEPT, -EINVAL);
+            sim_end_op(sock, WEIR_IO_ACCEPT, -EINVAL);
         return 0;
     }
     if (sock->state != SIM_CONNECTED) {
         if (how == SHUT_RDWR && sock->ops[WEIR_IO_CONNECT].is_armed)
-            end(sock, WEIR_IO_CONNECT, -ECANCELED);
+            sim_end_op(sock, WEIR_IO_CONNECT, -ECANCELED);
         return -ENOTCONN;
     }
     if (sock->is_reset)
@@ -138,12 +131,10 @@ int sim_shut(struct sim_sock *sock, int how)
         sock->is_shut_rd = true;
     if (how != SHUT_RD && !sock->is_shut_wr) {
         sock->is_shut_wr = true;
-        if (sock->peer) {
-            sock->peer->is_fin = true;
-            sim_list_op(sock->peer, WEIR_IO_RECV, sock->sim->cfg.latency_ns);
-        }
+        if (sock->peer)
+            sim_fin(sock->peer);
     }
-    wake_all(sock, 0);
+    sim_wake_all(sock, 0);
     return 0;
 }
 
@@ -151,11 +142,12 @@ static void close_one(struct sim_sock *sock)
 {
     struct sim_sock *peer = sock->peer;
     if (peer) {
-        if (sock->pipe_len > 0) /* TCP: closing with unread bytes is a reset */
-            sim_break(sock);
-        peer->is_fin = true;
         peer->peer = NULL;
-        wake_all(peer, sock->sim->cfg.latency_ns);
+        if (sock->pipe_len > 0) /* TCP: closing with unread bytes is a reset */
+            sim_rst(peer);
+        else if (!sock->is_shut_wr)
+            sim_fin(peer);
+        sim_wake_all(peer, 0);
     }
     sim_sock_free(sock);
 }
@@ -170,45 +162,6 @@ void sim_sock_close(struct sim_sock *sock)
     close_one(sock);
 }
 
-/* ---- bytes --------------------------------------------------------------------------------- */
-
-uint64_t sim_write(struct sim_sock *sock, const uint8_t *bytes, uint64_t len)
-{
-    struct weir_sim *sim = sock->sim;
-    struct sim_sock *to = sock->peer;
-    uint32_t window = sim->cfg.window_bytes;
-    uint64_t done = 0;
-    while (done < len && to->pipe_len < window) {
-        uint32_t at = (to->pipe_head + to->pipe_len) % window;
-        uint64_t run = weir_min_u64(window - to->pipe_len, window - at);
-        run = weir_min_u64(run, len - done);
-        memcpy(to->pipe + at, bytes + done, run);
-        if (sim->tap)
-            sim->tap(sim->tap_ctx, sock->fd, to->pipe + at, run);
-        to->pipe_len += (uint32_t)run;
-        done += run;
-    }
-    sim_list_op(to, WEIR_IO_RECV, sim->cfg.latency_ns);
-    return done;
-}
-
-uint64_t sim_read(struct sim_sock *sock, uint8_t *ret_bytes, uint64_t len)
-{
-    uint32_t window = sock->sim->cfg.window_bytes;
-    uint64_t done = 0;
-    while (done < len && sock->pipe_len > 0) {
-        uint64_t run = weir_min_u64(sock->pipe_len, window - sock->pipe_head);
-        run = weir_min_u64(run, len - done);
-        memcpy(ret_bytes + done, sock->pipe + sock->pipe_head, run);
-        sock->pipe_head = (sock->pipe_head + (uint32_t)run) % window;
-        sock->pipe_len -= (uint32_t)run;
-        done += run;
-    }
-    if (sock->peer)
-        sim_list_op(sock->peer, WEIR_IO_SEND, sock->sim->cfg.latency_ns);
-    return done;
-}
-
 /* ---- operations that act ------------------------------------------------------------------- */
 
 static void act_accept(struct sim_sock *sock)
@@ -217,12 +170,12 @@ static void act_accept(struct sim_sock *sock)
     if (sock->backlog == NULL)
         return;
     if (sim_is_chance(sim, sim->cfg.accept_fail_ppm) || sim_sock_open(sock->backlog) != 0) {
-        end(sock, WEIR_IO_ACCEPT, -EMFILE);
+        sim_end_op(sock, WEIR_IO_ACCEPT, -EMFILE);
         return;
     }
     struct sim_sock *accepted = sim_backlog_pop(sock);
     if (is_full(sock->io) || sim_is_chance(sim, sim->cfg.accept_end_ppm)) {
-        end(sock, WEIR_IO_ACCEPT, accepted->fd);
+        sim_end_op(sock, WEIR_IO_ACCEPT, accepted->fd);
         return;
     }
     sim_post(sock, &(struct weir_io_event){.token = sock->ops[WEIR_IO_ACCEPT].token,
@@ -239,8 +192,15 @@ static void act_connect(struct sim_sock *sock)
     if (sim_is_hole(sim, &sock->addr))
         return; /* until somebody shuts it down */
     struct sim_sock *listener = sim_find_listener(sim, &sock->addr, sock->io->host);
+    uint32_t far_host = listener ? listener->host : sim_host_of(&sock->addr);
+    if (!sim_is_reachable(sim, sock->host, far_host)) {
+        /* The SYN or its answer is lost, and comes again. */
+        sim_list_op(sock, WEIR_IO_CONNECT, SIM_SYN_NS << weir_min_u64(sock->try_cnt++, 5));
+        return;
+    }
     if (listener == NULL || sim_is_chance(sim, sim->cfg.connect_fail_ppm)) {
-        end(sock, WEIR_IO_CONNECT, sock->addr.family == WEIR_ADDR_UNIX ? -ENOENT : -ECONNREFUSED);
+        sim_end_op(sock, WEIR_IO_CONNECT,
+                   sock->addr.family == WEIR_ADDR_UNIX ? -ENOENT : -ECONNREFUSED);
         return;
     }
     if (listener->backlog_cnt >= SIM_BACKLOG_MAX) {
@@ -251,37 +211,31 @@ static void act_connect(struct sim_sock *sock)
     uint16_t port = sock->addr.family == WEIR_ADDR_UNIX ? 0 : sim_port(sim);
     sim_host_addr(sock->io->host, sock->addr.family, port, &from);
     sim_join(listener, sock, &from);
-    end(sock, WEIR_IO_CONNECT, 0);
+    sim_end_op(sock, WEIR_IO_CONNECT, 0);
 }
 
-static void act_recv(struct sim_sock *sock)
+/* A reset says so once; later calls find the connection gone, which is the same to a ring's user. */
+static int reset_error(const struct sim_sock *sock)
+{
+    return sock->reset_error ? sock->reset_error : ECONNRESET;
+}
+
+/* One receive event. Returns whether the multishot goes on with what is there. */
+static bool recv_one(struct sim_sock *sock)
 {
     struct weir_sim *sim = sock->sim;
     struct sim_io *io = sock->io;
-    if (sock->is_reset) {
-        end(sock, WEIR_IO_RECV, -ECONNRESET);
-        return;
-    }
-    if (sock->state != SIM_CONNECTED) {
-        end(sock, WEIR_IO_RECV, -ENOTCONN);
-        return;
-    }
-    if (sock->pipe_len == 0) {
-        if (sock->is_fin || sock->is_shut_rd)
-            end(sock, WEIR_IO_RECV, 0);
-        return;
-    }
     if (io->ready_cnt == 0) {
         io->stats.recv_starved++;
-        end(sock, WEIR_IO_RECV, -ENOBUFS);
-        return;
+        sim_end_op(sock, WEIR_IO_RECV, -ENOBUFS);
+        return false;
     }
     uint32_t buf_idx = io->ready_bufs[io->ready_head++ % io->cfg.recv_buf_cnt];
     io->ready_cnt--;
     WEIR_CHECK(!io->is_lent[buf_idx]);
     io->is_lent[buf_idx] = 1;
     uint8_t *buf = io->bufs + (size_t)buf_idx * io->cfg.recv_buf_bytes;
-    uint32_t len = sim_chunk(sim, weir_min_u64(sock->pipe_len, io->cfg.recv_buf_bytes),
+    uint32_t len = sim_chunk(sim, weir_min_u64(sock->arrived_len, io->cfg.recv_buf_bytes),
                              sim->cfg.recv_chunk_max);
     struct weir_io_event event = {.token = sock->ops[WEIR_IO_RECV].token,
                                   .res = (int32_t)sim_read(sock, buf, len),
@@ -289,12 +243,34 @@ static void act_recv(struct sim_sock *sock)
                                   .flags = WEIR_IO_BUF | WEIR_IO_MORE,
                                   .data = buf,
                                   .buf_idx = buf_idx};
+    io->lent_lens[buf_idx] = (uint32_t)event.res;
     if (is_full(io) || sim_is_chance(sim, sim->cfg.recv_end_ppm)) {
         event.flags = WEIR_IO_BUF;
         sock->ops[WEIR_IO_RECV].is_armed = false;
     }
     sim_post(sock, &event);
-    if (sock->pipe_len > 0 || sock->is_fin || sock->is_shut_rd)
+    return (event.flags & WEIR_IO_MORE) && sock->arrived_len > 0;
+}
+
+static void act_recv(struct sim_sock *sock)
+{
+    if (sock->is_reset) {
+        sim_end_op(sock, WEIR_IO_RECV, -reset_error(sock));
+        return;
+    }
+    if (sock->state != SIM_CONNECTED) {
+        sim_end_op(sock, WEIR_IO_RECV, -ENOTCONN);
+        return;
+    }
+    if (sock->arrived_len == 0) {
+        if (sock->is_fin || sock->is_shut_rd)
+            sim_end_op(sock, WEIR_IO_RECV, 0);
+        return;
+    }
+    uint32_t run_max = sock->sim->cfg.recv_run_max;
+    for (uint32_t i = 0; recv_one(sock) && i + 1 < run_max;)
+        i++;
+    if (sock->arrived_len > 0 || sock->is_fin || sock->is_shut_rd)
         sim_list_op(sock, WEIR_IO_RECV, 0);
 }
 
@@ -305,22 +281,29 @@ static void act_send(struct sim_sock *sock)
     /* The caller must leave the bytes and the iovec alone until the event. */
     WEIR_CHECK(sim_iov_hash(op->iov, op->iov_cnt) == op->iov_hash);
     if (sock->is_reset || sim_is_chance(sim, sim->cfg.reset_ppm)) {
-        sim_break(sock);
-        end(sock, WEIR_IO_SEND, -ECONNRESET);
+        if (!sock->is_reset)
+            sim_break(sock);
+        sim_end_op(sock, WEIR_IO_SEND, -reset_error(sock));
         return;
     }
     if (sock->state != SIM_CONNECTED || sock->is_shut_wr) {
-        end(sock, WEIR_IO_SEND, -EPIPE);
+        sim_end_op(sock, WEIR_IO_SEND, -EPIPE);
         return;
     }
     uint64_t len = 0;
     for (uint32_t i = 0; i < op->iov_cnt; i++)
         len += op->iov[i].iov_len;
     len = sim_chunk(sim, len, sim->cfg.send_chunk_max);
-    if (sock->peer == NULL || sock->peer->is_shut_rd) {
+    if (sock->peer == NULL) {
+        len = sim_write_gone(sock, len);
+        if (len > 0)
+            sim_end_op(sock, WEIR_IO_SEND, (int32_t)len);
+        return; /* otherwise until the reset comes, or a timeout */
+    }
+    if (sock->peer->is_shut_rd) {
         /* TCP takes the bytes, and what comes back is a reset. */
         sim_break(sock);
-        end(sock, WEIR_IO_SEND, (int32_t)len);
+        sim_end_op(sock, WEIR_IO_SEND, (int32_t)len);
         return;
     }
     if (sock->peer->pipe_len == sim->cfg.window_bytes)
@@ -329,11 +312,13 @@ static void act_send(struct sim_sock *sock)
     for (uint32_t i = 0; i < op->iov_cnt && done < len; i++) {
         uint64_t piece = weir_min_u64(op->iov[i].iov_len, len - done);
         uint64_t taken = sim_write(sock, op->iov[i].iov_base, piece);
+        if (sim->watch)
+            sim->watch(sim->watch_ctx, &sock->io->io, op->token, op->iov[i].iov_base, taken);
         done += taken;
         if (taken < piece)
             break;
     }
-    end(sock, WEIR_IO_SEND, (int32_t)done);
+    sim_end_op(sock, WEIR_IO_SEND, (int32_t)done);
 }
 
 void sim_act(struct sim_sock *sock, uint32_t kind)

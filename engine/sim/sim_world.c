@@ -65,23 +65,23 @@ static void swap(struct sim_entry *a, struct sim_entry *b)
     *b = entry;
 }
 
-void sim_agenda_add(struct sim_io *io, struct sim_entry entry)
+void sim_agenda_add(struct weir_sim *sim, struct sim_list *agenda, struct sim_entry entry)
 {
-    entry.seq = io->sim->seq++;
-    *(struct sim_entry *)sim_list_add(&io->agenda, sizeof(entry)) = entry;
-    struct sim_entry *entries = io->agenda.items;
-    for (size_t at = io->agenda.cnt - 1; at > 0 && is_before(&entries[at], &entries[(at - 1) / 2]);
+    entry.seq = sim->seq++;
+    *(struct sim_entry *)sim_list_add(agenda, sizeof(entry)) = entry;
+    struct sim_entry *entries = agenda->items;
+    for (size_t at = agenda->cnt - 1; at > 0 && is_before(&entries[at], &entries[(at - 1) / 2]);
          at = (at - 1) / 2)
         swap(&entries[at], &entries[(at - 1) / 2]);
 }
 
-bool sim_agenda_pop(struct sim_io *io, uint64_t now_ns, struct sim_entry *ret_entry)
+bool sim_agenda_pop(struct sim_list *agenda, uint64_t now_ns, struct sim_entry *ret_entry)
 {
-    struct sim_entry *entries = io->agenda.items;
-    if (io->agenda.cnt == 0 || entries[0].due_ns > now_ns)
+    struct sim_entry *entries = agenda->items;
+    if (agenda->cnt == 0 || entries[0].due_ns > now_ns)
         return false;
     *ret_entry = entries[0];
-    size_t cnt = --io->agenda.cnt;
+    size_t cnt = --agenda->cnt;
     entries[0] = entries[cnt];
     for (size_t at = 0;;) {
         size_t least = at;
@@ -116,6 +116,7 @@ struct sim_sock *sim_sock_make(struct weir_sim *sim, struct sim_io *io)
     }
     uint64_t gen = sock->gen + 1;
     *sock = (struct sim_sock){.sim = sim, .io = io, .gen = gen, .fd = -1, .state = SIM_FRESH};
+    sock->host = io ? io->host : 0;
     return sock;
 }
 
@@ -177,6 +178,15 @@ void sim_host_addr(uint32_t host, uint8_t family, uint16_t port, struct weir_add
     } else {
         ret_addr->port = 0;
     }
+}
+
+uint32_t sim_host_of(const struct weir_addr *addr)
+{
+    if (addr->family == WEIR_ADDR_IPV4 && addr->ip[0] == 10)
+        return (uint32_t)addr->ip[2] << 8 | addr->ip[3];
+    if (addr->family == WEIR_ADDR_IPV6 && addr->ip[0] == 0xFD)
+        return (uint32_t)addr->ip[14] << 8 | addr->ip[15];
+    return 0;
 }
 
 /* Whether a dial from `host` to `addr` reaches this listener. */
@@ -279,6 +289,7 @@ void weir_sim_free(struct weir_sim *sim)
     free(sim->spare.items);
     free(sim->socks.items);
     free(sim->holes.items);
+    sim_net_free(sim);
     free(sim);
 }
 
@@ -287,9 +298,19 @@ uint64_t weir_sim_now(const struct weir_sim *sim)
     return sim->now_ns;
 }
 
+void weir_sim_advance_to(struct weir_sim *sim, uint64_t now_ns)
+{
+    while (weir_sim_net_due(sim) < now_ns) {
+        sim->now_ns = weir_max_u64(sim->now_ns, weir_sim_net_due(sim));
+        sim_net_run(sim);
+    }
+    sim->now_ns = weir_max_u64(sim->now_ns, now_ns);
+    sim_net_run(sim);
+}
+
 void weir_sim_advance(struct weir_sim *sim, uint64_t ns)
 {
-    sim->now_ns += ns;
+    weir_sim_advance_to(sim, sim->now_ns + ns);
 }
 
 static bool is_runnable(const struct sim_io *io)
@@ -298,21 +319,31 @@ static bool is_runnable(const struct sim_io *io)
            io->deadline_ns <= io->sim->now_ns;
 }
 
+uint64_t weir_sim_io_due(const struct weir_io *io)
+{
+    const struct sim_io *s = (const struct sim_io *)(const void *)io;
+    if (is_runnable(s))
+        return s->sim->now_ns;
+    uint64_t due_ns = s->deadline_ns;
+    if (s->agenda.cnt > 0)
+        due_ns = weir_min_u64(due_ns, ((const struct sim_entry *)s->agenda.items)[0].due_ns);
+    return due_ns;
+}
+
 bool weir_sim_step(struct weir_sim *sim)
 {
-    uint64_t next_ns = WEIR_NS_FOREVER;
+    sim_net_run(sim);
+    uint64_t next_ns = weir_sim_net_due(sim);
     for (const struct sim_io *io = sim->ios; io; io = io->next) {
         if (!io->is_enabled)
             continue;
         if (is_runnable(io))
             return true;
-        next_ns = weir_min_u64(next_ns, io->deadline_ns);
-        if (io->agenda.cnt > 0)
-            next_ns = weir_min_u64(next_ns, ((const struct sim_entry *)io->agenda.items)[0].due_ns);
+        next_ns = weir_min_u64(next_ns, weir_sim_io_due(&io->io));
     }
     if (next_ns == WEIR_NS_FOREVER)
         return false;
-    sim->now_ns = weir_max_u64(sim->now_ns, next_ns);
+    weir_sim_advance_to(sim, next_ns);
     return true;
 }
 
@@ -346,6 +377,23 @@ int weir_sim_blackhole(struct weir_sim *sim, const struct weir_addr *addr, bool 
     if (is_on)
         *(struct weir_addr *)sim_list_add(&sim->holes, sizeof(*addr)) = *addr;
     return 0;
+}
+
+uint64_t weir_sim_link(const struct weir_sim *sim, int fd, bool *ret_is_dialer)
+{
+    if (fd < FIRST_FD || (size_t)fd >= sim->socks.cnt)
+        return 0;
+    const struct sim_sock *sock = ((struct sim_sock *const *)sim->socks.items)[fd];
+    if (sock == NULL)
+        return 0;
+    *ret_is_dialer = sock->is_dialer;
+    return sock->link_id;
+}
+
+void weir_sim_set_watch(struct weir_sim *sim, weir_sim_watch watch, void *ctx)
+{
+    sim->watch = watch;
+    sim->watch_ctx = ctx;
 }
 
 void weir_sim_set_tap(struct weir_sim *sim, weir_sim_tap tap, void *ctx)
@@ -434,7 +482,7 @@ int64_t weir_sim_raw_read(struct weir_sim *sim, int fd, void *ret_bytes, size_t 
     struct sim_sock *sock = raw_of(sim, fd);
     if (sock->is_reset)
         return -ECONNRESET;
-    if (sock->pipe_len == 0)
+    if (sock->arrived_len == 0)
         return sock->is_fin ? 0 : -EAGAIN;
     return (int64_t)sim_read(sock, ret_bytes, len);
 }
