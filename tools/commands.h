@@ -8,6 +8,7 @@ int cmd_send(int argc, char **argv);
 int cmd_recv(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
+int cmd_sim(int argc, char **argv);
 
 /* One process of `weir demo`; not for users, and not in the help. */
 int cmd_demo_node(int argc, char **argv);

@@ -18,6 +18,7 @@ static const struct {
     {"send", cmd_send, "send files, or standard input, to a `weir recv`"},
     {"recv", cmd_recv, "receive what `weir send` sends"},
     {"doctor", cmd_doctor, "look whether this machine can run weir, and how well"},
+    {"sim", cmd_sim, "prove the engine in simulated clusters, each from one seed"},
     {"demo-node", cmd_demo_node, NULL},
 };
 

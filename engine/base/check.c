@@ -9,6 +9,14 @@ static struct {
     volatile int line;
 } weir_check_last;
 
+bool weir_check_said(const char **ret_file, int *ret_line, const char **ret_expr)
+{
+    *ret_file = weir_check_last.file;
+    *ret_line = weir_check_last.line;
+    *ret_expr = weir_check_last.expr;
+    return weir_check_last.file != NULL;
+}
+
 void weir_check_failed(const char *file, int line, const char *expr)
 {
     weir_check_last.file = file;

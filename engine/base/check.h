@@ -7,6 +7,7 @@
 #ifndef WEIR_ENGINE_BASE_CHECK_H
 #define WEIR_ENGINE_BASE_CHECK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,9 @@
  * weir_check_last, for a debugger. */
 _Noreturn void weir_check_failed(const char *file, int line, const char *expr)
     __attribute__((cold, noinline));
+
+/* What failed, for a handler of SIGABRT; false: nothing did. */
+bool weir_check_said(const char **ret_file, int *ret_line, const char **ret_expr);
 
 #define WEIR_CHECK(cond)                                  \
     do {                                                  \

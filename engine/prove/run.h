@@ -1,0 +1,209 @@
+/* engine/prove/run.h: what the files of the proving ground share: one run. */
+#ifndef WEIR_ENGINE_PROVE_RUN_H
+#define WEIR_ENGINE_PROVE_RUN_H
+
+#include "engine/prove/prove.h"
+#include "engine/prove/world.h"
+
+#define RUN_NODES_MAX 8u
+#define RUN_SHARDS_MAX 3u
+#define RUN_CHANNELS_MAX 6u
+#define RUN_PEERS_MAX 64u /* that a node remembers at once: those that are up */
+#define RUN_KEPT_MAX 512u
+#define RUN_TRACE_BYTES 200u
+#define RUN_MARK_BYTES 12u /* a message of that many says who it is */
+
+/* Who sent a message: each has an order of its own. */
+enum run_source {
+    RUN_OWN = 0,   /* the peer's own shard */
+    RUN_SHARD = 1, /* another shard: 1 + its number */
+    RUN_AWAY = 4,  /* another thread */
+    RUN_SOURCES = 5
+};
+
+/* A message that was accepted for sending and has not arrived. */
+struct run_entry {
+    uint64_t uid;
+    uint32_t len;
+    bool is_maybe; /* it may have been dropped, or refused later */
+};
+
+struct run_queue {
+    struct run_entry *entries; /* a ring */
+    uint32_t head, cnt, cap;
+};
+
+/* One channel of one connection, one way. */
+struct run_flow {
+    struct run_queue queues[RUN_SOURCES];
+    bool is_lossy;
+    bool is_full; /* a send was refused, and on_writable has not come */
+};
+
+/* What the bytes of one direction say, as the sender's kernel takes them. */
+struct run_stream {
+    uint8_t head[32];
+    uint32_t head_len, skip; /* bytes of a header that are there; payload bytes to come */
+    uint64_t taken;          /* bytes so far */
+    uint64_t bytes[RUN_CHANNELS_MAX];
+    bool is_lost; /* not followed: something was not as expected */
+    /* fairness: pairs that have been backlogged since */
+    bool is_paired[RUN_CHANNELS_MAX][RUN_CHANNELS_MAX];
+    uint64_t since[RUN_CHANNELS_MAX][RUN_CHANNELS_MAX][2];
+    /* urgency: no frame that is not urgent may begin at or behind this, before an urgent one */
+    uint64_t urgent_from;
+    uint64_t urgent_since_ns; /* 0: nothing urgent waits */
+};
+
+struct run_node;
+
+struct run_end {
+    struct run_node *node; /* NULL: never came up */
+    uint32_t life;         /* of the node */
+    weir_peer peer;
+    bool is_up;
+};
+
+struct run_link {
+    uint64_t id;
+    struct run_end ends[2];                     /* 0: the dialer's */
+    struct run_flow flows[2][RUN_CHANNELS_MAX]; /* by the sender's end */
+    struct run_stream streams[2];
+};
+
+/* A peer that is up, as its node knows it. */
+struct run_peer {
+    weir_peer peer;
+    struct run_link *link;
+    uint32_t end;
+};
+
+struct run_kept {
+    struct weir_buf *buf;
+    struct run_node *node;
+    uint32_t life;
+    weir_peer peer;
+    uint64_t uid, until_ns;
+    uint32_t len;
+};
+
+struct run_reactor {
+    struct run_node *node;
+    uint32_t idx;
+};
+
+struct run_node {
+    struct run *run;
+    uint32_t idx, host;
+    uint32_t life;   /* how many times it was started */
+    weir_node *node; /* NULL: down */
+    bool is_stopping;
+    uint64_t back_at_ns, stop_by_ns;
+    struct weir_config cfg;
+    struct weir_channel channels[RUN_CHANNELS_MAX];
+    uint32_t channel_cnt, reactor_cnt;
+    uint32_t channel_split; /* channels from here on belong to the second reactor */
+    struct run_reactor reactors[2];
+    uint32_t persist; /* a bit per node that it dials for ever */
+    struct run_peer peers[RUN_PEERS_MAX];
+    uint32_t peer_cnt;
+    uint64_t ups, downs, ups_heard, downs_heard;
+    uint64_t tick_ns; /* mean time between two of a shard's rounds */
+    uint32_t ops_max; /* of a round */
+};
+
+struct run {
+    struct prove_config cfg;
+    struct prove_result *res;
+    weir_world *world;
+    uint64_t rng; /* the application's, so that it does not depend on the world's */
+    uint32_t classes;
+    bool is_healing, is_quiet; /* quiet: nothing new is sent */
+    uint64_t end_ns;           /* of the safety phase */
+    struct run_node nodes[RUN_NODES_MAX];
+    uint32_t node_cnt, channel_cnt;
+    bool is_urgent[RUN_CHANNELS_MAX];
+    uint16_t weights[RUN_CHANNELS_MAX];
+    uint32_t len_max;
+    struct run_link **links;
+    uint64_t link_cap;
+    uint64_t last_uid;
+    struct run_kept kept[RUN_KEPT_MAX];
+    uint32_t kept_cnt;
+    uint64_t wraps_out; /* buffers of ours that were not released yet */
+    uint64_t hash;
+    uint64_t next_fault_ns, next_away_ns;
+    uint8_t *scratch; /* len_max bytes */
+};
+
+/* ---- prove.c ------------------------------------------------------------------------------- */
+
+/* An oracle's finding; the first counts. */
+void run_fail(struct run *run, const char *oracle, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void run_trace(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define TRACE(run, ...)                  \
+    do {                                 \
+        if ((run)->cfg.trace)            \
+            run_trace(run, __VA_ARGS__); \
+    } while (0)
+
+uint64_t run_below(struct run *run, uint64_t bound);
+bool run_chance(struct run *run, uint32_t percent);
+static inline bool run_is_on(const struct run *run, uint32_t class_bit)
+{
+    return (run->classes & class_bit) && !run->is_healing;
+}
+struct run_node *run_node_of(struct run *run, const struct world_node *node);
+void run_node_start(struct run_node *node);
+struct weir_conn *run_conn_of(struct run_node *node, weir_peer peer);
+
+/* ---- swarm.c ------------------------------------------------------------------------------- */
+
+void swarm_draw(struct run *run, struct weir_world_config *ret_world);
+
+/* ---- actor.c ------------------------------------------------------------------------------- */
+
+extern const struct weir_reactor actor_reactor;
+/* Does something at random, as another thread of the node's. */
+void actor_away(struct run *run);
+void actor_release(struct run *run, bool is_all); /* what was kept long enough, or everything */
+/* In the healing phase: undoes what would keep the cluster from coming to rest. */
+void actor_part(
+    struct run *run); /* disconnects all, so that there are places for who dials for ever */
+void actor_calm(struct run *run);
+void actor_dial(struct run_node *node);
+
+/* ---- model.c ------------------------------------------------------------------------------- */
+
+struct run_link *model_link(struct run *run, uint64_t id);
+struct run_peer *model_peer(struct run_node *node, weir_peer peer);
+void model_up(struct run_node *node, weir_peer peer);
+void model_down(struct run_node *node, weir_peer peer, int reason);
+void model_node_gone(struct run_node *node);
+uint64_t model_uid(struct run *run, uint32_t source);
+void model_fill(uint8_t *bytes, uint32_t len, uint64_t uid);
+bool model_is_filled(const uint8_t *bytes, uint32_t len, uint64_t uid);
+void model_sent(struct run_node *node, struct run_peer *peer, uint32_t channel, uint64_t uid,
+                uint32_t len, bool is_maybe);
+/* Takes the last entry of a queue back: it was not accepted after all. */
+void model_unsent(struct run_peer *peer, uint32_t channel, uint64_t uid);
+uint64_t model_arrived(struct run_node *node, const struct weir_msg *msg);
+void model_check_empty(struct run *run);
+bool model_is_empty(const struct run *run);
+void model_free(struct run *run);
+
+/* ---- oracle.c ------------------------------------------------------------------------------ */
+
+void oracle_turn(void *ctx, struct world_node *node, uint32_t shard);
+bool oracle_is_joined(struct run *run, bool is_said);  /* every persistent dial is a connection */
+bool oracle_is_at_rest(struct run *run, bool is_said); /* nothing is queued, held or owed */
+void oracle_stopped(struct run_node *node);
+
+/* ---- stream.c ------------------------------------------------------------------------------ */
+
+void stream_watch(void *ctx, struct weir_io *io, uint64_t token, const uint8_t *bytes, size_t len);
+void stream_check(struct run_node *node, struct weir_conn *conn); /* after a turn */
+void stream_urgent(struct run_node *node, struct weir_conn *conn, uint32_t channel);
+
+#endif

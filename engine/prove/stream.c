@@ -1,0 +1,179 @@
+#include "engine/prove/run.h"
+
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/conn/tx.h"
+
+/* The native wire as docs/wire.md has it; read here apart from the codec, which is what is being proved. */
+#define PREFACE_BYTES 9u
+#define HEAD_BYTES 32u
+#define MAGIC UINT32_C(0x52494557)
+#define KIND_AT 5u
+#define CHANNEL_AT 6u
+#define LENGTH_AT 8u
+#define KIND_MORE 3u
+
+static uint32_t word_at(const uint8_t *bytes)
+{
+    uint32_t word;
+    memcpy(&word, bytes, sizeof(word));
+    return word;
+}
+
+static struct weir_conn *conn_of_io(struct run *run, struct weir_io *io, uint64_t token,
+                                    struct run_node **ret_node)
+{
+    for (uint32_t i = 0; i < run->world->node_cnt; i++) {
+        struct world_node *node = run->world->nodes[i];
+        for (uint32_t k = 0; node->node && k < node->node->shard_cnt; k++) {
+            if (node->ios[k] != io)
+                continue;
+            *ret_node = run_node_of(run, node);
+            return weir_conn_of_token(&node->node->shards[k]->hub, token);
+        }
+    }
+    return NULL;
+}
+
+static struct run_stream *stream_of(struct run *run, const struct weir_conn *conn)
+{
+    bool is_dialer = false;
+    uint64_t id = weir_sim_link(run->world->sim, conn->sock, &is_dialer);
+    struct run_link *link = id ? model_link(run, id) : NULL;
+    return link ? &link->streams[is_dialer ? 0 : 1] : NULL;
+}
+
+/* A frame begins at stream->taken. */
+static void frame(struct run *run, struct run_node *node, struct run_stream *stream,
+                  const struct weir_conn *conn)
+{
+    const uint8_t *head = stream->head;
+    uint32_t len = word_at(head + LENGTH_AT);
+    if (word_at(head) != MAGIC || len > node->cfg.frame_bytes_max) {
+        run_fail(run, "stream", "node %u slot %u: what it sends is no frame at byte %llu",
+                 node->idx, conn->slot, (unsigned long long)stream->taken);
+        stream->is_lost = true;
+        return;
+    }
+    stream->skip = len;
+    if ((head[KIND_AT] & 0x7F) > KIND_MORE)
+        return; /* control goes first */
+    uint32_t idx = (uint32_t)(head[CHANNEL_AT] | head[CHANNEL_AT + 1] << 8) - 1;
+    if (idx >= run->channel_cnt)
+        return;
+    stream->bytes[idx] += HEAD_BYTES + len;
+    if (stream->urgent_since_ns == 0 || stream->taken < stream->urgent_from)
+        return;
+    bool is_stalled = false; /* its frame grew beyond the credit: others may go */
+    for (uint32_t i = 0; i < conn->hub->channel_cnt; i++)
+        is_stalled |= conn->channels[i].is_stalled && (conn->hub->urgent >> i & 1);
+    if (!run->is_urgent[idx] && !is_stalled)
+        run_fail(run, "urgent",
+                 "node %u slot %u: a frame of channel %u goes before an urgent message that "
+                 "has waited since %llu ns",
+                 node->idx, conn->slot, idx + 1, (unsigned long long)stream->urgent_since_ns);
+    stream->urgent_since_ns = 0;
+}
+
+void stream_watch(void *ctx, struct weir_io *io, uint64_t token, const uint8_t *bytes, size_t len)
+{
+    struct run *run = ctx;
+    struct run_node *node = NULL;
+    struct weir_conn *conn = conn_of_io(run, io, token, &node);
+    struct run_stream *stream = conn && node ? stream_of(run, conn) : NULL;
+    if (!stream || stream->is_lost)
+        return;
+    while (len > 0) {
+        size_t take;
+        if (stream->taken < PREFACE_BYTES) {
+            take = weir_min_u64(len, PREFACE_BYTES - stream->taken);
+            stream->taken += take;
+        } else if (stream->skip > 0) {
+            take = weir_min_u64(len, stream->skip);
+            stream->skip -= (uint32_t)take;
+            stream->taken += take;
+        } else {
+            take = weir_min_u64(len, HEAD_BYTES - stream->head_len);
+            memcpy(stream->head + stream->head_len, bytes, take);
+            stream->head_len += (uint32_t)take;
+            if (stream->head_len == HEAD_BYTES) {
+                frame(run, node, stream, conn);
+                stream->taken += HEAD_BYTES;
+                stream->head_len = 0;
+            }
+        }
+        bytes += take;
+        len -= take;
+        if (stream->is_lost)
+            return;
+    }
+}
+
+/* An urgent message was queued behind nothing urgent: what was picked before may go first, nothing else. */
+void stream_urgent(struct run_node *node, struct weir_conn *conn, uint32_t channel)
+{
+    struct run *run = node->run;
+    const struct weir_conn_channel *own = &conn->channels[channel];
+    struct run_stream *stream = stream_of(run, conn);
+    bool is_lossy = conn->hub->channels[channel].overflow == WEIR_OVERFLOW_DROP_OLDEST;
+    if (!stream || is_lossy || stream->urgent_since_ns || conn->state != WEIR_CONN_READY ||
+        !own->head)
+        return;
+    uint64_t credit = own->tx_limit - own->tx_used;
+    if (own->head->len > credit) /* it waits for credit, and others may go meanwhile */
+        return;
+    stream->urgent_from = stream->taken + stream->head_len + (conn->tx ? conn->tx->bytes_left : 0);
+    stream->urgent_since_ns = weir_world_now(run->world);
+}
+
+/* Fairness: |W_i / w_i - W_j / w_j| <= l_i / w_i + l_j / w_j for two channels that stay backlogged. Whoever is
+ * backlogged after a turn was so during it, because picking only takes away; bytes are compared when all
+ * that was picked is with the kernel. */
+void stream_check(struct run_node *node, struct weir_conn *conn)
+{
+    struct run *run = node->run;
+    struct weir_hub *hub = conn->hub;
+    if (conn->state != WEIR_CONN_READY || hub->channel_cnt < 2)
+        return;
+    struct run_stream *stream = stream_of(run, conn);
+    if (!stream || stream->is_lost)
+        return;
+    uint64_t backlogged = 0;
+    for (uint32_t i = 0; i < hub->channel_cnt; i++)
+        if ((conn->active >> i & 1) && !conn->channels[i].is_stalled)
+            backlogged |= UINT64_C(1) << i;
+    bool is_even = conn->tx == NULL;
+    for (uint32_t i = 0; i < hub->channel_cnt; i++) {
+        for (uint32_t k = i + 1; k < hub->channel_cnt; k++) {
+            uint32_t a = hub->channels[i].id - 1u, b = hub->channels[k].id - 1u;
+            bool is_both = (backlogged >> i & 1) && (backlogged >> k & 1);
+            if (!is_both || run->is_urgent[a] != run->is_urgent[b]) {
+                stream->is_paired[a][b] = false;
+                continue;
+            }
+            if (!is_even)
+                continue;
+            uint64_t *since = stream->since[a][b];
+            if (!stream->is_paired[a][b]) {
+                stream->is_paired[a][b] = true;
+                since[0] = stream->bytes[a];
+                since[1] = stream->bytes[b];
+                continue;
+            }
+            double got_a = (double)(stream->bytes[a] - since[0]) / run->weights[a];
+            double got_b = (double)(stream->bytes[b] - since[1]) / run->weights[b];
+            double most = (double)(node->cfg.frame_bytes_max + HEAD_BYTES) *
+                              (1.0 / run->weights[a] + 1.0 / run->weights[b]) +
+                          1;
+            double apart = got_a > got_b ? got_a - got_b : got_b - got_a;
+            if (apart > most)
+                run_fail(run, "fair",
+                         "node %u slot %u: channels %u and %u, of weights %u and %u, got %llu and "
+                         "%llu bytes while both were backlogged",
+                         node->idx, conn->slot, a + 1, b + 1, run->weights[a], run->weights[b],
+                         (unsigned long long)(stream->bytes[a] - since[0]),
+                         (unsigned long long)(stream->bytes[b] - since[1]));
+        }
+    }
+}

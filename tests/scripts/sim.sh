@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# `weir sim`: old seeds, a few fixed ones, the same hash twice, what it says when something fails.
+. "$(dirname "$0")/tool_helpers.bash"
+
+weir=$WEIR_BIN_DIR/weir
+[ -x "$weir" ] || skip "no weir in this build"
+
+"$weir" sim --file "$WEIR_SRC_DIR/tests/sim/seeds.txt" --jobs 2 >out 2>err || bad "old seeds: $(cat out err)"
+"$weir" sim --seed 1 --seeds 6 --jobs 2 --json >out 2>err || bad "seeds 1 to 6: $(cat out err)"
+python3 - out <<'END' || bad "its JSON: $(cat out)"
+import json, sys
+result = json.load(open(sys.argv[1]))
+assert result["passed"] and result["seeds"] == 6 and result["run_twice"] == 1
+assert result["messages_delivered"] > 1000 and result["virtual_hours"] > 0.01
+END
+for profile in 6.1 6.12 6.18; do
+    "$weir" sim --seed 7 --nodes 2 --profile "$profile" --off crash,cut >out 2>err || bad "$profile: $(cat out err)"
+done
+expect 2 "profiles" "$weir" sim --profile 5.4
+expect 2 "classes" "$weir" sim --off nothing
+expect 2 "cannot read" "$weir" sim --file no-such-file
+exit 0
