@@ -1,0 +1,260 @@
+#include "proto/crypto.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <string.h>
+
+#include "engine/base/check.h"
+
+#define NONCE_BYTES 12u
+
+static const char *const cipher_names[WEIR_CIPHER_CNT] = {
+    [WEIR_CIPHER_CHACHAPOLY] = "ChaCha20-Poly1305",
+    [WEIR_CIPHER_AESGCM] = "AES-256-GCM",
+};
+
+static const struct {
+    const char *name;
+    uint8_t bytes;
+    uint8_t block;
+} digest_table[WEIR_DIGEST_CNT] = {
+    [WEIR_DIGEST_SHA256] = {"SHA2-256", 32, 64},
+    [WEIR_DIGEST_SHA512] = {"SHA2-512", 64, 128},
+    [WEIR_DIGEST_BLAKE2S] = {"BLAKE2S-256", 32, 64},
+    [WEIR_DIGEST_BLAKE2B] = {"BLAKE2B-512", 64, 128},
+};
+
+bool weir_crypto_init(struct weir_crypto *ret_crypto)
+{
+    struct weir_crypto *crypto = ret_crypto;
+    bool is_good = true;
+    memset(crypto, 0, sizeof *crypto);
+    for (uint32_t i = 0; i < WEIR_CIPHER_CNT; i++) {
+        crypto->ciphers[i] = EVP_CIPHER_fetch(NULL, cipher_names[i], NULL);
+        is_good = is_good && crypto->ciphers[i] &&
+                  weir_aead_init(crypto, &crypto->aeads[i], (enum weir_cipher_kind)i);
+    }
+    for (uint32_t i = 0; i < WEIR_DIGEST_CNT; i++) {
+        crypto->digests[i] = EVP_MD_fetch(NULL, digest_table[i].name, NULL);
+        is_good = is_good && crypto->digests[i];
+    }
+    crypto->digest_ctx = EVP_MD_CTX_new();
+    if (!is_good || !crypto->digest_ctx) {
+        weir_crypto_fini(crypto);
+        return false;
+    }
+    return true;
+}
+
+void weir_crypto_fini(struct weir_crypto *crypto)
+{
+    for (uint32_t i = 0; i < WEIR_CIPHER_CNT; i++) {
+        weir_aead_fini(&crypto->aeads[i]);
+        EVP_CIPHER_free(crypto->ciphers[i]);
+    }
+    for (uint32_t i = 0; i < WEIR_DIGEST_CNT; i++)
+        EVP_MD_free(crypto->digests[i]);
+    EVP_MD_CTX_free(crypto->digest_ctx);
+    memset(crypto, 0, sizeof *crypto);
+}
+
+/* ---- AEAD ---------------------------------------------------------------------------------------- */
+
+bool weir_aead_init(const struct weir_crypto *crypto, struct weir_aead *ret_aead,
+                    enum weir_cipher_kind cipher)
+{
+    static const uint8_t no_key[WEIR_KEY_BYTES];
+    ret_aead->cipher = (uint8_t)cipher;
+    ret_aead->ctx = EVP_CIPHER_CTX_new();
+    /* The algorithm is set here, with a key that is never used, so that setting the real one later
+     * takes no memory. */
+    if (ret_aead->ctx &&
+        EVP_CipherInit_ex2(ret_aead->ctx, crypto->ciphers[cipher], no_key, NULL, 1, NULL) == 1)
+        return true;
+    weir_aead_fini(ret_aead);
+    return false;
+}
+
+void weir_aead_fini(struct weir_aead *aead)
+{
+    EVP_CIPHER_CTX_free(aead->ctx);
+    aead->ctx = NULL;
+}
+
+bool weir_aead_key(struct weir_aead *aead, const uint8_t key[WEIR_KEY_BYTES], bool is_seal)
+{
+    return EVP_CipherInit_ex2(aead->ctx, NULL, key, NULL, is_seal, NULL) == 1;
+}
+
+/* Noise §12.3 and §12.4. */
+static void nonce_put(uint8_t cipher, uint64_t nonce, uint8_t ret_bytes[NONCE_BYTES])
+{
+    memset(ret_bytes, 0, NONCE_BYTES - sizeof nonce);
+    for (uint32_t i = 0; i < sizeof nonce; i++) {
+        uint32_t place = cipher == WEIR_CIPHER_AESGCM ? NONCE_BYTES - 1 - i : 4 + i;
+        ret_bytes[place] = (uint8_t)(nonce >> (8 * i));
+    }
+}
+
+bool weir_aead_start(struct weir_aead *aead, uint64_t nonce, const uint8_t *ad, size_t ad_len)
+{
+    uint8_t bytes[NONCE_BYTES];
+    int out_len;
+    nonce_put(aead->cipher, nonce, bytes);
+    if (EVP_CipherInit_ex2(aead->ctx, NULL, NULL, bytes, -1, NULL) != 1)
+        return false;
+    return ad_len == 0 || EVP_CipherUpdate(aead->ctx, NULL, &out_len, ad, (int)ad_len) == 1;
+}
+
+bool weir_aead_piece(struct weir_aead *aead, const uint8_t *data, size_t len, uint8_t *ret_data)
+{
+    int out_len;
+    WEIR_DCHECK(len <= INT32_MAX);
+    return len == 0 || EVP_CipherUpdate(aead->ctx, ret_data, &out_len, data, (int)len) == 1;
+}
+
+bool weir_aead_tag(struct weir_aead *aead, uint8_t ret_tag[WEIR_TAG_BYTES])
+{
+    uint8_t nothing[WEIR_TAG_BYTES];
+    int out_len;
+    return EVP_CipherFinal_ex(aead->ctx, nothing, &out_len) == 1 &&
+           EVP_CIPHER_CTX_ctrl(aead->ctx, EVP_CTRL_AEAD_GET_TAG, WEIR_TAG_BYTES, ret_tag) == 1;
+}
+
+bool weir_aead_check(struct weir_aead *aead, const uint8_t tag[WEIR_TAG_BYTES])
+{
+    uint8_t copy[WEIR_TAG_BYTES]; /* the call takes a pointer to non-const */
+    uint8_t nothing[WEIR_TAG_BYTES];
+    int out_len;
+    memcpy(copy, tag, sizeof copy);
+    return EVP_CIPHER_CTX_ctrl(aead->ctx, EVP_CTRL_AEAD_SET_TAG, WEIR_TAG_BYTES, copy) == 1 &&
+           EVP_CipherFinal_ex(aead->ctx, nothing, &out_len) == 1;
+}
+
+/* ---- hash ---------------------------------------------------------------------------------------- */
+
+size_t weir_digest_bytes(enum weir_digest_kind digest)
+{
+    return digest_table[digest].bytes;
+}
+
+bool weir_digest(const struct weir_crypto *crypto, enum weir_digest_kind digest,
+                 const struct weir_piece *pieces, size_t piece_cnt, uint8_t *ret_hash)
+{
+    EVP_MD_CTX *ctx = crypto->digest_ctx;
+    bool is_good = EVP_DigestInit_ex2(ctx, crypto->digests[digest], NULL) == 1;
+    for (size_t i = 0; is_good && i < piece_cnt; i++)
+        is_good = pieces[i].len == 0 || EVP_DigestUpdate(ctx, pieces[i].data, pieces[i].len) == 1;
+    return is_good && EVP_DigestFinal_ex(ctx, ret_hash, NULL) == 1;
+}
+
+bool weir_hmac(const struct weir_crypto *crypto, enum weir_digest_kind digest, const uint8_t *key,
+               size_t key_len, const struct weir_piece *pieces, size_t piece_cnt, uint8_t *ret_hash)
+{
+    enum { PIECES_MAX = 4 };
+    uint8_t pad[WEIR_DIGEST_BLOCK_MAX];
+    uint8_t inner[WEIR_DIGEST_BYTES_MAX];
+    size_t block = digest_table[digest].block;
+    struct weir_piece all[1 + PIECES_MAX] = {{pad, block}};
+
+    WEIR_CHECK(key_len <= block && piece_cnt <= PIECES_MAX);
+    for (size_t i = 0; i < block; i++)
+        pad[i] = (uint8_t)((i < key_len ? key[i] : 0) ^ 0x36);
+    for (size_t i = 0; i < piece_cnt; i++)
+        all[1 + i] = pieces[i];
+    bool is_good = weir_digest(crypto, digest, all, 1 + piece_cnt, inner);
+    for (size_t i = 0; i < block; i++)
+        pad[i] ^= 0x36 ^ 0x5C;
+    all[1] = (struct weir_piece){inner, digest_table[digest].bytes};
+    is_good = is_good && weir_digest(crypto, digest, all, 2, ret_hash);
+    weir_wipe(pad, sizeof pad);
+    weir_wipe(inner, sizeof inner);
+    return is_good;
+}
+
+/* ---- keys ---------------------------------------------------------------------------------------- */
+
+bool weir_dh_key_init(struct weir_dh_key *ret_key, const uint8_t private_key[WEIR_KEY_BYTES])
+{
+    size_t len = WEIR_KEY_BYTES;
+    ret_key->pair =
+        EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, private_key, WEIR_KEY_BYTES);
+    if (ret_key->pair &&
+        EVP_PKEY_get_raw_public_key(ret_key->pair, ret_key->public_key, &len) == 1 &&
+        len == WEIR_KEY_BYTES)
+        return true;
+    weir_dh_key_fini(ret_key);
+    return false;
+}
+
+void weir_dh_key_fini(struct weir_dh_key *key)
+{
+    EVP_PKEY_free(key->pair); /* which clears the private half */
+    key->pair = NULL;
+    weir_wipe(key->public_key, sizeof key->public_key);
+}
+
+bool weir_dh(const struct weir_dh_key *key, const uint8_t public_key[WEIR_KEY_BYTES],
+             uint8_t ret_shared[WEIR_KEY_BYTES])
+{
+    static const uint8_t zero[WEIR_KEY_BYTES];
+    size_t len = WEIR_KEY_BYTES;
+    EVP_PKEY *peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, public_key, WEIR_KEY_BYTES);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key->pair, NULL);
+    bool is_good = peer && ctx && EVP_PKEY_derive_init(ctx) == 1 &&
+                   EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
+                   EVP_PKEY_derive(ctx, ret_shared, &len) == 1 && len == WEIR_KEY_BYTES &&
+                   !weir_is_same(ret_shared, zero, sizeof zero);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(peer);
+    return is_good;
+}
+
+bool weir_ed25519_public(const uint8_t private_key[WEIR_KEY_BYTES],
+                         uint8_t ret_public[WEIR_KEY_BYTES])
+{
+    size_t len = WEIR_KEY_BYTES;
+    EVP_PKEY *key =
+        EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, private_key, WEIR_KEY_BYTES);
+    bool is_good = key && EVP_PKEY_get_raw_public_key(key, ret_public, &len) == 1;
+    EVP_PKEY_free(key);
+    return is_good;
+}
+
+bool weir_ed25519_sign(const uint8_t private_key[WEIR_KEY_BYTES], const void *data, size_t len,
+                       uint8_t ret_signature[WEIR_SIGNATURE_BYTES])
+{
+    size_t signature_len = WEIR_SIGNATURE_BYTES;
+    EVP_PKEY *key =
+        EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, private_key, WEIR_KEY_BYTES);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool is_good = key && ctx && EVP_DigestSignInit(ctx, NULL, NULL, NULL, key) == 1 &&
+                   EVP_DigestSign(ctx, ret_signature, &signature_len, data, len) == 1;
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    return is_good;
+}
+
+bool weir_ed25519_verify(const uint8_t public_key[WEIR_KEY_BYTES], const void *data, size_t len,
+                         const uint8_t signature[WEIR_SIGNATURE_BYTES])
+{
+    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_key, WEIR_KEY_BYTES);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool is_good = key && ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
+                   EVP_DigestVerify(ctx, signature, WEIR_SIGNATURE_BYTES, data, len) == 1;
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    return is_good;
+}
+
+/* ---- secrets ------------------------------------------------------------------------------------- */
+
+void weir_wipe(void *data, size_t len)
+{
+    OPENSSL_cleanse(data, len);
+}
+
+bool weir_is_same(const void *a, const void *b, size_t len)
+{
+    return CRYPTO_memcmp(a, b, len) == 0;
+}

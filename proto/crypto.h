@@ -1,0 +1,125 @@
+/* proto/crypto.h: the arithmetic that weir takes from libcrypto: AEAD, hash, X25519, Ed25519.
+ *
+ * crypto.c is the one file of the library that sees libcrypto. A `struct weir_crypto` holds what is
+ * looked up once (fetching an algorithm by name takes a lock and many microseconds) and the contexts
+ * that short operations share; it belongs to one thread, and each shard has its own. No function reads
+ * random numbers: private keys come in from the caller, so that a run can be repeated from its seed.
+ *
+ * A `false` that is not explained otherwise means that libcrypto had no memory.
+ */
+#ifndef WEIR_PROTO_CRYPTO_H
+#define WEIR_PROTO_CRYPTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WEIR_KEY_BYTES 32u /* of every key here: AEAD, X25519 and Ed25519, public and private */
+#define WEIR_TAG_BYTES 16u
+#define WEIR_SIGNATURE_BYTES 64u
+#define WEIR_DIGEST_BYTES_MAX 64u
+#define WEIR_DIGEST_BLOCK_MAX 128u
+
+enum weir_cipher_kind {
+    WEIR_CIPHER_CHACHAPOLY = 0, /* RFC 8439 */
+    WEIR_CIPHER_AESGCM = 1,     /* AES-256, NIST SP 800-38D, 96-bit nonces */
+};
+#define WEIR_CIPHER_CNT 2u
+
+enum weir_digest_kind {
+    WEIR_DIGEST_SHA256 = 0,
+    WEIR_DIGEST_SHA512 = 1,
+    WEIR_DIGEST_BLAKE2S = 2, /* 256 bits, RFC 7693 */
+    WEIR_DIGEST_BLAKE2B = 3, /* 512 bits */
+};
+#define WEIR_DIGEST_CNT 4u
+
+/* A keyed AEAD context for one direction. {0} has none. */
+struct weir_aead {
+    void *ctx;      /* libcrypto's; owned */
+    uint8_t cipher; /* enum weir_cipher_kind */
+};
+
+/* An X25519 key pair. The private half exists only inside `pair`. {0} has none. */
+struct weir_dh_key {
+    void *pair; /* libcrypto's; owned */
+    uint8_t public_key[WEIR_KEY_BYTES];
+};
+
+struct weir_crypto {
+    void *ciphers[WEIR_CIPHER_CNT];
+    void *digests[WEIR_DIGEST_CNT];
+    void *digest_ctx;
+    struct weir_aead
+        aeads[WEIR_CIPHER_CNT]; /* keyed anew for each use: for keys that are used once */
+};
+
+/* Looks everything up. Returns false, with nothing to free, when libcrypto lacks an algorithm (a FIPS
+ * provider does) or memory. */
+bool weir_crypto_init(struct weir_crypto *ret_crypto);
+void weir_crypto_fini(struct weir_crypto *crypto);
+
+/* ---- AEAD ---------------------------------------------------------------------------------- */
+
+/* Makes a context. The only function of an AEAD that takes memory. */
+bool weir_aead_init(const struct weir_crypto *crypto, struct weir_aead *ret_aead,
+                    enum weir_cipher_kind cipher);
+void weir_aead_fini(struct weir_aead *aead); /* wipes the key */
+
+/* Sets the key, for one direction until it is set again. */
+bool weir_aead_key(struct weir_aead *aead, const uint8_t key[WEIR_KEY_BYTES], bool is_seal);
+
+/* One message is: start, piece (any number), then seal's or open's end. `nonce` is the Noise counter:
+ * 32 zero bits, then 64 bits in little-endian (ChaChaPoly) or big-endian (AESGCM) order (Noise §12).
+ * A piece may be worked on in place. What open gives out is not to be trusted before weir_aead_check(). */
+bool weir_aead_start(struct weir_aead *aead, uint64_t nonce, const uint8_t *ad, size_t ad_len);
+bool weir_aead_piece(struct weir_aead *aead, const uint8_t *data, size_t len, uint8_t *ret_data);
+bool weir_aead_tag(struct weir_aead *aead, uint8_t ret_tag[WEIR_TAG_BYTES]);
+/* Returns whether the tag is that of the pieces: false is the peer's doing. */
+bool weir_aead_check(struct weir_aead *aead, const uint8_t tag[WEIR_TAG_BYTES]);
+
+/* ---- hash ---------------------------------------------------------------------------------- */
+
+struct weir_piece {
+    const void *data;
+    size_t len;
+};
+
+size_t weir_digest_bytes(enum weir_digest_kind digest);
+
+/* Hashes pieces that follow each other. */
+bool weir_digest(const struct weir_crypto *crypto, enum weir_digest_kind digest,
+                 const struct weir_piece *pieces, size_t piece_cnt, uint8_t *ret_hash);
+
+/* HMAC (RFC 2104) over pieces that follow each other; the key is at most a block long. */
+bool weir_hmac(const struct weir_crypto *crypto, enum weir_digest_kind digest, const uint8_t *key,
+               size_t key_len, const struct weir_piece *pieces, size_t piece_cnt,
+               uint8_t *ret_hash);
+
+/* ---- keys ---------------------------------------------------------------------------------- */
+
+/* Makes the pair of a private key (RFC 7748; any 32 bytes are one). */
+bool weir_dh_key_init(struct weir_dh_key *ret_key, const uint8_t private_key[WEIR_KEY_BYTES]);
+void weir_dh_key_fini(struct weir_dh_key *key); /* wipes it */
+
+/* X25519. Returns false when the result is all zero, because the public key is of low order. */
+bool weir_dh(const struct weir_dh_key *key, const uint8_t public_key[WEIR_KEY_BYTES],
+             uint8_t ret_shared[WEIR_KEY_BYTES]);
+
+/* Ed25519 (RFC 8032). A private key is the 32-byte seed. */
+bool weir_ed25519_public(const uint8_t private_key[WEIR_KEY_BYTES],
+                         uint8_t ret_public[WEIR_KEY_BYTES]);
+bool weir_ed25519_sign(const uint8_t private_key[WEIR_KEY_BYTES], const void *data, size_t len,
+                       uint8_t ret_signature[WEIR_SIGNATURE_BYTES]);
+bool weir_ed25519_verify(const uint8_t public_key[WEIR_KEY_BYTES], const void *data, size_t len,
+                         const uint8_t signature[WEIR_SIGNATURE_BYTES]);
+
+/* ---- secrets ------------------------------------------------------------------------------- */
+
+/* Zeroes memory in a way that no compiler takes out. */
+void weir_wipe(void *data, size_t len);
+
+/* Compares in time that depends on `len` only. */
+bool weir_is_same(const void *a, const void *b, size_t len);
+
+#endif

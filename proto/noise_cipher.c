@@ -1,0 +1,112 @@
+#include "proto/noise.h"
+
+#include <string.h>
+
+#include "engine/base/check.h"
+
+int weir_noise_cipher_key(struct weir_noise_cipher *cipher, const uint8_t *key)
+{
+    cipher->n = 0;
+    cipher->has_key = key != NULL;
+    if (!key)
+        return WEIR_NOISE_OK;
+    memmove(cipher->k, key, WEIR_KEY_BYTES);
+    if (cipher->aead.ctx && !weir_aead_key(&cipher->aead, cipher->k, cipher->is_seal))
+        return WEIR_NOISE_NOMEM;
+    return WEIR_NOISE_OK;
+}
+
+int weir_noise_cipher_keep(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher,
+                           bool is_seal)
+{
+    WEIR_CHECK(cipher->has_key && !cipher->aead.ctx);
+    cipher->is_seal = is_seal;
+    if (!weir_aead_init(crypto, &cipher->aead, (enum weir_cipher_kind)cipher->cipher))
+        return WEIR_NOISE_NOMEM;
+    return weir_aead_key(&cipher->aead, cipher->k, is_seal) ? WEIR_NOISE_OK : WEIR_NOISE_NOMEM;
+}
+
+/* The context to work with: the kept one, or the thread's, keyed for this call. NULL: no memory. */
+static struct weir_aead *aead_take(const struct weir_crypto *crypto,
+                                   struct weir_noise_cipher *cipher, bool is_seal,
+                                   struct weir_aead *borrowed)
+{
+    if (cipher->aead.ctx) {
+        WEIR_CHECK(cipher->is_seal == is_seal);
+        return &cipher->aead;
+    }
+    *borrowed = crypto->aeads[cipher->cipher];
+    return weir_aead_key(borrowed, cipher->k, is_seal) ? borrowed : NULL;
+}
+
+int weir_noise_cipher_encrypt(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher,
+                              const uint8_t *ad, size_t ad_len, const uint8_t *data, size_t len,
+                              uint8_t *ret_data)
+{
+    struct weir_aead borrowed;
+    if (!cipher->has_key) {
+        if (len != 0)
+            memmove(ret_data, data, len);
+        return WEIR_NOISE_OK;
+    }
+    if (cipher->n == WEIR_NOISE_NONCE_MAX)
+        return WEIR_NOISE_SPENT;
+    struct weir_aead *aead = aead_take(crypto, cipher, true, &borrowed);
+    if (!aead || !weir_aead_start(aead, cipher->n, ad, ad_len) ||
+        !weir_aead_piece(aead, data, len, ret_data) || !weir_aead_tag(aead, ret_data + len))
+        return WEIR_NOISE_NOMEM;
+    cipher->n++;
+    return WEIR_NOISE_OK;
+}
+
+int weir_noise_cipher_decrypt(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher,
+                              const uint8_t *ad, size_t ad_len, const uint8_t *data, size_t len,
+                              uint8_t *ret_data)
+{
+    struct weir_aead borrowed;
+    if (!cipher->has_key) {
+        if (len != 0)
+            memmove(ret_data, data, len);
+        return WEIR_NOISE_OK;
+    }
+    if (len < WEIR_TAG_BYTES)
+        return WEIR_NOISE_SHORT;
+    if (cipher->n == WEIR_NOISE_NONCE_MAX)
+        return WEIR_NOISE_SPENT;
+    size_t plain_len = len - WEIR_TAG_BYTES;
+    struct weir_aead *aead = aead_take(crypto, cipher, false, &borrowed);
+    if (!aead || !weir_aead_start(aead, cipher->n, ad, ad_len))
+        return WEIR_NOISE_NOMEM;
+    if (!weir_aead_piece(aead, data, plain_len, ret_data) ||
+        !weir_aead_check(aead, data + plain_len)) {
+        weir_wipe(ret_data, plain_len); /* nobody shall look at what was not sent by the peer */
+        return WEIR_NOISE_FORGED;
+    }
+    cipher->n++;
+    return WEIR_NOISE_OK;
+}
+
+int weir_noise_cipher_rekey(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher)
+{
+    static const uint8_t zeros[WEIR_KEY_BYTES];
+    uint8_t sealed[WEIR_KEY_BYTES];
+    struct weir_aead borrowed = crypto->aeads[cipher->cipher];
+    WEIR_CHECK(cipher->has_key);
+    /* The tag is dropped. The thread's context is used: a kept one may be keyed for opening. */
+    bool is_good = weir_aead_key(&borrowed, cipher->k, true) &&
+                   weir_aead_start(&borrowed, WEIR_NOISE_NONCE_MAX, NULL, 0) &&
+                   weir_aead_piece(&borrowed, zeros, sizeof zeros, sealed);
+    uint64_t n = cipher->n;
+    int error = is_good ? weir_noise_cipher_key(cipher, sealed) : WEIR_NOISE_NOMEM;
+    cipher->n = n;
+    weir_wipe(sealed, sizeof sealed);
+    return error;
+}
+
+void weir_noise_cipher_wipe(struct weir_noise_cipher *cipher)
+{
+    weir_aead_fini(&cipher->aead);
+    weir_wipe(cipher->k, sizeof cipher->k);
+    cipher->has_key = false;
+    cipher->n = 0;
+}
