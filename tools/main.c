@@ -17,6 +17,8 @@ static const struct {
     {"node", cmd_node, "run a node: listen, dial, count, print who comes and goes"},
     {"send", cmd_send, "send files, or standard input, to a `weir recv`"},
     {"recv", cmd_recv, "receive what `weir send` sends"},
+    {"keygen", cmd_keygen, "make the secret key of a node, or of a closed network"},
+    {"id", cmd_id, "print the node id of a key file, or check one that was typed"},
     {"doctor", cmd_doctor, "look whether this machine can run weir, and how well"},
     {"sim", cmd_sim, "prove the engine in simulated clusters, each from one seed"},
     {"demo-node", cmd_demo_node, NULL},

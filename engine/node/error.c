@@ -60,6 +60,10 @@ static const struct error_entry errors[WEIR_ERROR_CNT] = {
           "Raise the limit in struct weir_config, or end something first."),
     ENTRY(WEIR_E_FAULT, "The peer's bytes break the wire format.",
           "Look at the close reason; if both sides run weir, compare their versions."),
+    ENTRY(WEIR_E_KEY, "A key, a key file or a node id is damaged or of another kind.",
+          "Copy it again as a whole, or make a new key with weir keygen."),
+    ENTRY(WEIR_E_KEY_EXPOSED, "Others than its owner can read the key file.",
+          "Set its mode to 600, and make a new key if somebody may have read this one."),
 };
 #undef ENTRY
 
@@ -118,7 +122,7 @@ static const struct reason_entry reasons[WEIR_REASON_CNT] = {
     [WEIR_R_INTERNAL] = {"internal", "The engine could not go on after a ring or system error."},
 };
 
-static_assert(-WEIR_E_FAULT + 1 == WEIR_ERROR_CNT, "WEIR_ERROR_CNT counts the codes");
+static_assert(-WEIR_E_KEY_EXPOSED + 1 == WEIR_ERROR_CNT, "WEIR_ERROR_CNT counts the codes");
 static_assert(WEIR_R_INTERNAL + 1 == WEIR_REASON_CNT, "WEIR_REASON_CNT is past the last reason");
 
 static const struct error_entry *find_error(int error)

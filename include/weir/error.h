@@ -37,8 +37,10 @@ enum weir_error {
     WEIR_E_SYSTEM = -20,       /* another system error; the log callback has the errno */
     WEIR_E_LIMIT = -21,        /* a configured limit (peers, dials, listeners) is reached */
     WEIR_E_FAULT = -22,        /* the peer's bytes break the wire format; see the reason */
+    WEIR_E_KEY = -23,          /* a key, a key file or a node id is damaged or of another kind */
+    WEIR_E_KEY_EXPOSED = -24,  /* a key file that others than its owner can read */
 };
-#define WEIR_ERROR_CNT 23
+#define WEIR_ERROR_CNT 25
 
 /* Why a connection ended, or (before it began) could not be made. Numbers are part of the wire. */
 enum weir_reason {

@@ -8,7 +8,7 @@ expect 0 "weir 0." "$weir" --version
 expect 2 "usage: weir COMMAND" "$weir"
 expect 2 "unknown command 'nonsense'" "$weir" nonsense
 expect 2 "unknown option '--nonsense'" "$weir" --nonsense
-for command in node send recv doctor demo; do
+for command in node send recv keygen id doctor demo; do
     expect 0 "usage: weir $command" "$weir" "$command" --help
     expect 0 "usage: weir $command" "$weir" "$command" -h
     expect 2 "weir: $command: unknown option '--nonsense'" "$weir" "$command" --nonsense
