@@ -35,7 +35,7 @@ target_link_options(weir_flags INTERFACE
 if(CMAKE_BUILD_TYPE STREQUAL Coverage)
     target_link_options(weir_flags INTERFACE --coverage)
 endif()
-if(WEIR_FUZZ)
+if(WEIR_FUZZ AND NOT WEIR_FUZZ_AFL)
     target_compile_options(weir_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(WEIR_SANITIZE)

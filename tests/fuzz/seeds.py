@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""tests/fuzz/seeds.py FOLDER: writes first inputs for the fuzz targets, FOLDER/TARGET/NAME.
+
+Those of the parsers of the wire come from tests/vectors/wire.txt; what a program of operations takes is
+found by the fuzzer itself from nothing. `scripts/fuzz --merge` keeps what reaches something new.
+"""
+
+import os
+import re
+import sys
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+REPAIR = b"\x07\x00\x00"  # sums, lengths and versions mended; pieces from seed 1
+AS_IS = b"\x00\x05\x00"
+
+ADDRESSES = [
+    "127.0.0.1:7000", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:7000", "[fe80::1%3]:1", "unix:/tmp/weir",
+    "unix:@abstract", "unix:@", "unix:", "[::ffff:1.2.3.4]:80", "1.2.3:4", "01.2.3.4:5", "1.2.3.4:05",
+    "1.2.3.4:65536", "[::1%0]:1", "[::1%4294967296]:1", "[]:1", "::1:5", "", "localhost:80",
+]
+
+CONFIGS = [
+    "[node]\nnetwork-id = testnet\nlisten = 127.0.0.1:7000\npeer = 192.0.2.7:7000\nshards=2\n",
+    "[channel bulk]\nid = 3\nweight = 5\nurgent = no\nmsg-max = 1M\nsend-max=64M\nrecv-max = 8M\noverflow=drop\n",
+    "log-level = debug\npin = yes\nbusy-poll=off\nping-interval = 500ms\nidle-timeout=2m\n",
+    "[channel a]\nid=1\n[channel b]\nid=1\n",
+    "[node]\npool-bytes-max = 1T ; a comment\n# another\nuser-agent = me\n\n[other]\nx=1\n",
+    "[channel \n=\n[", "no equals sign\n", "\ufeff[node]\nshards=1\n", "x" * 250 + "\n",
+]
+
+COMMAND_LINES = [
+    ["node", "--listen", "127.0.0.1:0", "--channel", "id=3,name=bulk,weight=5,urgent,msg-max=1M", "--json"],
+    ["node", "--peer=[::1]:7", "--shards", "4", "--ping-interval", "5s", "--quiet", "--drain", "1s"],
+    ["send", "--to", "127.0.0.1:1", "--size", "64K", "--count", "10", "file"],
+    ["recv", "--listen", "unix:x", "--out", "here", "--json"],
+    ["demo", "--nodes", "3", "--seconds", "2"],
+    ["doctor", "--json"], ["node", "--help"], ["send", "-h"], ["dump", "--json", "-"], ["--version"], ["--", "x"],
+    ["node", "--shards=0"], ["node", "--shards"], ["recv", "--json=1"], ["x", "2h", "10M", "on", "5KiB"],
+]
+
+
+def vectors():
+    """Yields name and bytes of each vector."""
+    with open(os.path.join(ROOT, "tests/vectors/wire.txt"), encoding="utf-8") as file:
+        text = re.sub(r"\n +", "", file.read())
+    for line in text.split("\n"):
+        if line and not line.startswith("#"):
+            left, right = line.split("=", 1)
+            yield left.split()[0], bytes.fromhex(right.strip())
+
+
+def wire_seeds():
+    streams = []
+    for name, data in vectors():
+        group, _, rest = name.partition(".")
+        if group in ("listener", "dialer"):
+            yield group, rest, AS_IS + data
+            yield group, rest + ".repair", REPAIR + data
+            yield "dump", name, b"\x00" + data
+            if rest == "example":
+                example = data
+                yield "conn", name, b"\x00" + data
+                yield "stranger", name, b"\x00\x00" + data
+        elif group == "stream":
+            streams.append(data)
+            yield "feed", rest, AS_IS + data
+            yield "feed", rest + ".repair", b"\x0f\x00\x00" + data
+            yield "dump", name, b"\x07" + data
+            if len(data) > 32 and 17 <= data[5] <= 20:
+                yield "control", rest, bytes([(data[5] - 17) & 3]) + data[32:]
+            if group == "stream" and data:
+                yield "stranger", name, b"\x01\x07" + data
+    good = b"".join(data for data in streams[:8])
+    yield "feed", "many", AS_IS + good
+    yield "dump", "many", b"\x00" + example + good
+
+
+def text_seeds():
+    for i, text in enumerate(ADDRESSES):
+        yield "addr", str(i), text.encode()
+    for i, text in enumerate(CONFIGS):
+        yield "config", str(i), text.encode()
+    for i, line in enumerate(COMMAND_LINES):
+        yield "cli", str(i), "\0".join(line).encode()
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    for target, name, data in list(wire_seeds()) + list(text_seeds()):
+        folder = os.path.join(sys.argv[1], target)
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "seed." + name), "wb") as file:
+            file.write(data)
+
+
+main()
