@@ -250,11 +250,15 @@ void weir_conn_agreed(struct weir_conn *conn)
     conn->frame_bytes_max = agreed->frame_bytes_max;
     for (uint32_t i = 0; i < agreed->channel_cnt; i++) {
         struct weir_conn_channel *channel = &conn->channels[agreed->channels[i].local_idx];
-        uint32_t half = agreed->channels[i].window_bytes / 2;
+        uint32_t window = agreed->channels[i].window_bytes;
+        uint32_t half = window / 2;
         channel->is_agreed = true;
-        channel->tx_limit = agreed->channels[i].window_bytes;
+        channel->tx_limit = window;
         /* A frame never needs more than half of the window, so that credit, which comes back in quarters,
-         * always suffices for the next one. */
+         * always suffices for the next one. A window of a few bytes must still let an empty message
+         * through, which is a run of two bytes, or at least a byte. */
+        if (half < 2)
+            half = window < 2 ? window : 2;
         channel->frame_bytes_max = half < agreed->frame_bytes_max ? half : agreed->frame_bytes_max;
         atomic_store_explicit(&channel->msg_bytes_max, agreed->channels[i].msg_bytes_max,
                               memory_order_relaxed);

@@ -349,7 +349,8 @@ void weir_verify_resume(struct weir_hub *hub);
 
 /* ---- sendq.c ------------------------------------------------------------------------------- */
 
-/* Queues a copy. Errors: WEIR_E_FULL, WEIR_E_TOO_BIG, WEIR_E_NO_CHANNEL, WEIR_E_NOMEM. `is_reserved`: room
+/* Queues a copy. Errors: WEIR_E_FULL, WEIR_E_TOO_BIG (also an empty message for a window of one
+ * byte), WEIR_E_NO_CHANNEL, WEIR_E_NOMEM. `is_reserved`: room
  * was reserved by another thread, the bound does not apply again. */
 int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *data, size_t len,
                     bool is_reserved);

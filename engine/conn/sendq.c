@@ -240,6 +240,9 @@ int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *da
 {
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
     bool is_small = PREFIX + len <= channel->frame_bytes_max;
+    /* It exists only inside a run, and this peer takes none (its window is one byte). */
+    if (WEIR_UNLIKELY(len == 0 && !is_small && channel->is_agreed))
+        return WEIR_E_TOO_BIG;
     int error = check(conn, channel_idx, len, is_small ? PREFIX + len : len, is_reserved);
     if (WEIR_UNLIKELY(error))
         return error;

@@ -484,3 +484,34 @@ Test(sendq, thousands_of_small_messages_take_full_frames)
     peer_free(peer);
     solo_free(box);
 }
+
+/* ---- the smallest windows ------------------------------------------------------------------------- */
+
+/* A peer may announce any window from one byte on; credit for the next byte comes when it read the last. */
+Test(sendq, messages_get_through_windows_of_a_few_bytes)
+{
+    for (uint32_t window = 1; window <= 9; window++) {
+        struct box *box = solo_new(1);
+        solo_open(box);
+        struct peer *peer = peer_new(box, true);
+        peer->descs[0].msg_bytes_max = peer->descs[0].window_bytes = window;
+        peer_shake(peer);
+        for (uint32_t len = 0; len <= window; len++) {
+            int error = box_send(peer->conn, 0, len, len);
+            cr_assert_eq(error, len == 0 && window < 2 ? WEIR_E_TOO_BIG : 0, "window %u, %u bytes",
+                         window, len);
+            for (uint32_t i = 0; i < 20; i++) {
+                peer_listen(peer);
+                peer_grant(peer, CHANNEL, peer_data_bytes(peer, CHANNEL) + window);
+            }
+            cr_assert_eq(peer->conn->bytes_queued, 0, "window %u: %u bytes are stuck", window, len);
+        }
+        struct heard heard = heard_begin(peer, CHANNEL);
+        for (uint32_t len = window < 2 ? 1 : 0; len <= window; len++)
+            heard_expect(&heard, len, len);
+        cr_assert(!heard_next(&heard));
+        heard_end(&heard);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
