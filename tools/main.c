@@ -21,6 +21,7 @@ static const struct {
     {"id", cmd_id, "print the node id of a key file, or check one that was typed"},
     {"doctor", cmd_doctor, "look whether this machine can run weir, and how well"},
     {"sim", cmd_sim, "prove the engine in simulated clusters, each from one seed"},
+    {"dump", cmd_dump, "print what is in a captured stream of the wire, checked as a node would"},
     {"demo-node", cmd_demo_node, NULL},
 };
 

@@ -8,7 +8,7 @@ expect 0 "weir 0." "$weir" --version
 expect 2 "usage: weir COMMAND" "$weir"
 expect 2 "unknown command 'nonsense'" "$weir" nonsense
 expect 2 "unknown option '--nonsense'" "$weir" --nonsense
-for command in node send recv keygen id doctor demo; do
+for command in node send recv keygen id doctor demo dump; do
     expect 0 "usage: weir $command" "$weir" "$command" --help
     expect 0 "usage: weir $command" "$weir" "$command" -h
     expect 2 "weir: $command: unknown option '--nonsense'" "$weir" "$command" --nonsense
@@ -39,6 +39,9 @@ expect 2 "the channel has no id" "$weir" node --channel name=x
 expect 2 "a channel has no 'colour'" "$weir" node --channel id=1,colour=red
 expect 2 "two channels have the id 4" "$weir" node --listen 127.0.0.1:0 --channel id=4 --channel id=4
 expect 2 "is below msg-max" "$weir" node --listen 127.0.0.1:0 --channel id=4,msg-max=1M,recv-max=64K
+expect 2 "no FILE is given" "$weir" dump
+expect 2 "unexpected argument 'b'" "$weir" dump a b
+expect 1 "No such file" "$weir" dump ./missing
 expect 2 "only \`weir demo\` starts this" "$weir" demo-node
 
 # The hidden command is hidden.
