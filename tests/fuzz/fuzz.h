@@ -22,6 +22,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Freed memory is kept from reuse for the length of some runs and not for 256 MiB, whose page faults were
+ * most of a run. */
+__attribute__((used, visibility("default"))) const char *__asan_default_options(void);
+__attribute__((used, visibility("default"))) const char *__asan_default_options(void)
+{
+    return "quarantine_size_mb=8";
+}
+
 _Noreturn static inline void fuzz_fail(const char *file, int line, const char *what)
 {
     dprintf(2, "%s:%d: does not hold: %s\n", file, line, what);

@@ -20,7 +20,9 @@
 #include "weir/error.h"
 
 #define BOX_CHANNELS 8u
+#ifndef BOX_MSGS       /* the fuzz targets have fewer: see PEER_FRAMES */
 #define BOX_MSGS 4096u /* of one batch */
+#endif
 #define BOX_EVENTS 64u
 #define BOX_ENDS 64u
 

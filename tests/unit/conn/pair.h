@@ -326,4 +326,69 @@ static inline uint64_t pair_owed_cnt(const struct pair *pair)
     return cnt;
 }
 
+/* ---- the end -------------------------------------------------------------------------------------- */
+
+/* Runs until nothing is owed and the queues are empty. An hour of virtual time is enough for anything. */
+static inline void run_dry(struct pair *pair)
+{
+    uint64_t dry_ns = 0;
+    uint64_t until = weir_sim_now(pair->sim) + 3600 * WEIR_NS_PER_S;
+    while (!pair->fault[0] && weir_sim_now(pair->sim) < until) {
+        pair_step(pair);
+        bool is_dry = true;
+        for (uint32_t i = 0; i < PAIR_LINKS && is_dry; i++) {
+            const struct link *link = &pair->links[i];
+            for (uint32_t side = 0; link->is_up && side < 2; side++) {
+                is_dry &= link->conns[side]->bytes_queued == 0 && !link->conns[side]->tx &&
+                          !link->conns[side]->carry;
+                for (uint32_t c = 0; c < BOX_CHANNELS; c++)
+                    is_dry &= link->flows[side][c].head == NULL;
+            }
+        }
+        if (!is_dry)
+            dry_ns = 0;
+        else if (!dry_ns)
+            dry_ns = weir_sim_now(pair->sim);
+        else if (weir_sim_now(pair->sim) > dry_ns + WEIR_NS_PER_S)
+            return; /* credit was under way as well */
+    }
+    pair_fault(pair, "stuck: %llu messages are still owed",
+               (unsigned long long)pair_owed_cnt(pair));
+}
+
+/* What must hold when all was delivered and released. */
+static inline void expect_dry(struct pair *pair)
+{
+    for (uint32_t i = 0; i < PAIR_LINKS && !pair->fault[0]; i++) {
+        const struct link *link = &pair->links[i];
+        for (uint32_t side = 0; link->is_up && side < 2; side++) {
+            const struct weir_conn *conn = link->conns[side];
+            if (conn->state != WEIR_CONN_READY || conn->gen != link->gens[side])
+                pair_fault(pair, "side %u ended with %u", side, box_last_reason(pair->boxes[side]));
+            else if (conn->bytes_queued || conn->bytes_held || conn->active)
+                pair_fault(pair, "accounts: %llu queued, %llu held",
+                           (unsigned long long)conn->bytes_queued,
+                           (unsigned long long)conn->bytes_held);
+            for (uint32_t c = 0; c < pair->boxes[0]->channel_cnt; c++) {
+                const struct weir_conn_channel *channel = &conn->channels[c];
+                const struct weir_conn_channel *other = &link->conns[!side]->channels[c];
+                if (link->flows[side][c].was_full)
+                    pair_fault(pair, "nobody was told writable");
+                if (other->rx_used != channel->tx_used || other->rx_consumed != other->rx_used)
+                    pair_fault(pair, "credit: %llu sent, %llu arrived, %llu consumed",
+                               (unsigned long long)channel->tx_used,
+                               (unsigned long long)other->rx_used,
+                               (unsigned long long)other->rx_consumed);
+            }
+        }
+    }
+    for (uint32_t side = 0; side < 2; side++) {
+        struct weir_pool_stats stats = box_pool_stats(pair->boxes[side]);
+        if (stats.used_cnt && !pair->fault[0])
+            pair_fault(pair, "%llu buffers are left", (unsigned long long)stats.used_cnt);
+        if (weir_sim_lent_cnt(pair->boxes[side]->io) && !pair->fault[0])
+            pair_fault(pair, "receive buffers are left");
+    }
+}
+
 #endif

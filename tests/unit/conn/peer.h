@@ -14,7 +14,9 @@
 #include "tests/unit/conn/box.h"
 #include "tests/unit/conn/script_io.h"
 
+#ifndef PEER_FRAMES /* the fuzz targets, which begin anew thousands of times a second, have fewer */
 #define PEER_FRAMES 4096u
+#endif
 
 struct peer_frame {
     uint8_t kind;

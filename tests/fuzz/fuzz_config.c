@@ -1,0 +1,133 @@
+/* The INI file of `weir node`, and the channel lists of its flags: read to the same result each time, refused in one
+ * line that names file and line, and what the command accepts of a channel the library accepts too.
+ *
+ * input: the file. The same bytes are then a list of channel properties.
+ */
+#include "engine/node/internal.h"
+#include "tests/fuzz/streams.h"
+#include "tools/ini_config.h"
+#include "tools/settings.h"
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static void expect_same(const struct settings *a, const struct settings *b)
+{
+    FUZZ_CHECK(a->channel_cnt == b->channel_cnt && a->listen_cnt == b->listen_cnt);
+    FUZZ_CHECK(a->peer_cnt == b->peer_cnt && a->text_cnt == b->text_cnt);
+    FUZZ_CHECK(is_same_text(a->config.network_id, b->config.network_id));
+    FUZZ_CHECK(is_same_text(a->config.tcp_congestion, b->config.tcp_congestion));
+    FUZZ_CHECK(a->config.pool_bytes_max == b->config.pool_bytes_max);
+    for (uint32_t i = 0; i < a->channel_cnt; i++)
+        FUZZ_CHECK(a->channels[i].id == b->channels[i].id &&
+                   a->channels[i].weight == b->channels[i].weight &&
+                   is_same_text(a->channels[i].name, b->channels[i].name));
+}
+
+/* Each field is within what `weir node --help` says, whatever the others are. */
+static void expect_in_range(const struct settings *settings)
+{
+    const struct weir_config *cfg = &settings->config;
+    FUZZ_CHECK(settings->listen_cnt <= SETTINGS_LISTENS_MAX);
+    FUZZ_CHECK(settings->peer_cnt <= SETTINGS_PEERS_MAX);
+    FUZZ_CHECK(settings->channel_cnt <= WEIR_CHANNELS_MAX);
+    FUZZ_CHECK(cfg->shard_cnt >= 1 && cfg->shard_cnt <= WEIR_SHARDS_MAX);
+    FUZZ_CHECK(cfg->log_level >= 1 && cfg->log_level <= 4);
+    FUZZ_CHECK(cfg->peers_max >= 1 && cfg->peers_max <= 1000000);
+    FUZZ_CHECK(cfg->frame_bytes_max >= 4096 && cfg->frame_bytes_max <= 65536);
+    FUZZ_CHECK(cfg->ping_interval_ns >= WEIR_NS_PER_MS &&
+               cfg->ping_interval_ns <= 86400 * WEIR_NS_PER_S);
+    FUZZ_CHECK(strlen(cfg->network_id) >= 1 && strlen(cfg->network_id) <= 32);
+    for (uint32_t i = 0; i < settings->channel_cnt; i++) {
+        const struct weir_channel *channel = &settings->channels[i];
+        FUZZ_CHECK(channel->id <= WEIR_CHANNEL_ID_MAX && channel->weight <= 1000);
+        FUZZ_CHECK(channel->msg_bytes_max <= WEIR_MSG_BYTES_MAX && strlen(channel->name) <= 31);
+        FUZZ_CHECK(channel->overflow <= WEIR_OVERFLOW_CLOSE);
+    }
+}
+
+/* What has passed the command's own check is right for the library, channel by channel. */
+static void expect_taken(const struct settings *settings)
+{
+    static weir_node node;
+    char why[SETTINGS_WHY_BYTES] = "";
+    if (!settings_check(settings, why)) {
+        FUZZ_CHECK(why[0] != '\0' && memchr(why, 0, sizeof why) != NULL);
+        return;
+    }
+    for (uint32_t i = 0; i < settings->channel_cnt; i++) {
+        struct weir_channel taken;
+        char name[64];
+        (void)name;
+        memset(&node, 0, sizeof node);
+        FUZZ_CHECK(weir_channel_take(&node, &settings->channels[i], &taken) == 0);
+        FUZZ_CHECK(taken.recv_bytes_max >= taken.msg_bytes_max);
+    }
+}
+
+static int read_once(const char *path, struct settings *settings)
+{
+    struct streams streams;
+    settings_init(settings);
+    streams_catch(&streams);
+    int code = ini_config_read("node", path, settings);
+    streams_back(&streams);
+    FUZZ_CHECK(code == -1 || code == 2);
+    FUZZ_CHECK(streams.out_len == 0);
+    if (code == -1) {
+        FUZZ_CHECK(streams.err_len == 0);
+    } else {
+        streams_check_error(&streams);
+        FUZZ_CHECK(strstr(streams.err, path) != NULL);
+        FUZZ_CHECK(memchr(streams.err, '\n', streams.err_len - 1) == NULL);
+    }
+    streams_free(&streams);
+    return code;
+}
+
+static void read_file(const uint8_t *data, size_t size)
+{
+    char path[64];
+    int fd = memory_file(data, size, path);
+    static struct settings settings[2];
+    int codes[2] = {read_once(path, &settings[0]), read_once(path, &settings[1])};
+    FUZZ_CHECK(codes[0] == codes[1]);
+    expect_same(&settings[0], &settings[1]);
+    expect_in_range(&settings[0]);
+    if (codes[0] == -1)
+        expect_taken(&settings[0]);
+    settings_free(&settings[0]);
+    settings_free(&settings[1]);
+    close(fd);
+}
+
+static void read_channel(const uint8_t *data, size_t size)
+{
+    static struct settings settings;
+    char why[SETTINGS_WHY_BYTES] = "";
+    struct fuzz fuzz = fuzz_begin(data, size);
+    size_t len;
+    const uint8_t *bytes = fuzz_take(&fuzz, size, &len);
+    char *text = malloc(len + 1);
+    memcpy(text, bytes, len);
+    text[len] = '\0';
+    settings_init(&settings);
+    if (settings_add_channel(&settings, text, why))
+        expect_taken(&settings);
+    else
+        FUZZ_CHECK(why[0] != '\0' && memchr(why, 0, sizeof why) != NULL);
+    expect_in_range(&settings);
+    settings_free(&settings);
+    free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        data = (const uint8_t *)"";
+    read_file(data, size);
+    read_channel(data, size);
+    return 0;
+}
