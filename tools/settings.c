@@ -69,6 +69,11 @@ static const struct field fields[] = {
      "time for a goodbye to be seen (1s)"},
     {"spin", KIND_TIME, AT(spin_ns), 1, WEIR_NS_PER_S,
      "looking so long before sleeping, where waits are short (50us)"},
+    {"name-timeout", KIND_TIME, AT(name_timeout_ns), WEIR_NS_PER_MS, DAY,
+     "until a host name is looked up (10s)"},
+    {"dial-head-start", KIND_TIME, AT(dial_head_start_ns), 10 * WEIR_NS_PER_MS, DAY,
+     "of each address of a name over the next (250ms)"},
+    {"names-max", KIND_COUNT, AT(names_max), 1, 65536, "names that wait to be looked up (256)"},
     {"tcp-congestion", KIND_TEXT, AT(tcp_congestion), 1, 15, "congestion control (the system's)"},
 };
 
@@ -129,8 +134,8 @@ static void say_range(const struct field *field, const char *value, char why[SET
         break;
     case KIND_TIME:
         snprintf(why, SETTINGS_WHY_BYTES,
-                 "'%.40s' is not a time from 1ms to 24h with its unit (as 500ms, 10s or 2m)",
-                 value);
+                 "'%.40s' is not a time from %llums to 24h with its unit (as 500ms, 10s or 2m)",
+                 value, min / WEIR_NS_PER_MS);
         break;
     case KIND_TEXT:
         snprintf(why, SETTINGS_WHY_BYTES, "'%.70s' is not a text of %llu to %llu bytes", value, min,

@@ -432,6 +432,8 @@ static void on_connect(struct weir_conn *conn, int32_t res)
         return;
     }
     weir_count(&conn->hub->metrics.dialed, 1);
+    if (conn->hub->ops->connected)
+        conn->hub->ops->connected(conn);
     weir_conn_established(conn);
 }
 

@@ -157,6 +157,8 @@ struct weir_conn {
 
 /* What the node wants to hear. All run on the shard's thread. */
 struct weir_hub_ops {
+    /* A dialed connection's connect ended well; NULL: of no interest. */
+    void (*connected)(struct weir_conn *conn);
     void (*ready)(struct weir_conn *conn);
     /* Once per connection that was opened; `was_ready` says whether ready() had been called. */
     void (*ended)(struct weir_conn *conn, uint16_t reason, bool was_ready);

@@ -70,6 +70,9 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(redial_max_ns, 30 * WEIR_NS_PER_S);
     DEFAULT(goodbye_linger_ns, WEIR_NS_PER_S);
     DEFAULT(spin_ns, 50000);
+    DEFAULT(name_timeout_ns, 10 * WEIR_NS_PER_S);
+    DEFAULT(dial_head_start_ns, 250 * WEIR_NS_PER_MS);
+    DEFAULT(names_max, 256);
 #undef DEFAULT
 }
 
@@ -138,6 +141,7 @@ static bool check_sizes(weir_node *node)
     RANGE(mailbox_bytes_max, 64 * 1024, UINT32_MAX);
     RANGE(handshakes_max, 1, 1000000);
     RANGE(dials_max, 1, 65536);
+    RANGE(names_max, 1, 65536);
     if (!is_power_of_two(cfg->recv_buf_cnt)) {
         weir_log(node, WEIR_LOG_ERROR, "config: recv_buf_cnt is %u, not a power of two",
                  cfg->recv_buf_cnt);
@@ -159,6 +163,8 @@ static bool check_times(weir_node *node)
     RANGE(redial_max_ns, cfg->redial_min_ns, DAY_NS);
     RANGE(goodbye_linger_ns, WEIR_NS_PER_MS, DAY_NS);
     RANGE(spin_ns, 1, WEIR_NS_PER_S);
+    RANGE(name_timeout_ns, WEIR_NS_PER_MS, DAY_NS);
+    RANGE(dial_head_start_ns, 10 * WEIR_NS_PER_MS, DAY_NS);
 #undef RANGE
     return true;
 }

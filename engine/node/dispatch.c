@@ -97,12 +97,34 @@ static void tell_all(struct weir_shard *shard, weir_peer peer, int event, int re
     }
 }
 
+static void on_connected(struct weir_conn *conn)
+{
+    weir_dialer_connected(&shard_of(conn->hub)->dialer, conn);
+}
+
+#define WHO_BYTES (WEIR_ADDR_TEXT_BYTES + WEIR_TARGET_TEXT_BYTES)
+
+/* Writes the other end's address, with the name that was dialed in front. */
+static void who(const struct weir_conn *conn, char ret_text[WHO_BYTES])
+{
+    const struct weir_target *target = weir_dialer_target(&shard_of(conn->hub)->dialer, conn);
+    size_t at = 0;
+    if (target && weir_target_is_name(target)) {
+        weir_target_format(target, ret_text);
+        at = strlen(ret_text);
+        ret_text[at++] = ' ';
+    }
+    if (conn->addr.family != WEIR_ADDR_NONE)
+        weir_addr_format(&conn->addr, ret_text + at);
+    else
+        memcpy(ret_text + at, "?", 2);
+}
+
 static void on_ready(struct weir_conn *conn)
 {
     struct weir_shard *shard = shard_of(conn->hub);
-    char text[WEIR_ADDR_TEXT_BYTES] = "?";
-    if (conn->addr.family != WEIR_ADDR_NONE)
-        weir_addr_format(&conn->addr, text);
+    char text[WHO_BYTES];
+    who(conn, text);
     weir_log(shard->node, WEIR_LOG_INFO, "peer %016llx up: %s, %s",
              (unsigned long long)weir_peer_of(conn).v, text,
              conn->flags & WEIR_CONN_IS_DIALER ? "dialed" : "accepted");
@@ -112,9 +134,8 @@ static void on_ready(struct weir_conn *conn)
 static void on_ended(struct weir_conn *conn, uint16_t reason, bool was_ready)
 {
     struct weir_shard *shard = shard_of(conn->hub);
-    char text[WEIR_ADDR_TEXT_BYTES] = "?";
-    if (conn->addr.family != WEIR_ADDR_NONE)
-        weir_addr_format(&conn->addr, text);
+    char text[WHO_BYTES];
+    who(conn, text);
     weir_log(shard->node, was_ready ? WEIR_LOG_INFO : WEIR_LOG_DEBUG, "peer %016llx %s: %s, %s",
              (unsigned long long)weir_peer_of(conn).v, was_ready ? "down" : "failed", text,
              weir_reason_name(reason));
@@ -133,10 +154,13 @@ void weir_dispatch_ended(struct weir_shard *shard)
         shard->ended_head = (shard->ended_head + 1) % shard->ended_max;
         shard->ended_cnt--;
         weir_waiters_wake(shard->node);
+        weir_peer peer = {ended.peer};
+        if (ended.dial_idx != UINT32_MAX &&
+            !weir_dialer_ended(&shard->dialer, ended.dial_idx, weir_peer_slot(peer),
+                               weir_peer_gen(peer), ended.reason, ended.was_ready))
+            continue;
         tell_all(shard, (weir_peer){ended.was_ready ? ended.peer : 0},
                  ended.was_ready ? WEIR_PEER_DOWN : WEIR_PEER_FAILED, ended.reason);
-        if (ended.dial_idx != UINT32_MAX)
-            weir_dialer_ended(&shard->dialer, ended.dial_idx, ended.reason, ended.was_ready);
     }
 }
 
@@ -172,6 +196,7 @@ static void on_log(struct weir_hub *hub, int level, const char *line)
 }
 
 const struct weir_hub_ops weir_dispatch_ops = {
+    .connected = on_connected,
     .ready = on_ready,
     .ended = on_ended,
     .run = on_run,

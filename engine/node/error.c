@@ -31,8 +31,9 @@ static const struct error_entry errors[WEIR_ERROR_CNT] = {
           "Attach the channel before start, with the same id on both sides."),
     ENTRY(WEIR_E_TIMEOUT, "The deadline passed before the call could be done.",
           "Wait longer, or find out why the other side is slow (see weir_peer_info)."),
-    ENTRY(WEIR_E_ADDRESS, "The address does not parse, or its family is not supported.",
-          "Write 1.2.3.4:80, [::1]:80, [fe80::1%2]:80, unix:PATH or unix:@NAME."),
+    ENTRY(WEIR_E_ADDRESS, "The address or name does not parse, or cannot be used here.",
+          "Write 1.2.3.4:80, [::1]:80, [fe80::1%2]:80, unix:PATH or unix:@NAME; to dial, also "
+          "example.org:80."),
     ENTRY(WEIR_E_IN_USE, "The address, port or socket file is in use.",
           "Stop the other process, choose another port, or remove the stale socket file."),
     ENTRY(WEIR_E_ACCESS, "The system denies access to the port or to the socket file's folder.",
@@ -83,6 +84,12 @@ static const struct reason_entry reasons[WEIR_REASON_CNT] = {
     [WEIR_R_REFUSED] = {"refused", "Nobody listens at the address."},
     [WEIR_R_UNREACHABLE] = {"unreachable", "There is no route to the address."},
     [WEIR_R_DIAL_TIMEOUT] = {"dial-timeout", "The connection was not made in time."},
+    [WEIR_R_NAME_NOT_FOUND] = {"name-not-found", "No host has the name that was dialed."},
+    [WEIR_R_NAME_TEMPORARY] = {"name-temporary", "The name could not be looked up for now."},
+    [WEIR_R_NAME_NO_ADDRESS] = {"name-no-address", "The name has no IPv4 or IPv6 address."},
+    [WEIR_R_NAME_TIMEOUT] = {"name-timeout", "The name was not looked up in time."},
+    [WEIR_R_RACE] = {"race", "Another address of the same name was faster, or the dial was "
+                             "cancelled."},
 
     [WEIR_R_HANDSHAKE_TIMEOUT] = {"handshake-timeout", "The handshake was not done in time."},
     [WEIR_R_IDLE] = {"idle", "Nothing, not even a pong, arrived in time."},

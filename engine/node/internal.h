@@ -7,7 +7,8 @@
  *   letters.c   calls from other threads, as the shard carries them out
  *   send.c      try_send, send, send_buf, from any thread
  *   broadcast.c one message to many
- *   peer.c      dial, disconnect, pause, info, keep
+ *   dial.c      dial, cancel; names that are asked for
+ *   peer.c      disconnect, pause, info, keep
  *   metrics.c   counters
  */
 #ifndef WEIR_ENGINE_NODE_INTERNAL_H
@@ -21,6 +22,7 @@
 #include "engine/conn/conn.h"
 #include "engine/mem/mailbox.h"
 #include "engine/peers/dial.h"
+#include "engine/peers/resolver.h"
 #include "weir/node.h"
 
 #define WEIR_REACTORS_MAX 64u
@@ -105,9 +107,12 @@ struct weir_node {
     pthread_cond_t cond;
     uint32_t shards_up;
     _Atomic uint32_t waiter_cnt; /* threads in weir_send */
-    struct weir_addr *dials;     /* being dialed, dial_cnt of cfg.dials_max */
+    struct weir_target *dials;   /* being dialed, dial_cnt of cfg.dials_max */
     uint32_t dial_cnt;
     uint32_t *dial_shards;
+    struct weir_resolver *resolver; /* NULL before the first name */
+    weir_lookup_fn lookup;          /* weir_lookup_system, or a test's, set before start */
+    void *lookup_ctx;
 };
 
 /* ---- ids ----------------------------------------------------------------------------------- */
@@ -172,6 +177,7 @@ enum weir_letter_kind {
     WEIR_LETTER_INFO,
     WEIR_LETTER_REFUSED,
     WEIR_LETTER_STOP,
+    WEIR_LETTER_NAMED,
 };
 
 struct weir_info_answer { /* shared by the asker and the shard; the last one frees it */
@@ -193,9 +199,9 @@ struct weir_note {
     struct weir_info_answer *answer;
     struct weir_fanout fanout;
     bool has_fanout;
-    struct weir_addr addr; /* DIAL, DIAL_CANCEL */
-    uint32_t len;          /* SEND */
-    uint8_t data[];
+    uint32_t len;
+    uint8_t
+        data[]; /* SEND: the message; DIAL, DIAL_CANCEL: struct weir_target; NAMED: weir_named */
 };
 
 /* Makes a note with `len` bytes behind it; NULL when memory is short. */
@@ -259,6 +265,22 @@ void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_inf
 /* Sends a shared message to this shard's peers; returns how many took it. */
 int64_t weir_broadcast_here(struct weir_shard *shard, uint32_t channel_idx,
                             struct weir_shared *shared, const struct weir_fanout *fanout);
-void weir_dial_forget(weir_node *node, const struct weir_addr *addr);
+
+/* ---- dial.c -------------------------------------------------------------------------------- */
+
+struct weir_named { /* a name's answer on its way to the dialer that asked */
+    uint32_t entry_idx, entry_gen;
+    uint16_t reason;
+    uint32_t addr_cnt;
+    struct weir_addr addrs[WEIR_RESOLVED_MAX];
+};
+
+/* A dialer has forgotten a target. */
+void weir_dial_forget(weir_node *node, const struct weir_target *target);
+/* A dialer asks for a name; `ctx` is its shard. Returns 0 or a reason. */
+uint16_t weir_dial_ask(void *ctx, const struct weir_question *question, const char *name,
+                       uint16_t port);
+/* Ends the resolver: no letter comes from it afterwards. */
+void weir_dial_end_names(weir_node *node);
 
 #endif

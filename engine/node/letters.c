@@ -123,10 +123,24 @@ static void run_info(struct weir_shard *shard, struct weir_note *note)
 
 static void run_dial(struct weir_shard *shard, const struct weir_note *note)
 {
-    if (!shard->is_stopping && weir_dialer_add(&shard->dialer, &note->addr, note->flags) == 0)
+    struct weir_target target;
+    memcpy(&target, note->data, sizeof(target));
+    if (note->letter.kind == WEIR_LETTER_DIAL_CANCEL) {
+        weir_dialer_remove(&shard->dialer, &target);
         return;
-    weir_dial_forget(shard->node, &note->addr);
+    }
+    if (!shard->is_stopping && weir_dialer_add(&shard->dialer, &target, note->flags) == 0)
+        return;
+    weir_dial_forget(shard->node, &target);
     weir_dispatch_failed(shard, shard->is_stopping ? WEIR_R_SHUTDOWN : WEIR_R_LIMIT_PEERS);
+}
+
+static void run_named(struct weir_shard *shard, const struct weir_note *note)
+{
+    struct weir_named named;
+    memcpy(&named, note->data, sizeof(named));
+    weir_dialer_answer(&shard->dialer, named.entry_idx, named.entry_gen, named.reason, named.addrs,
+                       named.addr_cnt);
 }
 
 static void run_one(struct weir_shard *shard, struct weir_note *note)
@@ -142,10 +156,11 @@ static void run_one(struct weir_shard *shard, struct weir_note *note)
                             note->has_fanout ? &note->fanout : NULL);
         break;
     case WEIR_LETTER_DIAL:
+    case WEIR_LETTER_DIAL_CANCEL:
         run_dial(shard, note);
         break;
-    case WEIR_LETTER_DIAL_CANCEL:
-        weir_dialer_remove(&shard->dialer, &note->addr);
+    case WEIR_LETTER_NAMED:
+        run_named(shard, note);
         break;
     case WEIR_LETTER_DISCONNECT:
         conn = weir_conn_of_peer(shard, note->peer);

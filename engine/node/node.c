@@ -49,7 +49,7 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
     }
     node->channel_idx_of = weir_heap_alloc_raw(NULL, 65536);
     node->shards = weir_heap_alloc(NULL, node->cfg.shard_cnt * sizeof(struct weir_shard *));
-    node->dials = weir_heap_alloc(NULL, node->cfg.dials_max * sizeof(struct weir_addr));
+    node->dials = weir_heap_alloc(NULL, node->cfg.dials_max * sizeof(struct weir_target));
     node->dial_shards = weir_heap_alloc(NULL, node->cfg.dials_max * sizeof(uint32_t));
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -327,6 +327,7 @@ int weir_node_stop(weir_node *node, weir_ns drain)
     if (!has_threads)
         return 0;
     join_threads(node);
+    weir_dial_end_names(node);
     atomic_store(&node->state, WEIR_NODE_STOPPED);
     int error = 0;
     for (uint32_t i = 0; i < node->shard_cnt; i++) {
@@ -342,6 +343,7 @@ void weir_node_free(weir_node *node)
         return;
     if (atomic_load(&node->state) == WEIR_NODE_RUNNING)
         (void)weir_node_stop(node, 0);
+    weir_dial_end_names(node);
     for (uint32_t i = 0; i < node->shard_cnt; i++)
         weir_shard_free(node->shards[i]);
     weir_heap_release(node->shards);

@@ -9,81 +9,6 @@ uint32_t weir_peer_shard(weir_peer peer)
     return ((uint32_t)peer.v >> 24) & 0xFFu;
 }
 
-/* ---- dialing ------------------------------------------------------------------------------- */
-
-void weir_dial_forget(weir_node *node, const struct weir_addr *addr)
-{
-    pthread_mutex_lock(&node->mutex);
-    for (uint32_t i = 0; i < node->dial_cnt; i++) {
-        if (!weir_addr_is_equal(&node->dials[i], addr))
-            continue;
-        node->dial_cnt--;
-        node->dials[i] = node->dials[node->dial_cnt];
-        node->dial_shards[i] = node->dial_shards[node->dial_cnt];
-        break;
-    }
-    pthread_mutex_unlock(&node->mutex);
-}
-
-int weir_dial(weir_node *node, const char *address, uint32_t flags)
-{
-    if (!node || !address || (flags & ~(uint32_t)WEIR_DIAL_PERSIST))
-        return WEIR_E_MISUSE;
-    struct weir_addr addr;
-    int error = weir_addr_parse(&addr, address);
-    if (error)
-        return error;
-    if (addr.family != WEIR_ADDR_UNIX && addr.port == 0)
-        return WEIR_E_ADDRESS;
-    int state = atomic_load(&node->state);
-    if (state == WEIR_NODE_STOPPING || state == WEIR_NODE_STOPPED)
-        return WEIR_E_STATE;
-    struct weir_note *note = weir_note_create(WEIR_LETTER_DIAL, 0);
-    if (!note)
-        return WEIR_E_NOMEM;
-    note->addr = addr;
-    note->flags = flags;
-    uint32_t shard = atomic_fetch_add(&node->next_dial_shard, 1) % node->cfg.shard_cnt;
-    pthread_mutex_lock(&node->mutex);
-    error = weir_node_prepare(node);
-    if (!error && node->dial_cnt == node->cfg.dials_max)
-        error = WEIR_E_LIMIT;
-    if (!error)
-        error = weir_shard_post(node->shards[shard], note, false);
-    if (!error) {
-        node->dials[node->dial_cnt] = addr;
-        node->dial_shards[node->dial_cnt++] = shard;
-    }
-    pthread_mutex_unlock(&node->mutex);
-    if (error)
-        weir_note_free(note);
-    return error;
-}
-
-int weir_dial_cancel(weir_node *node, const char *address)
-{
-    if (!node || !address)
-        return WEIR_E_MISUSE;
-    struct weir_addr addr;
-    int error = weir_addr_parse(&addr, address);
-    if (error)
-        return error;
-    uint32_t shard = UINT32_MAX;
-    pthread_mutex_lock(&node->mutex);
-    for (uint32_t i = 0; i < node->dial_cnt; i++) {
-        if (weir_addr_is_equal(&node->dials[i], &addr))
-            shard = node->dial_shards[i];
-    }
-    pthread_mutex_unlock(&node->mutex);
-    if (shard == UINT32_MAX)
-        return WEIR_E_GONE;
-    struct weir_note *note = weir_note_create(WEIR_LETTER_DIAL_CANCEL, 0);
-    if (!note)
-        return WEIR_E_NOMEM;
-    note->addr = addr;
-    return weir_shard_post(node->shards[shard], note, true);
-}
-
 /* ---- one peer ------------------------------------------------------------------------------ */
 
 int weir_disconnect(weir_node *node, weir_peer peer, int reason)
@@ -212,6 +137,10 @@ void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_inf
         ret_info->channel_cnt += conn->channels[i].is_agreed;
     if (conn->addr.family != WEIR_ADDR_NONE)
         weir_addr_format(&conn->addr, ret_info->address);
+    const struct weir_shard *shard = hub->user;
+    const struct weir_target *target = weir_dialer_target(&shard->dialer, conn);
+    if (target)
+        weir_target_format(target, ret_info->dialed);
     const struct weir_agreed *agreed = hub->codec->agreed(conn->codec_state);
     if (agreed)
         memcpy(ret_info->user_agent, agreed->user_agent, sizeof(agreed->user_agent));

@@ -114,14 +114,17 @@ static int take_memory(struct weir_shard *shard)
     return error ? error : weir_hub_init(hub);
 }
 
-static void dial_forgotten(void *ctx, const struct weir_addr *addr)
+static void dial_forgotten(void *ctx, const struct weir_target *target)
 {
-    weir_dial_forget(((struct weir_shard *)ctx)->node, addr);
+    weir_dial_forget(((struct weir_shard *)ctx)->node, target);
 }
 
-static void dial_failed(void *ctx, const struct weir_addr *addr, uint16_t reason)
+static void dial_failed(void *ctx, const struct weir_target *target, uint16_t reason)
 {
-    (void)addr;
+    char text[WEIR_TARGET_TEXT_BYTES];
+    weir_target_format(target, text);
+    weir_log(((struct weir_shard *)ctx)->node, WEIR_LOG_DEBUG, "dial %s failed: %s", text,
+             weir_reason_name(reason));
     weir_dispatch_failed(ctx, reason);
 }
 
@@ -169,6 +172,7 @@ int weir_shard_init(struct weir_shard *shard)
     hub->user = shard;
     shard->dialer.forget = dial_forgotten;
     shard->dialer.failed = dial_failed;
+    shard->dialer.ask = weir_dial_ask;
     shard->dialer.ctx = shard;
     if (node->cfg.flags & WEIR_CONFIG_PIN)
         pin(shard);

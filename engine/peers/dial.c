@@ -1,5 +1,7 @@
 #include "engine/peers/dial.h"
 
+#include <string.h>
+
 #include "weir/error.h"
 #include "weir/node.h"
 
@@ -15,6 +17,8 @@ int weir_dialer_init(struct weir_dialer *dialer, struct weir_hub *hub, uint32_t 
 
 void weir_dialer_fini(struct weir_dialer *dialer)
 {
+    for (uint32_t i = 0; dialer->entries && i < dialer->entry_max; i++)
+        weir_heap_release(dialer->entries[i].addrs);
     weir_heap_release(dialer->entries);
     dialer->entries = NULL;
 }
@@ -28,14 +32,37 @@ uint64_t weir_dial_backoff(uint64_t min_ns, uint64_t max_ns, uint32_t attempt_cn
     return wait - half + (half ? random % (half + 1) : 0);
 }
 
+/* ---- rounds -------------------------------------------------------------------------------- */
+
+static bool is_alive(const struct weir_dial_entry *entry, uint32_t at)
+{
+    const struct weir_conn *conn = entry->conns[at];
+    return conn && conn->state != WEIR_CONN_FREE && conn->gen == entry->conn_gens[at] &&
+           !(conn->flags & WEIR_CONN_TOLD);
+}
+
+static void drop_addrs(struct weir_dial_entry *entry)
+{
+    weir_heap_release(entry->addrs);
+    entry->addrs = NULL;
+    entry->addr_cnt = entry->next_addr = 0;
+}
+
 static void forget(struct weir_dialer *dialer, struct weir_dial_entry *entry)
 {
+    bool is_race = entry->phase == WEIR_DIAL_RACING && entry->addr_cnt > 1;
     weir_wheel_cancel(dialer->hub->wheel, &entry->timer);
-    entry->is_used = false;
-    if (entry->conn)
-        entry->conn->dial_idx = UINT32_MAX;
-    entry->conn = NULL;
-    dialer->forget(dialer->ctx, &entry->addr);
+    entry->phase = WEIR_DIAL_FREE;
+    entry->gen++;
+    drop_addrs(entry);
+    for (uint32_t i = 0; i < WEIR_RESOLVED_MAX; i++) {
+        if (is_alive(entry, i) && is_race)
+            weir_conn_abort(entry->conns[i], WEIR_R_RACE);
+        else if (is_alive(entry, i))
+            entry->conns[i]->dial_idx = UINT32_MAX;
+        entry->conns[i] = NULL;
+    }
+    dialer->forget(dialer->ctx, &entry->target);
 }
 
 static void wait_again(struct weir_dialer *dialer, struct weir_dial_entry *entry)
@@ -47,7 +74,27 @@ static void wait_again(struct weir_dialer *dialer, struct weir_dial_entry *entry
                                       entry->attempt_cnt, random);
     if (entry->attempt_cnt < 63)
         entry->attempt_cnt++;
+    entry->phase = WEIR_DIAL_WAITING;
+    entry->gen++;
+    drop_addrs(entry);
+    memset(entry->conns, 0, sizeof(entry->conns));
     weir_wheel_set(hub->wheel, &entry->timer, hub->now_ns + wait);
+}
+
+/* Ourselves will not become somebody else. */
+static void end_round(struct weir_dialer *dialer, struct weir_dial_entry *entry, uint16_t reason)
+{
+    if ((entry->flags & WEIR_DIAL_PERSIST) && reason != WEIR_R_SELF)
+        wait_again(dialer, entry);
+    else
+        forget(dialer, entry);
+}
+
+static void fail_round(struct weir_dialer *dialer, struct weir_dial_entry *entry, uint16_t reason)
+{
+    const struct weir_target target = entry->target;
+    end_round(dialer, entry, reason);
+    dialer->failed(dialer->ctx, &target, reason);
 }
 
 static uint16_t reason_of_error(int error)
@@ -55,40 +102,90 @@ static uint16_t reason_of_error(int error)
     return error == WEIR_E_LIMIT ? WEIR_R_LIMIT_PEERS : WEIR_R_UNREACHABLE;
 }
 
-static void attempt(struct weir_dialer *dialer, uint32_t idx)
+static bool has_conn(const struct weir_dial_entry *entry)
 {
-    struct weir_dial_entry *entry = &dialer->entries[idx];
-    int error = weir_conn_dial(dialer->hub, &entry->addr, idx, &entry->conn);
-    if (error == 0)
-        return;
-    entry->conn = NULL;
-    dialer->failed(dialer->ctx, &entry->addr, reason_of_error(error));
-    if (entry->flags & WEIR_DIAL_PERSIST)
-        wait_again(dialer, entry);
-    else
-        forget(dialer, entry);
+    for (uint32_t i = 0; i < entry->addr_cnt; i++) {
+        if (entry->conns[i])
+            return true;
+    }
+    return false;
 }
 
-int weir_dialer_add(struct weir_dialer *dialer, const struct weir_addr *addr, uint32_t flags)
+/* Starts the next connect, and its head start; the round has failed when there is none and none runs. */
+static void race_on(struct weir_dialer *dialer, struct weir_dial_entry *entry)
+{
+    struct weir_hub *hub = dialer->hub;
+    uint32_t idx = (uint32_t)(entry - dialer->entries);
+    const struct weir_addr *addrs = entry->addrs ? entry->addrs : &entry->target.addr;
+    weir_wheel_cancel(hub->wheel, &entry->timer);
+    while (entry->next_addr < entry->addr_cnt) {
+        uint32_t at = entry->next_addr++;
+        int error = weir_conn_dial(hub, &addrs[at], idx, &entry->conns[at]);
+        if (error) {
+            entry->conns[at] = NULL;
+            entry->reason = reason_of_error(error);
+            continue;
+        }
+        entry->conn_gens[at] = entry->conns[at]->gen;
+        if (entry->next_addr < entry->addr_cnt)
+            weir_wheel_set(hub->wheel, &entry->timer, hub->now_ns + hub->cfg->dial_head_start_ns);
+        return;
+    }
+    if (!has_conn(entry))
+        fail_round(dialer, entry, entry->reason);
+}
+
+static void begin_race(struct weir_dialer *dialer, struct weir_dial_entry *entry, uint32_t addr_cnt)
+{
+    entry->phase = WEIR_DIAL_RACING;
+    entry->reason = WEIR_R_UNREACHABLE;
+    entry->addr_cnt = addr_cnt;
+    entry->next_addr = 0;
+    race_on(dialer, entry);
+}
+
+static void begin_round(struct weir_dialer *dialer, struct weir_dial_entry *entry)
+{
+    struct weir_hub *hub = dialer->hub;
+    if (!weir_target_is_name(&entry->target)) {
+        begin_race(dialer, entry, 1);
+        return;
+    }
+    entry->phase = WEIR_DIAL_NAMING;
+    struct weir_question question = {.shard = hub->shard,
+                                     .entry_idx = (uint32_t)(entry - dialer->entries),
+                                     .entry_gen = entry->gen,
+                                     .deadline_ns = hub->now_ns + hub->cfg->name_timeout_ns};
+    uint16_t reason =
+        dialer->ask(dialer->ctx, &question, entry->target.name, entry->target.addr.port);
+    if (reason)
+        fail_round(dialer, entry, reason);
+    else if (entry->phase == WEIR_DIAL_NAMING && entry->gen == question.entry_gen)
+        weir_wheel_set(hub->wheel, &entry->timer, question.deadline_ns);
+}
+
+/* ---- what the shard says ------------------------------------------------------------------- */
+
+int weir_dialer_add(struct weir_dialer *dialer, const struct weir_target *target, uint32_t flags)
 {
     for (uint32_t i = 0; i < dialer->entry_max; i++) {
         struct weir_dial_entry *entry = &dialer->entries[i];
-        if (entry->is_used)
+        if (entry->phase != WEIR_DIAL_FREE)
             continue;
-        *entry = (struct weir_dial_entry){.addr = *addr, .flags = flags, .is_used = true};
+        *entry = (struct weir_dial_entry){.target = *target, .flags = flags, .gen = entry->gen + 1};
         entry->timer.kind = WEIR_TIMER_DIAL;
         entry->timer.arg = i;
-        attempt(dialer, i);
+        begin_round(dialer, entry);
         return 0;
     }
     return WEIR_E_LIMIT;
 }
 
-bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_addr *addr)
+bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_target *target)
 {
     for (uint32_t i = 0; i < dialer->entry_max; i++) {
         struct weir_dial_entry *entry = &dialer->entries[i];
-        if (!entry->is_used || !weir_addr_is_equal(&entry->addr, addr))
+        if (entry->phase == WEIR_DIAL_FREE || !weir_target_is_equal(&entry->target, target))
             continue;
         forget(dialer, entry);
         return true;
@@ -99,35 +196,114 @@ bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_addr *addr
 void weir_dialer_stop(struct weir_dialer *dialer)
 {
     for (uint32_t i = 0; i < dialer->entry_max; i++) {
-        if (dialer->entries[i].is_used)
+        if (dialer->entries[i].phase != WEIR_DIAL_FREE)
             forget(dialer, &dialer->entries[i]);
     }
 }
 
 void weir_dialer_fire(struct weir_dialer *dialer, uint32_t entry_idx)
 {
-    if (dialer->entries[entry_idx].is_used && !dialer->entries[entry_idx].conn)
-        attempt(dialer, entry_idx);
+    struct weir_dial_entry *entry = &dialer->entries[entry_idx];
+    switch ((enum weir_dial_phase)entry->phase) {
+    case WEIR_DIAL_WAITING:
+        begin_round(dialer, entry);
+        break;
+    case WEIR_DIAL_NAMING:
+        fail_round(dialer, entry, WEIR_R_NAME_TIMEOUT);
+        break;
+    case WEIR_DIAL_RACING:
+        race_on(dialer, entry);
+        break;
+    case WEIR_DIAL_UP:
+    case WEIR_DIAL_FREE:
+        break;
+    }
 }
 
-void weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint16_t reason,
-                       bool was_ready)
+void weir_dialer_answer(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t entry_gen,
+                        uint16_t reason, const struct weir_addr *addrs, uint32_t addr_cnt)
 {
     struct weir_dial_entry *entry = &dialer->entries[entry_idx];
-    if (entry_idx >= dialer->entry_max || !entry->is_used)
+    if (entry_idx >= dialer->entry_max || entry->phase != WEIR_DIAL_NAMING ||
+        entry->gen != entry_gen)
+        return; /* too late, or cancelled */
+    weir_wheel_cancel(dialer->hub->wheel, &entry->timer);
+    if (addr_cnt > WEIR_RESOLVED_MAX)
+        addr_cnt = WEIR_RESOLVED_MAX;
+    if (!reason && addr_cnt == 0)
+        reason = WEIR_R_NAME_NO_ADDRESS;
+    if (!reason) {
+        entry->addrs = weir_heap_alloc(dialer->hub->heap, addr_cnt * sizeof(*addrs));
+        if (!entry->addrs)
+            reason = WEIR_R_LIMIT_MEMORY;
+    }
+    if (reason) {
+        fail_round(dialer, entry, reason);
         return;
-    /* The end may be of a dial that was cancelled since, and the entry another one's by now: then it has
-     * no connection, or one that lives. */
-    const struct weir_conn *conn = entry->conn;
-    if (!conn || (conn->state != WEIR_CONN_FREE && conn->dial_idx == entry_idx &&
-                  !(conn->flags & WEIR_CONN_TOLD)))
+    }
+    for (uint32_t i = 0; i < addr_cnt; i++)
+        entry->addrs[i] = addrs[i];
+    begin_race(dialer, entry, addr_cnt);
+}
+
+/* The connection's place in its entry, or WEIR_RESOLVED_MAX. */
+static uint32_t place_of(const struct weir_dialer *dialer, const struct weir_dial_entry *entry,
+                         uint32_t slot, uint32_t gen)
+{
+    uint32_t at = 0;
+    while (at < WEIR_RESOLVED_MAX &&
+           (entry->conns[at] != &dialer->hub->conns[slot] || entry->conn_gens[at] != gen))
+        at++;
+    return at;
+}
+
+void weir_dialer_connected(struct weir_dialer *dialer, struct weir_conn *conn)
+{
+    if (conn->dial_idx >= dialer->entry_max)
         return;
-    entry->conn = NULL;
+    struct weir_dial_entry *entry = &dialer->entries[conn->dial_idx];
+    uint32_t at = place_of(dialer, entry, conn->slot, conn->gen);
+    if (entry->phase != WEIR_DIAL_RACING || at == WEIR_RESOLVED_MAX)
+        return;
+    entry->phase = WEIR_DIAL_UP;
+    entry->winner = at;
+    weir_wheel_cancel(dialer->hub->wheel, &entry->timer);
+    drop_addrs(entry);
+    for (uint32_t i = 0; i < WEIR_RESOLVED_MAX; i++) {
+        if (i != at && is_alive(entry, i))
+            weir_conn_abort(entry->conns[i], WEIR_R_RACE);
+    }
+}
+
+bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot, uint32_t gen,
+                       uint16_t reason, bool was_ready)
+{
+    struct weir_dial_entry *entry = &dialer->entries[entry_idx];
+    uint32_t at =
+        entry_idx < dialer->entry_max ? place_of(dialer, entry, slot, gen) : WEIR_RESOLVED_MAX;
+    /* The end may be of a dial that was cancelled since, and the entry another one's by now. */
+    if (at == WEIR_RESOLVED_MAX || entry->phase == WEIR_DIAL_FREE)
+        return reason != WEIR_R_RACE;
+    entry->conns[at] = NULL;
+    if (entry->phase == WEIR_DIAL_UP && at != entry->winner)
+        return false;
+    if (entry->phase == WEIR_DIAL_RACING) {
+        entry->reason = reason;
+        if (entry->next_addr < entry->addr_cnt) { /* at once: its head start is over */
+            race_on(dialer, entry);
+            return false;
+        }
+        if (has_conn(entry))
+            return false;
+    }
     if (was_ready)
         entry->attempt_cnt = 0;
-    /* Ourselves will not become somebody else. */
-    if (!(entry->flags & WEIR_DIAL_PERSIST) || reason == WEIR_R_SELF)
-        forget(dialer, entry);
-    else
-        wait_again(dialer, entry);
+    end_round(dialer, entry, reason);
+    return true;
+}
+
+const struct weir_target *weir_dialer_target(const struct weir_dialer *dialer,
+                                             const struct weir_conn *conn)
+{
+    return conn->dial_idx < dialer->entry_max ? &dialer->entries[conn->dial_idx].target : NULL;
 }

@@ -1,5 +1,20 @@
 /* engine/peers/dial.h: whom a shard dials, and when again.
  *
+ *            add, timer                answer              a connect ended well
+ *   WAITING ------------> NAMING -----------------> RACING --------------------> UP
+ *      ^    (an address: straight to RACING)          |                           |
+ *      |                     | no answer, none of use | every address failed      | ended
+ *      +---------------------+------------------------+---------------------------+
+ *   WAITING  `timer` says when it is tried again
+ *   NAMING   the name was asked for; `timer` is the answer's deadline
+ *   RACING   connects are in flight, one per address; `timer` starts the next one (RFC 8305, 5: each gets a
+ *            head start of cfg->dial_head_start_ns over the next; one that fails gives the rest away)
+ *   UP       the first connect that ended well is the one; the others were aborted with WEIR_R_RACE
+ * A plain dial is forgotten instead of WAITING.
+ *
+ * An application hears once of a round that failed, with the reason of the address that failed last.
+ * A name is looked up anew in each round.
+ *
  * Backoff: the n-th wait (n from 0) is min(redial_max, redial_min * 2^n), of which the second half is
  * random ("equal jitter"), so that nodes that lost a peer together do not come back together. The count
  * starts again once a connection was ready.
@@ -10,17 +25,34 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/base/target.h"
 #include "engine/conn/conn.h"
+#include "engine/peers/resolver.h"
 
 #define WEIR_TIMER_DIAL 2u
 
+enum weir_dial_phase {
+    WEIR_DIAL_FREE = 0,
+    WEIR_DIAL_WAITING,
+    WEIR_DIAL_NAMING,
+    WEIR_DIAL_RACING,
+    WEIR_DIAL_UP
+};
+
 struct weir_dial_entry {
-    struct weir_addr addr;
-    struct weir_timer timer; /* set while it waits for its next attempt */
-    uint32_t flags;          /* enum weir_dial_flags */
-    uint32_t attempt_cnt;    /* failures in a row */
-    struct weir_conn *conn;  /* NULL: none now */
-    bool is_used;
+    struct weir_target target;
+    struct weir_timer timer;
+    uint32_t flags;       /* enum weir_dial_flags */
+    uint32_t attempt_cnt; /* failures in a row */
+    uint32_t gen;         /* counts rounds: an answer to an earlier one is nobody's */
+    uint8_t phase;        /* enum weir_dial_phase */
+    uint16_t reason;      /* RACING: why the latest address failed */
+    uint32_t addr_cnt;    /* RACING: how many addresses, and which is next */
+    uint32_t next_addr;
+    struct weir_addr *addrs;                    /* of a name; NULL: the target's own */
+    uint32_t winner;                            /* UP: which of `conns` */
+    struct weir_conn *conns[WEIR_RESOLVED_MAX]; /* one per address, until its end was heard */
+    uint32_t conn_gens[WEIR_RESOLVED_MAX];
 };
 
 struct weir_dialer {
@@ -28,9 +60,12 @@ struct weir_dialer {
     struct weir_dial_entry *entries;
     uint32_t entry_max;
     /* Told when an entry is gone, so that the node's count is right. */
-    void (*forget)(void *ctx, const struct weir_addr *addr);
-    /* Told when an attempt did not even start (limits, descriptors). */
-    void (*failed)(void *ctx, const struct weir_addr *addr, uint16_t reason);
+    void (*forget)(void *ctx, const struct weir_target *target);
+    /* Told when a round failed without a connection whose end would say so. */
+    void (*failed)(void *ctx, const struct weir_target *target, uint16_t reason);
+    /* Asks for a name; weir_dialer_answer follows, perhaps. Returns 0 or a reason. */
+    uint16_t (*ask)(void *ctx, const struct weir_question *question, const char *name,
+                    uint16_t port);
     void *ctx;
 };
 
@@ -38,11 +73,12 @@ struct weir_dialer {
 int weir_dialer_init(struct weir_dialer *dialer, struct weir_hub *hub, uint32_t entry_max);
 void weir_dialer_fini(struct weir_dialer *dialer);
 
-/* Starts dialing an address. Errors: WEIR_E_LIMIT. */
-int weir_dialer_add(struct weir_dialer *dialer, const struct weir_addr *addr, uint32_t flags);
+/* Starts dialing. Errors: WEIR_E_LIMIT. */
+int weir_dialer_add(struct weir_dialer *dialer, const struct weir_target *target, uint32_t flags);
 
-/* Forgets an address; its connection stays. False: it is not being dialed. */
-bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_addr *addr);
+/* Forgets a target; a connection stays, connects that race each other are aborted. False: it is not being
+ * dialed. */
+bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_target *target);
 
 /* Forgets all. */
 void weir_dialer_stop(struct weir_dialer *dialer);
@@ -50,9 +86,21 @@ void weir_dialer_stop(struct weir_dialer *dialer);
 /* An entry's timer came up. */
 void weir_dialer_fire(struct weir_dialer *dialer, uint32_t entry_idx);
 
-/* A dialed connection ended. */
-void weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint16_t reason,
-                       bool was_ready);
+/* A name's answer: a reason, or 0 and addresses. */
+void weir_dialer_answer(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t entry_gen,
+                        uint16_t reason, const struct weir_addr *addrs, uint32_t addr_cnt);
+
+/* A dialed connection's connect ended well. */
+void weir_dialer_connected(struct weir_dialer *dialer, struct weir_conn *conn);
+
+/* A dialed connection, known by slot and generation, ended.
+ * Returns whether the application should hear of it: not while other addresses are being tried. */
+bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot, uint32_t gen,
+                       uint16_t reason, bool was_ready);
+
+/* The target of a dialed connection, NULL when it is not being dialed any more (or never was). */
+const struct weir_target *weir_dialer_target(const struct weir_dialer *dialer,
+                                             const struct weir_conn *conn);
 
 /* The wait before attempt `attempt_cnt`; `random` is any 64 bits. */
 uint64_t weir_dial_backoff(uint64_t min_ns, uint64_t max_ns, uint32_t attempt_cnt, uint64_t random);

@@ -80,6 +80,10 @@ struct weir_config {
      * and waking cost more than the wait then. Default 50 us; 1: sleep at once. A shard whose waits are
      * longer, or that is given its core only in turns with others, does not spin. */
     weir_ns spin_ns;
+    weir_ns name_timeout_ns;    /* until a dialed host name is looked up; default 10 s */
+    weir_ns dial_head_start_ns; /* of each address of a name over the next; default 250 ms, not
+                                 * below 10 ms (RFC 8305) */
+    uint32_t names_max;         /* host names that wait to be looked up; default 256 */
 };
 
 enum weir_overflow {

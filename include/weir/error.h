@@ -22,7 +22,7 @@ enum weir_error {
     WEIR_E_TOO_BIG = -5,       /* the message is above the channel's negotiated maximum */
     WEIR_E_NO_CHANNEL = -6,    /* the channel is not attached here, or the peer does not have it */
     WEIR_E_TIMEOUT = -7,       /* the deadline passed first */
-    WEIR_E_ADDRESS = -8,       /* an address does not parse or its family is not supported */
+    WEIR_E_ADDRESS = -8,       /* an address or name does not parse, or cannot be used here */
     WEIR_E_IN_USE = -9,        /* the address, port or socket file is in use */
     WEIR_E_ACCESS = -10,       /* the system denies it (privileged port, socket file's folder) */
     WEIR_E_NO_URING = -11,     /* io_uring is refused by the system or the sandbox */
@@ -46,13 +46,18 @@ enum weir_error {
 enum weir_reason {
     WEIR_R_NONE = 0,
     /* nobody's fault */
-    WEIR_R_SHUTDOWN = 1,     /* a node is stopping */
-    WEIR_R_APPLICATION = 2,  /* an application asked for it (weir_disconnect) */
-    WEIR_R_EOF = 3,          /* the peer closed without a goodbye */
-    WEIR_R_RESET = 4,        /* the connection was reset, or the network failed */
-    WEIR_R_REFUSED = 5,      /* nobody listens there */
-    WEIR_R_UNREACHABLE = 6,  /* no route to it */
-    WEIR_R_DIAL_TIMEOUT = 7, /* the connection was not made in time */
+    WEIR_R_SHUTDOWN = 1,         /* a node is stopping */
+    WEIR_R_APPLICATION = 2,      /* an application asked for it (weir_disconnect) */
+    WEIR_R_EOF = 3,              /* the peer closed without a goodbye */
+    WEIR_R_RESET = 4,            /* the connection was reset, or the network failed */
+    WEIR_R_REFUSED = 5,          /* nobody listens there */
+    WEIR_R_UNREACHABLE = 6,      /* no route to it */
+    WEIR_R_DIAL_TIMEOUT = 7,     /* the connection was not made in time */
+    WEIR_R_NAME_NOT_FOUND = 8,   /* no host has this name */
+    WEIR_R_NAME_TEMPORARY = 9,   /* the name could not be looked up for now */
+    WEIR_R_NAME_NO_ADDRESS = 10, /* the name has no IPv4 or IPv6 address */
+    WEIR_R_NAME_TIMEOUT = 11,    /* the name was not looked up in time */
+    WEIR_R_RACE = 12, /* another address of the same name was faster, or the dial was cancelled */
     /* time */
     WEIR_R_HANDSHAKE_TIMEOUT = 16, /* the handshake was not done in time */
     WEIR_R_IDLE = 17,              /* nothing, not even a pong, arrived in time */

@@ -60,6 +60,7 @@ struct weir_peer_info {
     weir_ns rtt_ns, rtt_min_ns; /* smoothed (RFC 6298's 1/8), least; 0 before the first pong */
     char address[128];          /* the other end */
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
+    char dialed[264]; /* what was dialed, as weir_dial takes it; "" when accepted, or cancelled */
 };
 
 #ifdef __cplusplus

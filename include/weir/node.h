@@ -92,7 +92,8 @@ WEIR_API int64_t weir_node_turn(weir_node *node, uint32_t shard, weir_ns wait_ma
 
 /* Stops: no new peers, queued messages are sent until `drain` has passed, then every peer gets a
  * goodbye (WEIR_R_SHUTDOWN) and the threads end. With caller turns: keep turning until
- * weir_node_turn() answers WEIR_E_STATE. Returns 0, or WEIR_E_TIMEOUT when bytes had to be given up.
+ * weir_node_turn() answers WEIR_E_STATE. A name that is being looked up is waited for, at most until its
+ * name_timeout_ns. Returns 0, or WEIR_E_TIMEOUT when bytes had to be given up.
  * Errors: WEIR_E_SHARD_THREAD (from a callback: call it elsewhere), WEIR_E_STATE (was never started). */
 WEIR_API int weir_node_stop(weir_node *node, weir_ns drain);
 
@@ -107,12 +108,16 @@ enum weir_dial_flags {
         1u << 0, /* dial again, with backoff and jitter, whenever it fails or ends */
 };
 
-/* Dials an address (as weir_node_listen takes it, port not 0). The outcome is an on_peer event.
+/* Dials an address (as weir_node_listen takes it, port not 0), or "NAME:PORT" with a host name of up to
+ * 253 bytes. A name is looked up by a thread of the node, anew each time; up to 8 of its addresses are tried,
+ * IPv4 and IPv6 in turn, each with a head start of dial_head_start_ns over the next, and the first that
+ * connects is kept (RFC 8305). The outcome is one on_peer event, however many addresses failed; the reasons
+ * WEIR_R_NAME_* say what is wrong with a name.
  * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (dials_max), WEIR_E_STATE (stopping), WEIR_E_FULL (mailbox). */
 WEIR_API WEIR_MUST_CHECK int weir_dial(weir_node *node, const char *address, uint32_t flags);
 
-/* Forgets a persistent dial; a connection that exists stays. Errors: WEIR_E_GONE (not being dialed),
- * WEIR_E_ADDRESS. */
+/* Forgets a persistent dial, written as it was to weir_dial; a connection that exists stays. Errors:
+ * WEIR_E_GONE (not being dialed), WEIR_E_ADDRESS. */
 WEIR_API int weir_dial_cancel(weir_node *node, const char *address);
 
 /* Closes a peer with a goodbye that carries `reason` (WEIR_R_APPLICATION for 0).

@@ -10,7 +10,7 @@ static struct it_node a, b;
 IT_TEST(misuse, malformed_addresses)
 {
     static const char *const bad[] = {"",
-                                      "localhost:80",
+                                      "localhost:0",
                                       "127.0.0.1",
                                       "127.0.0.1:",
                                       "127.0.0.1:x",
@@ -48,6 +48,7 @@ IT_TEST(misuse, malformed_addresses)
     IT_IS(weir_dial(a.node, long_path, 0), WEIR_E_ADDRESS);
     IT_IS(weir_dial(a.node, "127.0.0.1:0", 0), WEIR_E_ADDRESS);
     IT_IS(weir_dial(a.node, "[::1]:0", 0), WEIR_E_ADDRESS);
+    IT_IS(weir_node_listen(a.node, "localhost:80"), WEIR_E_ADDRESS); /* a name can only be dialed */
     it_free(&a);
 }
 

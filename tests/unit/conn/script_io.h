@@ -34,6 +34,7 @@ struct script_sock {
     uint32_t shutdown_cnt; /* in flight */
     int shut_how;          /* bit 0: reading, bit 1: writing */
     uint64_t recv_token, send_token, connect_token, shutdown_token;
+    struct weir_addr addr; /* where it is or was connecting to */
     struct iovec iov[SCRIPT_IOV];
     uint32_t iov_cnt;
     size_t send_len;
@@ -222,11 +223,11 @@ static inline int script_op_connect(struct weir_io *io, const struct weir_addr *
                                     uint64_t token, int *ret_sock)
 {
     struct script_io *script = script_of(io);
-    (void)addr;
     if (script_fails(&script->fail_connect))
         return WEIR_E_DESCRIPTORS;
     cr_assert_eq(token >> WEIR_IO_TOKEN_BITS, 0);
     *ret_sock = script_open(script);
+    script->socks[*ret_sock].addr = *addr;
     script->socks[*ret_sock].is_connecting = true;
     script->socks[*ret_sock].connect_token = token;
     return 0;

@@ -53,6 +53,9 @@ static const struct field config_fields[] = {
     CONFIG(redial_max_ns, 30 * S, 250 * MS, DAY),
     CONFIG(goodbye_linger_ns, S, MS, DAY),
     CONFIG(spin_ns, 50000, 1, S),
+    CONFIG(name_timeout_ns, 10 * S, MS, DAY),
+    CONFIG(dial_head_start_ns, 250 * MS, 10 * MS, DAY),
+    CONFIG(names_max, 256, 1, 65536),
 };
 #define CONFIG_FIELDS (sizeof(config_fields) / sizeof(config_fields[0]))
 

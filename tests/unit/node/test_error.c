@@ -56,6 +56,11 @@ static bool is_reason(int reason)
     case WEIR_R_REFUSED:
     case WEIR_R_UNREACHABLE:
     case WEIR_R_DIAL_TIMEOUT:
+    case WEIR_R_NAME_NOT_FOUND:
+    case WEIR_R_NAME_TEMPORARY:
+    case WEIR_R_NAME_NO_ADDRESS:
+    case WEIR_R_NAME_TIMEOUT:
+    case WEIR_R_RACE:
     case WEIR_R_HANDSHAKE_TIMEOUT:
     case WEIR_R_IDLE:
     case WEIR_R_PING_TIMEOUT:

@@ -114,13 +114,13 @@ struct rig {
     bool is_holding; /* ends wait, as they do until their place in the turn */
 };
 
-static void rig_forgot(void *ctx, const struct weir_addr *addr)
+static void rig_forgot(void *ctx, const struct weir_target *addr)
 {
     (void)addr;
     ((struct rig *)ctx)->forget_cnt++;
 }
 
-static void rig_failed(void *ctx, const struct weir_addr *addr, uint16_t reason)
+static void rig_failed(void *ctx, const struct weir_target *addr, uint16_t reason)
 {
     (void)addr;
     ((struct rig *)ctx)->failed_cnt++;
@@ -140,8 +140,9 @@ static void rig_turn(struct box *box)
     while (!rig->is_holding && rig->told_cnt < box->end_cnt) {
         uint32_t at = rig->told_cnt++ % BOX_ENDS;
         if (box->ends[at].dial_idx != UINT32_MAX)
-            weir_dialer_ended(&rig->dialer, box->ends[at].dial_idx, box->ends[at].reason,
-                              box->ends[at].was_ready);
+            (void)weir_dialer_ended(&rig->dialer, box->ends[at].dial_idx, box->ends[at].conn->slot,
+                                    box->ends[at].gen, box->ends[at].reason,
+                                    box->ends[at].was_ready);
     }
 }
 
@@ -170,12 +171,12 @@ static void rig_free(struct rig *rig)
     free(rig);
 }
 
-static struct weir_addr addr_of(uint32_t idx)
+static struct weir_target addr_of(uint32_t idx)
 {
     char text[32];
-    struct weir_addr addr;
+    struct weir_target addr;
     snprintf(text, sizeof(text), "192.0.2.%u:7000", idx);
-    cr_assert_eq(weir_addr_parse(&addr, text), 0);
+    cr_assert_eq(weir_target_parse(&addr, text), 0);
     return addr;
 }
 
@@ -200,7 +201,7 @@ static void refuse(struct rig *rig)
 Test(dial, a_plain_dial_is_made_once)
 {
     struct rig *rig = rig_new(4);
-    struct weir_addr addr = addr_of(1);
+    struct weir_target addr = addr_of(1);
     cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), 0);
     cr_assert_eq(rig->script->sock_cnt, 1);
     refuse(rig);
@@ -214,7 +215,7 @@ Test(dial, a_plain_dial_is_made_once)
 Test(dial, a_persistent_dial_comes_again_with_backoff_until_it_is_cancelled)
 {
     struct rig *rig = rig_new(4);
-    struct weir_addr addr = addr_of(1);
+    struct weir_target addr = addr_of(1);
     cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
     for (uint32_t attempt = 0; attempt < 8; attempt++) {
         refuse(rig);
@@ -233,7 +234,7 @@ Test(dial, a_persistent_dial_comes_again_with_backoff_until_it_is_cancelled)
 Test(dial, a_connection_that_was_ready_starts_the_backoff_again)
 {
     struct rig *rig = rig_new(4);
-    struct weir_addr addr = addr_of(1);
+    struct weir_target addr = addr_of(1);
     cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
     for (uint32_t i = 0; i < 6; i++) {
         refuse(rig);
@@ -241,7 +242,7 @@ Test(dial, a_connection_that_was_ready_starts_the_backoff_again)
     }
     struct peer *peer = peer_new(rig->box, false);
     weir_codec_native.begin(peer->state, &peer->offer, false);
-    peer->conn = rig->dialer.entries[0].conn;
+    peer->conn = rig->dialer.entries[0].conns[0];
     peer->sock = peer->conn->sock;
     script_connected(rig->script, peer->sock, 0);
     box_turn(rig->box);
@@ -257,12 +258,12 @@ Test(dial, a_connection_that_was_ready_starts_the_backoff_again)
 Test(dial, ourselves_are_not_dialed_again)
 {
     struct rig *rig = rig_new(4);
-    struct weir_addr addr = addr_of(1);
+    struct weir_target addr = addr_of(1);
     cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
     struct peer *peer = peer_new(rig->box, false);
     memcpy(peer->offer.nonce, rig->box->offer.nonce, sizeof(peer->offer.nonce));
     weir_codec_native.begin(peer->state, &peer->offer, false);
-    peer->conn = rig->dialer.entries[0].conn;
+    peer->conn = rig->dialer.entries[0].conns[0];
     peer->sock = peer->conn->sock;
     script_connected(rig->script, peer->sock, 0);
     box_turn(rig->box);
@@ -278,7 +279,7 @@ Test(dial, ourselves_are_not_dialed_again)
 Test(dial, a_dial_that_cannot_start_is_told_and_comes_again_if_it_is_to)
 {
     struct rig *rig = rig_new(8);
-    struct weir_addr addr = addr_of(1);
+    struct weir_target addr = addr_of(1);
     rig->script->fail_connect = 1;
     cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), 0);
     cr_assert_eq(rig->failed_cnt, 1);
@@ -301,10 +302,10 @@ Test(dial, there_are_only_so_many_entries)
 {
     struct rig *rig = rig_new(2);
     for (uint32_t i = 1; i <= 3; i++) {
-        struct weir_addr addr = addr_of(i);
+        struct weir_target addr = addr_of(i);
         cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), i <= 2 ? 0 : WEIR_E_LIMIT);
     }
-    struct weir_addr addr = addr_of(1);
+    struct weir_target addr = addr_of(1);
     cr_assert(weir_dialer_remove(&rig->dialer, &addr), "its connection stays");
     cr_assert_eq(rig->box->hub.metrics.conn_cnt, 2);
     addr = addr_of(3);
@@ -321,7 +322,7 @@ Test(dial, the_end_of_a_cancelled_dial_is_not_the_next_one_s)
 {
     for (int is_persistent = 0; is_persistent < 2; is_persistent++) {
         struct rig *rig = rig_new(1);
-        struct weir_addr one = addr_of(1), two = addr_of(2);
+        struct weir_target one = addr_of(1), two = addr_of(2);
         uint32_t flags = is_persistent ? WEIR_DIAL_PERSIST : 0;
         cr_assert_eq(weir_dialer_add(&rig->dialer, &one, flags), 0);
         rig->is_holding = true;
@@ -332,8 +333,8 @@ Test(dial, the_end_of_a_cancelled_dial_is_not_the_next_one_s)
         cr_assert_eq(weir_dialer_add(&rig->dialer, &two, flags), 0);
         rig->is_holding = false;
         box_turn(rig->box);
-        cr_assert(rig->dialer.entries[0].is_used, "the new one is not forgotten");
-        cr_assert_not_null(rig->dialer.entries[0].conn);
+        cr_assert(rig->dialer.entries[0].phase, "the new one is not forgotten");
+        cr_assert_not_null(rig->dialer.entries[0].conns[0]);
         cr_assert_eq(until_dial(rig, 2000), 2000, "nor dialed twice");
         script_connected(rig->script, 2, -ECONNREFUSED);
         box_turn(rig->box);

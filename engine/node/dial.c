@@ -1,0 +1,141 @@
+#include <string.h>
+
+#include "engine/node/internal.h"
+
+static struct weir_note *target_note(uint32_t kind, const struct weir_target *target)
+{
+    struct weir_note *note = weir_note_create(kind, sizeof(*target));
+    if (note)
+        memcpy(note->data, target, sizeof(*target));
+    return note;
+}
+
+void weir_dial_forget(weir_node *node, const struct weir_target *target)
+{
+    pthread_mutex_lock(&node->mutex);
+    for (uint32_t i = 0; i < node->dial_cnt; i++) {
+        if (!weir_target_is_equal(&node->dials[i], target))
+            continue;
+        node->dial_cnt--;
+        node->dials[i] = node->dials[node->dial_cnt];
+        node->dial_shards[i] = node->dial_shards[node->dial_cnt];
+        break;
+    }
+    pthread_mutex_unlock(&node->mutex);
+}
+
+static int check_target(weir_node *node, const struct weir_target *target)
+{
+    if (target->addr.family != WEIR_ADDR_UNIX && target->addr.port == 0)
+        return WEIR_E_ADDRESS;
+    if (weir_target_is_onion(target)) {
+        weir_log(node, WEIR_LOG_ERROR, "dial %s: a name under .onion needs a proxy", target->name);
+        return WEIR_E_ADDRESS;
+    }
+    return 0;
+}
+
+int weir_dial(weir_node *node, const char *address, uint32_t flags)
+{
+    if (!node || !address || (flags & ~(uint32_t)WEIR_DIAL_PERSIST))
+        return WEIR_E_MISUSE;
+    struct weir_target target;
+    int error = weir_target_parse(&target, address);
+    if (!error)
+        error = check_target(node, &target);
+    if (error)
+        return error;
+    int state = atomic_load(&node->state);
+    if (state == WEIR_NODE_STOPPING || state == WEIR_NODE_STOPPED)
+        return WEIR_E_STATE;
+    struct weir_note *note = target_note(WEIR_LETTER_DIAL, &target);
+    if (!note)
+        return WEIR_E_NOMEM;
+    note->flags = flags;
+    uint32_t shard = atomic_fetch_add(&node->next_dial_shard, 1) % node->cfg.shard_cnt;
+    pthread_mutex_lock(&node->mutex);
+    error = weir_node_prepare(node);
+    if (!error && node->dial_cnt == node->cfg.dials_max)
+        error = WEIR_E_LIMIT;
+    if (!error)
+        error = weir_shard_post(node->shards[shard], note, false);
+    if (!error) {
+        node->dials[node->dial_cnt] = target;
+        node->dial_shards[node->dial_cnt++] = shard;
+    }
+    pthread_mutex_unlock(&node->mutex);
+    if (error)
+        weir_note_free(note);
+    return error;
+}
+
+int weir_dial_cancel(weir_node *node, const char *address)
+{
+    if (!node || !address)
+        return WEIR_E_MISUSE;
+    struct weir_target target;
+    int error = weir_target_parse(&target, address);
+    if (error)
+        return error;
+    uint32_t shard = UINT32_MAX;
+    pthread_mutex_lock(&node->mutex);
+    for (uint32_t i = 0; i < node->dial_cnt; i++) {
+        if (weir_target_is_equal(&node->dials[i], &target))
+            shard = node->dial_shards[i];
+    }
+    pthread_mutex_unlock(&node->mutex);
+    if (shard == UINT32_MAX)
+        return WEIR_E_GONE;
+    struct weir_note *note = target_note(WEIR_LETTER_DIAL_CANCEL, &target);
+    if (!note)
+        return WEIR_E_NOMEM;
+    return weir_shard_post(node->shards[shard], note, true);
+}
+
+/* ---- names --------------------------------------------------------------------------------- */
+
+/* On the resolver's thread. An answer that memory is too short for is one that never came: the dialer has
+ * its deadline. */
+static void named(void *ctx, const struct weir_question *question, uint16_t reason,
+                  const struct weir_addr *addrs, uint32_t addr_cnt)
+{
+    weir_node *node = ctx;
+    struct weir_named answer = {.entry_idx = question->entry_idx,
+                                .entry_gen = question->entry_gen,
+                                .reason = reason,
+                                .addr_cnt = addr_cnt};
+    struct weir_note *note = weir_note_create(WEIR_LETTER_NAMED, sizeof(answer));
+    if (!note)
+        return;
+    if (addr_cnt)
+        memcpy(answer.addrs, addrs, addr_cnt * sizeof(*addrs));
+    memcpy(note->data, &answer, sizeof(answer));
+    (void)weir_shard_post(node->shards[question->shard], note, true);
+}
+
+uint16_t weir_dial_ask(void *ctx, const struct weir_question *question, const char *name,
+                       uint16_t port)
+{
+    weir_node *node = ((struct weir_shard *)ctx)->node;
+    struct weir_resolver_config cfg = {.lookup = node->lookup ? node->lookup : weir_lookup_system,
+                                       .lookup_ctx = node->lookup_ctx,
+                                       .queue_max = node->cfg.names_max,
+                                       .done = named,
+                                       .ctx = node};
+    pthread_mutex_lock(&node->mutex);
+    int error = node->resolver ? 0 : weir_resolver_create(&node->resolver, &cfg);
+    struct weir_resolver *resolver = node->resolver;
+    pthread_mutex_unlock(&node->mutex);
+    if (!error)
+        error = weir_resolver_ask(resolver, question, name, port);
+    if (error)
+        weir_log(node, WEIR_LOG_WARN, "%s cannot be asked for now: %s", name,
+                 weir_error_text(error));
+    return error ? WEIR_R_NAME_TEMPORARY : 0;
+}
+
+void weir_dial_end_names(weir_node *node)
+{
+    weir_resolver_free(node->resolver);
+    node->resolver = NULL;
+}
