@@ -117,6 +117,14 @@ uint16_t weir_dial_ask(void *ctx, const struct weir_question *question, const ch
                        uint16_t port)
 {
     weir_node *node = ((struct weir_shard *)ctx)->node;
+    if (node->is_lookup_instant) {
+        struct weir_addr addrs[WEIR_RESOLVED_MAX];
+        uint32_t cnt = 0;
+        uint16_t reason =
+            node->lookup(node->lookup_ctx, name, port, addrs, WEIR_RESOLVED_MAX, &cnt);
+        named(node, question, reason, addrs, reason ? 0 : weir_addrs_interleave(addrs, cnt));
+        return 0;
+    }
     struct weir_resolver_config cfg = {.lookup = node->lookup ? node->lookup : weir_lookup_system,
                                        .lookup_ctx = node->lookup_ctx,
                                        .queue_max = node->cfg.names_max,

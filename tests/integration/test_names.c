@@ -168,6 +168,29 @@ IT_TEST(names, a_slow_lookup_blocks_no_turn)
     usleep(3100 * 1000); /* the thread that was left behind ends inside of this test */
 }
 
+/* As in a simulated world: no thread is made. */
+IT_TEST(names, a_table_that_answers_at_once)
+{
+    it_init(&a, "a");
+    it_init(&b, "b");
+    it_start(&b, "127.0.0.1:0");
+    table = (struct table){.addrs = {"127.0.0.2", "127.0.0.1"}};
+    it_create(&a, NULL);
+    a.node->lookup = table_lookup;
+    a.node->is_lookup_instant = true;
+    IT_OK(weir_node_start(a.node));
+    char target[64];
+    snprintf(target, sizeof(target), "table.example%s", port_of(&b));
+    IT_OK(weir_dial(a.node, target, 0));
+    IT_WAIT(a.ups == 1 && b.ups == 1);
+    cr_assert(a.node->resolver == NULL);
+    table = (struct table){.reason = WEIR_R_NAME_NOT_FOUND};
+    IT_OK(weir_dial(a.node, target, 0));
+    IT_WAIT(a.fail_by[WEIR_R_NAME_NOT_FOUND] == 1);
+    it_stop(&a);
+    it_stop(&b);
+}
+
 IT_TEST(names, stopping_while_a_name_is_looked_up)
 {
     table = (struct table){.wait_ms = 100, .addrs = {"127.0.0.1"}};
