@@ -72,6 +72,7 @@ struct weir_shard {
     bool is_accepting[WEIR_LISTENERS_MAX];
     bool is_cancelled[WEIR_LISTENERS_MAX]; /* the end of accepting was asked for */
     struct weir_timer accept_timers[WEIR_LISTENERS_MAX];
+    uint64_t accept_log_ns; /* no line about a failing accept before */
     struct weir_timer tick_timers[WEIR_REACTORS_MAX];
     struct weir_msg *batch; /* WEIR_BATCH_MSGS of them, all of reactor `batch_reactor` */
     uint32_t batch_cnt;

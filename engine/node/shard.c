@@ -7,6 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/node/internal.h"
 
+#define ACCEPT_LOG_NS (60 * WEIR_NS_PER_S)
 #define ACCEPT_RETRY_NS (100 * WEIR_NS_PER_MS) /* after EMFILE and the like */
 #define END_ROUNDS 1000                   /* of at most a millisecond each, for what is in flight */
 #define STOP_STEP_NS (2 * WEIR_NS_PER_MS) /* how often a stopping shard looks whether it is done */
@@ -75,6 +76,10 @@ int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t i
     int error = host ? host->create(host->ctx, idx, &io_cfg, &shard->io)
                      : weir_io_uring_create(&shard->io, &io_cfg);
     if (error) {
+        if (error == WEIR_E_CONFIG && cfg->tcp_congestion)
+            weir_log(node, WEIR_LOG_ERROR,
+                     "tcp_congestion: this system has no '%s', or does not allow it",
+                     cfg->tcp_congestion);
         weir_heap_release(shard);
         return error;
     }
@@ -307,8 +312,12 @@ static void on_accept(struct weir_shard *shard, const struct weir_io_event *even
             weir_shard_adopt(shard, event->res);
         }
     } else if (event->res != -ECANCELED) {
-        weir_log(shard->node, WEIR_LOG_WARN, "accept: %s; trying again in 100 ms",
-                 strerror(-event->res));
+        /* A shortage lasts: a line for each of ten attempts a second would bury what else is said. */
+        if (shard->hub.now_ns >= shard->accept_log_ns) {
+            weir_log(shard->node, WEIR_LOG_WARN, "accept: %s; trying again every 100 ms",
+                     strerror(-event->res));
+            shard->accept_log_ns = shard->hub.now_ns + ACCEPT_LOG_NS;
+        }
         weir_wheel_set(&shard->wheel, &shard->accept_timers[idx],
                        shard->hub.now_ns + ACCEPT_RETRY_NS);
         return;

@@ -54,7 +54,7 @@ struct weir_reactor {
     /* Once after a send answered WEIR_E_FULL: half of the channel's queue is free again. */
     void (*on_writable)(void *ctx, weir_peer peer, uint16_t channel);
     /* Runs on each shard at start and then when it asked to: returns the time of its next call,
-     * 0 for never. `now` is on CLOCK_MONOTONIC. */
+     * 0 for never. `now` is on CLOCK_MONOTONIC. Called up to 16 us and one turn late, never early. */
     weir_ns (*on_tick)(void *ctx, uint32_t shard, weir_ns now);
 };
 
@@ -74,7 +74,10 @@ WEIR_API WEIR_MUST_CHECK int weir_node_attach(weir_node *node, const struct weir
 
 /* Listens at "IPV4:PORT", "[IPV6]:PORT" or "unix:PATH" (a stale socket file is replaced, one in use is
  * not); port 0 lets the system choose. TCP listeners exist on every shard (SO_REUSEPORT). Before start.
- * Errors: WEIR_E_ADDRESS, WEIR_E_IN_USE, WEIR_E_ACCESS, WEIR_E_DESCRIPTORS, WEIR_E_LIMIT (16), WEIR_E_SYSTEM. */
+ * The first listen, dial or start makes the rings: errors of weir_node_start() that concern them are answered
+ * by whichever comes first.
+ * Errors: WEIR_E_ADDRESS, WEIR_E_IN_USE, WEIR_E_ACCESS, WEIR_E_DESCRIPTORS, WEIR_E_LIMIT (16), WEIR_E_SYSTEM;
+ * WEIR_E_NO_URING, WEIR_E_KERNEL, WEIR_E_MEMLOCK, WEIR_E_NOMEM, WEIR_E_CONFIG (tcp_congestion). */
 WEIR_API WEIR_MUST_CHECK int weir_node_listen(weir_node *node, const char *address);
 
 /* Writes the address of listener `idx`, with the port the system chose, as weir_dial takes it.
@@ -113,7 +116,8 @@ enum weir_dial_flags {
  * IPv4 and IPv6 in turn, each with a head start of dial_head_start_ns over the next, and the first that
  * connects is kept (RFC 8305). The outcome is one on_peer event, however many addresses failed; the reasons
  * WEIR_R_NAME_* say what is wrong with a name.
- * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (dials_max), WEIR_E_STATE (stopping), WEIR_E_FULL (mailbox). */
+ * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (dials_max), WEIR_E_STATE (stopping), WEIR_E_FULL (mailbox), and those
+ * of making the rings (see weir_node_listen). */
 WEIR_API WEIR_MUST_CHECK int weir_dial(weir_node *node, const char *address, uint32_t flags);
 
 /* Forgets a persistent dial, written as it was to weir_dial; a connection that exists stays. Errors:
