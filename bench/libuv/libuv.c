@@ -140,14 +140,6 @@ static enum bench_status rate_send(struct bench_run *run)
 
 /* ---- there and back ------------------------------------------------------------------------ */
 
-static void send_one(struct libuv_link *link)
-{
-    struct libuv_batch *batch = libuv_link_batch(link); /* one message at a time: never NULL */
-
-    libuv_batch_fill(batch, 1);
-    libuv_batch_send(batch);
-}
-
 struct asker {
     struct libuv_link link; /* first: deliver is given the link */
     weir_ns begin;
@@ -157,7 +149,7 @@ struct asker {
 static void ask(struct asker *asker)
 {
     asker->begin = bench_now();
-    send_one(&asker->link);
+    libuv_link_send_one(&asker->link);
 }
 
 static void on_answer(struct libuv_link *link, const uint8_t *data, uint32_t len)
@@ -194,7 +186,7 @@ static enum bench_status rtt_send(struct bench_run *run)
 static void on_question(struct libuv_link *link, const uint8_t *data, uint32_t len)
 {
     bench_count(link->run, 0, data, len);
-    send_one(link);
+    libuv_link_send_one(link);
 }
 
 static enum bench_status rtt_recv(struct bench_run *run)

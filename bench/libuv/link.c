@@ -269,10 +269,27 @@ bool libuv_link_open(struct libuv_link *link, struct bench_run *run,
     return error == 0;
 }
 
+static void send_owed(struct libuv_link *link)
+{
+    struct libuv_batch *batch;
+
+    for (; link->owed != 0 && (batch = libuv_link_batch(link)) != NULL; link->owed--) {
+        libuv_batch_fill(batch, 1);
+        libuv_batch_send(batch);
+    }
+}
+
+void libuv_link_send_one(struct libuv_link *link)
+{
+    link->owed++;
+    send_owed(link);
+}
+
 bool libuv_link_turn(struct libuv_link *link, bool is_idle)
 {
     uv_run(&link->loop, is_idle && !link->run->job->is_busy ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     link->run->counts.turns++;
+    send_owed(link);
     return !link->is_failed;
 }
 

@@ -44,7 +44,8 @@ struct libuv_link {
     bool is_failed, is_ended;
     struct libuv_batch batches[2];
     struct bench_source source;
-    uint64_t seq; /* of the next larger message */
+    uint64_t seq;  /* of the next larger message */
+    uint32_t owed; /* messages to send when a batch is free */
     /* Receiving. */
     uint8_t *buffer;
     uint8_t head[LIBUV_HEAD];
@@ -79,6 +80,10 @@ static inline bool libuv_batch_is_full(const struct libuv_batch *batch)
 
 /* Gives the batch to libuv, which tries to write it at once. */
 void libuv_batch_send(struct libuv_batch *batch);
+
+/* Sends one message: now, or when a batch is free. libuv can deliver several answers before it says
+ * that the questions have been written. */
+void libuv_link_send_one(struct libuv_link *link);
 
 /* Says that nothing follows and waits until the receiver has counted and closed. */
 enum bench_status libuv_link_end(struct libuv_link *link);

@@ -91,7 +91,7 @@ done
 rivals=${rivals#,}
 if [ -n "$rivals" ]; then
     check throughput --size 64,1000,65536,1M,5
-    check rtt --size 64,100K
+    check rtt --size 64,1M
     check rate --rate 2000 --size 16,64K
     check throughput --size 64K --congestion system --recv-buffer 128K
     check rtt --busy
