@@ -4,6 +4,8 @@ include(CMakePackageConfigHelpers)
 # Apart from each other, because only the static library asks its user for liburing and the rest.
 install(TARGETS weir EXPORT weirSharedTargets)
 install(TARGETS weir_static EXPORT weirStaticTargets)
+# The simulator, for tests of applications: -lweir-sim -lweir, static, with what libweir.a asks for.
+install(TARGETS weir_sim ARCHIVE)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/weir
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 if(TARGET weir_tool)

@@ -9,6 +9,10 @@ static struct {
     volatile int line;
 } weir_check_last;
 
+#ifdef WEIR_CANARY
+int weir_canary;
+#endif
+
 bool weir_check_said(const char **ret_file, int *ret_line, const char **ret_expr)
 {
     *ret_file = weir_check_last.file;

@@ -41,6 +41,41 @@ bool weir_check_said(const char **ret_file, int *ret_line, const char **ret_expr
 #define WEIR_DCHECK(cond) WEIR_CHECK(cond)
 #endif
 
+/* Faults planted on purpose, one per oracle of the proving ground, to show that it finds them: only in the
+ * program tests/sim/canary, whose engine is compiled apart. Everywhere else this is 0. */
+#ifdef WEIR_CANARY
+enum weir_canary {
+    WEIR_CANARY_NONE,
+    WEIR_CANARY_ORDER,     /* a queued message overtakes */
+    WEIR_CANARY_TWICE,     /* a run is delivered twice */
+    WEIR_CANARY_LOSE,      /* a run is not delivered */
+    WEIR_CANARY_UNCHECKED, /* a frame that does not verify is delivered */
+    WEIR_CANARY_KEEP,      /* a kept message is not copied whole */
+    WEIR_CANARY_EARLY,     /* a receive buffer is given back before it was read */
+    WEIR_CANARY_ACCOUNT,   /* what was sent stays counted as queued */
+    WEIR_CANARY_BOUND,     /* a queue has always room */
+    WEIR_CANARY_FAIR,      /* weights do not count */
+    WEIR_CANARY_URGENT,    /* urgent is nothing special */
+    WEIR_CANARY_EVENT,     /* an end is told twice */
+    WEIR_CANARY_SENDS,     /* a second send while one is in flight */
+    WEIR_CANARY_CLOSE,     /* a socket is closed under its receive */
+    WEIR_CANARY_OWNER,     /* a receive is forgotten */
+    WEIR_CANARY_REDIAL,    /* a persistent dial is not made again */
+    WEIR_CANARY_STOP,      /* a node that stops does not */
+    WEIR_CANARY_WRITABLE,  /* a refused sender is not told that there is room */
+    WEIR_CANARY_CREDIT,    /* what is released does not give its credit back */
+    WEIR_CANARY_RELEASE,   /* a dropped message's buffer is not released */
+    WEIR_CANARY_WAKE,      /* a sleeping shard is not woken for a letter */
+    WEIR_CANARY_STREAM,    /* a frame has another magic */
+    WEIR_CANARY_SAME,      /* a wait depends on the real clock */
+    WEIR_CANARY_CNT
+};
+extern int weir_canary;
+#define WEIR_PLANTED(canary) (weir_canary == WEIR_CANARY_##canary)
+#else
+#define WEIR_PLANTED(canary) 0
+#endif
+
 static inline uint64_t weir_min_u64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

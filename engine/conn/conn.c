@@ -153,6 +153,8 @@ static void arm_recv(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
     int error = hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn));
+    if (WEIR_PLANTED(OWNER))
+        return;
     if (error == 0)
         conn->flags |= WEIR_CONN_OP_RECV;
     else if (error == WEIR_E_FULL)
@@ -281,6 +283,8 @@ static void tell(struct weir_conn *conn, uint16_t reason)
     conn->close_reason = reason;
     weir_count(&conn->hub->metrics.closes[reason < WEIR_REASON_CNT ? reason : 0], 1);
     conn->hub->ops->ended(conn, reason, (conn->flags & WEIR_CONN_WAS_READY) != 0);
+    if (WEIR_PLANTED(EVENT) && (conn->flags & WEIR_CONN_WAS_READY))
+        conn->hub->ops->ended(conn, reason, true);
 }
 
 static void drain(struct weir_conn *conn)
@@ -372,6 +376,8 @@ void weir_conn_broken(struct weir_conn *conn)
 void weir_conn_settle(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
+    if (WEIR_PLANTED(CLOSE))
+        conn->flags &= conn->state == WEIR_CONN_DRAIN ? ~(uint32_t)WEIR_CONN_OP_RECV : UINT32_MAX;
     if (conn->state != WEIR_CONN_DRAIN || conn->shutdown_cnt ||
         (conn->flags &
          (WEIR_CONN_WANT_SHUTDOWN | WEIR_CONN_OP_RECV | WEIR_CONN_OP_SEND | WEIR_CONN_OP_CONNECT)))

@@ -260,7 +260,10 @@ void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
         data += took;
         len -= took;
     }
-    hub->used_bufs[hub->used_buf_cnt++] = event->buf_idx;
+    if (WEIR_PLANTED(EARLY))
+        hub->io->ops->recv_done(hub->io, event->buf_idx);
+    else
+        hub->used_bufs[hub->used_buf_cnt++] = event->buf_idx;
     if (hub->pending_bytes >= WEIR_HUB_PENDING_BYTES ||
         hub->used_buf_cnt == sizeof(hub->used_bufs) / sizeof(hub->used_bufs[0]))
         weir_verify_flush(hub);

@@ -31,9 +31,9 @@ static uint64_t start_tag(const struct weir_sched *sched, uint32_t idx, uint64_t
 uint32_t weir_sched_pick(const struct weir_sched *sched, uint64_t eligible)
 {
     WEIR_DCHECK(eligible != 0);
-    uint64_t urgent = eligible & sched->urgent;
+    uint64_t urgent = WEIR_PLANTED(URGENT) ? 0 : eligible & sched->urgent;
     uint64_t set = urgent ? urgent : eligible;
-    if ((set & (set - 1)) == 0) /* one: the usual case */
+    if ((set & (set - 1)) == 0 || WEIR_PLANTED(FAIR)) /* one: the usual case */
         return (uint32_t)__builtin_ctzll(set);
     uint64_t vtime = sched->vtime[urgent != 0];
     uint32_t best = 0;

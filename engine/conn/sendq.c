@@ -47,6 +47,11 @@ static void append(struct weir_conn *conn, uint32_t channel_idx, struct weir_ite
 {
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
     item->next = NULL;
+    if (WEIR_PLANTED(ORDER) && channel->head && channel->head->off == 0) {
+        item->next = channel->head;
+        channel->head = item;
+        return;
+    }
     if (channel->tail)
         channel->tail->next = item;
     else
@@ -75,7 +80,8 @@ static inline bool has_room(const struct weir_conn *conn, uint32_t channel_idx, 
      * message that is being taken now. */
     if (conn->hub->channels[channel_idx].overflow == WEIR_OVERFLOW_REFUSE)
         queued += atomic_load_explicit(&channel->remote_bytes, memory_order_relaxed);
-    return queued == 0 || queued + bytes <= conn->hub->channels[channel_idx].send_bytes_max;
+    return WEIR_PLANTED(BOUND) || queued == 0 ||
+           queued + bytes <= conn->hub->channels[channel_idx].send_bytes_max;
 }
 
 static void item_drop(struct weir_conn *conn, uint32_t channel_idx, struct weir_item *item)
@@ -86,7 +92,7 @@ static void item_drop(struct weir_conn *conn, uint32_t channel_idx, struct weir_
     conn->bytes_queued -= bytes;
     if (item->shared)
         weir_shared_unref(item->shared);
-    else
+    else if (!WEIR_PLANTED(RELEASE))
         weir_buf_unref(item->buf);
     weir_item_free(conn->hub, item);
 }
@@ -303,7 +309,8 @@ int weir_sendq_shared(struct weir_conn *conn, uint32_t channel_idx, struct weir_
 void weir_sendq_release(struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)
 {
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
-    conn->bytes_queued -= bytes;
+    if (!WEIR_PLANTED(ACCOUNT))
+        conn->bytes_queued -= bytes;
     uint64_t queued = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed) - bytes;
     /* Pairs with the sender that sets want_writable and then looks at queued_bytes again (node/send.c):
      * one of the two sees the other's store. Once per send, so the fence is cheap. */
@@ -313,7 +320,8 @@ void weir_sendq_release(struct weir_conn *conn, uint32_t channel_idx, uint64_t b
     const struct weir_channel *cfg = &conn->hub->channels[channel_idx];
     if (cfg->overflow == WEIR_OVERFLOW_REFUSE) /* what is promised to other threads is no room */
         queued += atomic_load_explicit(&channel->remote_bytes, memory_order_seq_cst);
-    if (queued > cfg->send_bytes_max / 2 || conn->state != WEIR_CONN_READY)
+    if (queued > cfg->send_bytes_max / 2 || conn->state != WEIR_CONN_READY ||
+        WEIR_PLANTED(WRITABLE))
         return;
     atomic_store_explicit(&channel->want_writable, false, memory_order_relaxed);
     conn->hub->ops->writable(conn, channel_idx);

@@ -171,6 +171,8 @@ static void gather_frame(struct weir_conn *conn, struct weir_tx *tx, uint32_t ch
                                     (size_t)(item->off / item->shared->frame_bytes) * head_len;
         break;
     }
+    if (WEIR_PLANTED(STREAM) && len % 11 == 0)
+        head[0] ^= 1;
     if (head + head_len == payload) {
         piece(tx, head, head_len + (size_t)len);
     } else {
@@ -313,7 +315,7 @@ static void flush_one(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
     weir_conn_retry(conn);
-    if (conn->flags & WEIR_CONN_OP_SEND)
+    if ((conn->flags & WEIR_CONN_OP_SEND) && !WEIR_PLANTED(SENDS))
         return; /* its event makes it dirty again */
     if (conn->state != WEIR_CONN_HANDSHAKE && conn->state != WEIR_CONN_READY &&
         conn->state != WEIR_CONN_GOODBYE)

@@ -181,7 +181,11 @@ static void deliver_run(struct weir_conn *conn, const struct weir_frame *frame)
         return;
     }
     weir_credit_consume(conn, idx, frame->len);
+    if (WEIR_PLANTED(LOSE) && frame->len % 7 == 0)
+        return;
     hub->ops->run(conn, idx, frame->payload, frame->len, NULL);
+    if (WEIR_PLANTED(TWICE))
+        hub->ops->run(conn, idx, frame->payload, frame->len, NULL);
 }
 
 static void deliver_fragment(struct weir_conn *conn, struct weir_frame *frame)
@@ -222,7 +226,8 @@ static void deliver(struct weir_conn *conn, struct weir_frame *frame)
     bool is_draining = conn->state == WEIR_CONN_GOODBYE && (conn->flags & WEIR_CONN_DRAIN_FIRST);
     if (conn->state != WEIR_CONN_READY && !is_draining)
         return;
-    if (WEIR_UNLIKELY(frame->fault)) {
+    if (WEIR_UNLIKELY(frame->fault) &&
+        !(WEIR_PLANTED(UNCHECKED) && frame->kind <= WEIR_FRAME_MORE)) {
         weir_count(&hub->metrics.frames_failed, 1);
         weir_conn_close(conn, frame->fault, false);
         return;

@@ -40,7 +40,7 @@ int weir_shard_post(struct weir_shard *shard, struct weir_note *note, bool must_
         if (error)
             return error;
     }
-    if (must_wake)
+    if (must_wake && !WEIR_PLANTED(WAKE))
         shard->io->ops->wake(shard->io);
     return 0;
 }

@@ -23,7 +23,8 @@ static void pool_released(void *ctx, uint64_t owner, uint32_t channel_idx, uint3
     if (!conn)
         return;
     conn->bytes_held -= charge;
-    weir_credit_consume(conn, channel_idx, charge);
+    if (!WEIR_PLANTED(CREDIT))
+        weir_credit_consume(conn, channel_idx, charge);
 }
 
 static void pool_wake(void *ctx)
@@ -369,6 +370,8 @@ static bool step_stop(struct weir_shard *shard)
     if (is_late && !shard->give_up_ns)
         shard->give_up_ns = hub->now_ns + 3 * hub->cfg->goodbye_linger_ns + WEIR_NS_PER_S;
     uint64_t left = atomic_load_explicit(&hub->metrics.conn_cnt, memory_order_relaxed);
+    if (WEIR_PLANTED(STOP))
+        return false;
     return (left == 0 && has_ended) || (shard->give_up_ns && hub->now_ns >= shard->give_up_ns);
 }
 

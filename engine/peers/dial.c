@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "engine/base/check.h"
 #include "weir/error.h"
 #include "weir/node.h"
 
@@ -74,11 +75,14 @@ static void wait_again(struct weir_dialer *dialer, struct weir_dial_entry *entry
                                       entry->attempt_cnt, random);
     if (entry->attempt_cnt < 63)
         entry->attempt_cnt++;
+    if (WEIR_PLANTED(SAME))
+        wait += weir_now() % wait;
     entry->phase = WEIR_DIAL_WAITING;
     entry->gen++;
     drop_addrs(entry);
     memset(entry->conns, 0, sizeof(entry->conns));
-    weir_wheel_set(hub->wheel, &entry->timer, hub->now_ns + wait);
+    if (!WEIR_PLANTED(REDIAL))
+        weir_wheel_set(hub->wheel, &entry->timer, hub->now_ns + wait);
 }
 
 /* Ourselves will not become somebody else. */

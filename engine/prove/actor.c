@@ -333,6 +333,7 @@ static void on_peer(void *ctx, weir_peer peer, int event, int reason)
         if (peer.v != 0 || reason <= WEIR_R_NONE || reason >= WEIR_REASON_CNT)
             run_fail(run, "events", "node %u: peer %llx failed for reason %d", node->idx,
                      (unsigned long long)peer.v, reason);
+        model_blame(node, reason);
         TRACE(run, "node %u: a connection failed: %s", node->idx, weir_reason_name(reason));
         break;
     }

@@ -144,6 +144,18 @@ static void end_gone(struct run *run, struct run_link *link, uint32_t end)
         link_free(run, link);
 }
 
+/* Reasons that say that somebody did wrong, where nobody did: everybody is weir, and nothing was damaged. */
+void model_blame(struct run_node *node, int reason)
+{
+    struct run *run = node->run;
+    bool is_damage = (reason >= WEIR_R_NOT_WEIR && reason <= WEIR_R_FLOOD && reason != WEIR_R_SELF);
+    bool is_shortage = reason == WEIR_R_LIMIT_MEMORY || reason == WEIR_R_INTERNAL;
+    if ((is_damage && !(run->classes & WEIR_FAULT_CORRUPT)) ||
+        (is_shortage && !(run->classes & (PROVE_MEMORY | PROVE_TIGHT))))
+        run_fail(run, "blame", "node %u: a connection ended for %s, and nobody did that", node->idx,
+                 weir_reason_name(reason));
+}
+
 void model_down(struct run_node *node, weir_peer peer, int reason)
 {
     struct run *run = node->run;
@@ -156,6 +168,7 @@ void model_down(struct run_node *node, weir_peer peer, int reason)
     TRACE(run, "node %u: peer %llx down, connection %llu: %s", node->idx,
           (unsigned long long)peer.v, (unsigned long long)found->link->id,
           weir_reason_name(reason));
+    model_blame(node, reason);
     end_gone(run, found->link, found->end);
     *found = node->peers[--node->peer_cnt];
     node->downs++;

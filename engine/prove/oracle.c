@@ -167,6 +167,19 @@ static void check_shard(struct run_node *node, struct weir_shard *shard)
                  node->idx, hub->shard, weir_sim_lent_cnt(shard->io));
 }
 
+void oracle_awake(struct run_node *node)
+{
+    struct run *run = node->run;
+    const struct world_node *own = world_node_of(run->world, node->node);
+    for (uint32_t i = 0; own && own->is_started && i < node->node->shard_cnt; i++) {
+        const struct weir_shard *shard = node->node->shards[i];
+        if (!own->is_done[i] && atomic_load(&shard->mailbox.top) &&
+            weir_sim_io_due(own->ios[i]) > weir_world_now(run->world) &&
+            atomic_load(&shard->is_owned))
+            run_fail(run, "wake", "node %u shard %u sleeps and has mail", node->idx, i);
+    }
+}
+
 void oracle_turn(void *ctx, struct world_node *node, uint32_t shard)
 {
     struct run *run = ctx;
@@ -174,6 +187,8 @@ void oracle_turn(void *ctx, struct world_node *node, uint32_t shard)
     struct run_node *own = run_node_of(run, node);
     if (own && !node->is_done[shard] && !run->res->is_failed)
         check_shard(own, node->node->shards[shard]);
+    if (own && !run->res->is_failed)
+        oracle_awake(own);
     if (run->res->is_failed)
         weir_world_halt(run->world);
 }

@@ -278,6 +278,8 @@ static bool pass(struct run *run, uint64_t end_ns, bool (*is_done)(struct run *r
             return false;
         tend(run);
         actor_away(run);
+        for (uint32_t i = 0; i < run->node_cnt; i++)
+            oracle_awake(&run->nodes[i]);
         if (!run->is_healing && weir_world_now(run->world) >= run->next_fault_ns) {
             make_faults(run);
             run->next_fault_ns = weir_world_now(run->world) + run_below(run, 2 * WEIR_NS_PER_S);
@@ -329,7 +331,9 @@ static void heal(struct run *run)
     for (uint32_t i = 0; i < run->node_cnt; i++)
         if (run->nodes[i].node)
             weir_world_pause(run->world, run->nodes[i].node, 0);
-    actor_part(run);
+    if (run->classes &
+        PROVE_DIAL) /* dials at random may have taken the places of those that are meant */
+        actor_part(run);
     uint64_t bound_ns = heal_bound(run);
     if (!pass(run, weir_world_now(run->world) + bound_ns, is_joined))
         (void)oracle_is_joined(run, true);

@@ -43,9 +43,10 @@ struct run_flow {
 /* What the bytes of one direction say, as the sender's kernel takes them. */
 struct run_stream {
     uint8_t head[32];
-    uint32_t head_len, skip; /* bytes of a header that are there; payload bytes to come */
-    uint64_t taken;          /* bytes so far */
-    uint64_t bytes[RUN_CHANNELS_MAX];
+    uint32_t head_len, skip;          /* bytes of a header that are there; payload bytes to come */
+    uint64_t taken;                   /* bytes so far */
+    uint64_t bytes[RUN_CHANNELS_MAX]; /* of frames whose header was taken, with the header */
+    uint64_t payload[RUN_CHANNELS_MAX];
     bool is_lost; /* not followed: something was not as expected */
     /* fairness: pairs that have been backlogged since */
     bool is_paired[RUN_CHANNELS_MAX][RUN_CHANNELS_MAX];
@@ -180,6 +181,7 @@ struct run_link *model_link(struct run *run, uint64_t id);
 struct run_peer *model_peer(struct run_node *node, weir_peer peer);
 void model_up(struct run_node *node, weir_peer peer);
 void model_down(struct run_node *node, weir_peer peer, int reason);
+void model_blame(struct run_node *node, int reason); /* whether an end's reason can be */
 void model_node_gone(struct run_node *node);
 uint64_t model_uid(struct run *run, uint32_t source);
 void model_fill(uint8_t *bytes, uint32_t len, uint64_t uid);
@@ -198,6 +200,7 @@ void model_free(struct run *run);
 void oracle_turn(void *ctx, struct world_node *node, uint32_t shard);
 bool oracle_is_joined(struct run *run, bool is_said);  /* every persistent dial is a connection */
 bool oracle_is_at_rest(struct run *run, bool is_said); /* nothing is queued, held or owed */
+void oracle_awake(struct run_node *node);              /* nobody sleeps who has mail */
 void oracle_stopped(struct run_node *node);
 
 /* ---- stream.c ------------------------------------------------------------------------------ */

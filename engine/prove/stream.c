@@ -63,12 +63,15 @@ static void frame(struct run *run, struct run_node *node, struct run_stream *str
     if (idx >= run->channel_cnt)
         return;
     stream->bytes[idx] += HEAD_BYTES + len;
+    stream->payload[idx] += len;
+    if (run->is_urgent[idx]) /* wherever it is: urgent_from may be too far, never too near */
+        stream->urgent_since_ns = 0;
     if (stream->urgent_since_ns == 0 || stream->taken < stream->urgent_from)
         return;
     bool is_stalled = false; /* its frame grew beyond the credit: others may go */
     for (uint32_t i = 0; i < conn->hub->channel_cnt; i++)
         is_stalled |= conn->channels[i].is_stalled && (conn->hub->urgent >> i & 1);
-    if (!run->is_urgent[idx] && !is_stalled)
+    if (!is_stalled)
         run_fail(run, "urgent",
                  "node %u slot %u: a frame of channel %u goes before an urgent message that "
                  "has waited since %llu ns",
@@ -82,6 +85,8 @@ void stream_watch(void *ctx, struct weir_io *io, uint64_t token, const uint8_t *
     struct run_node *node = NULL;
     struct weir_conn *conn = conn_of_io(run, io, token, &node);
     struct run_stream *stream = conn && node ? stream_of(run, conn) : NULL;
+    if (stream && !bytes && len > 0)
+        stream->is_lost = true;
     if (!stream || stream->is_lost)
         return;
     while (len > 0) {
@@ -127,53 +132,67 @@ void stream_urgent(struct run_node *node, struct weir_conn *conn, uint32_t chann
     stream->urgent_since_ns = weir_world_now(run->world);
 }
 
+/* Bytes of a channel that were picked so far: those with the kernel, and those of the send that is under way
+ * and not taken yet, which are the last of its frames. */
+static uint64_t picked(const struct weir_conn *conn, uint32_t nth, const struct run_stream *stream,
+                       uint32_t idx)
+{
+    uint64_t bytes = stream->bytes[idx];
+    uint64_t left = conn->channels[nth].tx_used - stream->payload[idx];
+    for (uint32_t i = conn->tx ? conn->tx->frame_cnt : 0; i-- > 0 && left > 0;) {
+        const struct weir_tx_frame *frame = &conn->tx->frames[i];
+        if (frame->channel_idx != nth)
+            continue;
+        bytes += HEAD_BYTES + frame->payload;
+        left -= weir_min_u64(left, frame->payload);
+    }
+    return bytes;
+}
+
 /* Fairness: |W_i / w_i - W_j / w_j| <= l_i / w_i + l_j / w_j for two channels that stay backlogged. Whoever is
- * backlogged after a turn was so during it, because picking only takes away; bytes are compared when all
- * that was picked is with the kernel. */
-void stream_check(struct run_node *node, struct weir_conn *conn)
+ * backlogged after a turn was so during it, because picking only takes away. */
+static void check_pair(struct run_node *node, const struct weir_conn *conn,
+                       struct run_stream *stream, uint32_t i, uint32_t k)
 {
     struct run *run = node->run;
+    const struct weir_hub *hub = conn->hub;
+    uint32_t a = hub->channels[i].id - 1u, b = hub->channels[k].id - 1u;
+    uint64_t both = UINT64_C(1) << i | UINT64_C(1) << k;
+    if ((conn->active & both) != both || conn->channels[i].is_stalled ||
+        conn->channels[k].is_stalled || run->is_urgent[a] != run->is_urgent[b]) {
+        stream->is_paired[a][b] = false;
+        return;
+    }
+    uint64_t now[2] = {picked(conn, i, stream, a), picked(conn, k, stream, b)};
+    uint64_t *since = stream->since[a][b];
+    if (!stream->is_paired[a][b]) {
+        stream->is_paired[a][b] = true;
+        since[0] = now[0];
+        since[1] = now[1];
+        return;
+    }
+    double got_a = (double)(now[0] - since[0]) / run->weights[a];
+    double got_b = (double)(now[1] - since[1]) / run->weights[b];
+    double most = (double)(node->cfg.frame_bytes_max + HEAD_BYTES) *
+                      (1.0 / run->weights[a] + 1.0 / run->weights[b]) +
+                  1;
+    double apart = got_a > got_b ? got_a - got_b : got_b - got_a;
+    if (apart > most)
+        run_fail(
+            run, "fair",
+            "node %u slot %u: channels %u and %u, of weights %u and %u, got %llu and %llu bytes "
+            "while both were backlogged",
+            node->idx, conn->slot, a + 1, b + 1, run->weights[a], run->weights[b],
+            (unsigned long long)(now[0] - since[0]), (unsigned long long)(now[1] - since[1]));
+}
+
+void stream_check(struct run_node *node, struct weir_conn *conn)
+{
     struct weir_hub *hub = conn->hub;
     if (conn->state != WEIR_CONN_READY || hub->channel_cnt < 2)
         return;
-    struct run_stream *stream = stream_of(run, conn);
-    if (!stream || stream->is_lost)
-        return;
-    uint64_t backlogged = 0;
-    for (uint32_t i = 0; i < hub->channel_cnt; i++)
-        if ((conn->active >> i & 1) && !conn->channels[i].is_stalled)
-            backlogged |= UINT64_C(1) << i;
-    bool is_even = conn->tx == NULL;
-    for (uint32_t i = 0; i < hub->channel_cnt; i++) {
-        for (uint32_t k = i + 1; k < hub->channel_cnt; k++) {
-            uint32_t a = hub->channels[i].id - 1u, b = hub->channels[k].id - 1u;
-            bool is_both = (backlogged >> i & 1) && (backlogged >> k & 1);
-            if (!is_both || run->is_urgent[a] != run->is_urgent[b]) {
-                stream->is_paired[a][b] = false;
-                continue;
-            }
-            if (!is_even)
-                continue;
-            uint64_t *since = stream->since[a][b];
-            if (!stream->is_paired[a][b]) {
-                stream->is_paired[a][b] = true;
-                since[0] = stream->bytes[a];
-                since[1] = stream->bytes[b];
-                continue;
-            }
-            double got_a = (double)(stream->bytes[a] - since[0]) / run->weights[a];
-            double got_b = (double)(stream->bytes[b] - since[1]) / run->weights[b];
-            double most = (double)(node->cfg.frame_bytes_max + HEAD_BYTES) *
-                              (1.0 / run->weights[a] + 1.0 / run->weights[b]) +
-                          1;
-            double apart = got_a > got_b ? got_a - got_b : got_b - got_a;
-            if (apart > most)
-                run_fail(run, "fair",
-                         "node %u slot %u: channels %u and %u, of weights %u and %u, got %llu and "
-                         "%llu bytes while both were backlogged",
-                         node->idx, conn->slot, a + 1, b + 1, run->weights[a], run->weights[b],
-                         (unsigned long long)(stream->bytes[a] - since[0]),
-                         (unsigned long long)(stream->bytes[b] - since[1]));
-        }
-    }
+    struct run_stream *stream = stream_of(node->run, conn);
+    for (uint32_t i = 0; stream && !stream->is_lost && i < hub->channel_cnt; i++)
+        for (uint32_t k = i + 1; k < hub->channel_cnt; k++)
+            check_pair(node, conn, stream, i, k);
 }

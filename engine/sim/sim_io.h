@@ -141,7 +141,7 @@ uint64_t weir_sim_link(const struct weir_sim *sim, int sock, bool *ret_is_dialer
 typedef void (*weir_sim_visit)(void *ctx, int sock, uint32_t kind, uint64_t token);
 void weir_sim_visit_ops(struct weir_io *io, weir_sim_visit visit, void *ctx);
 
-/* Sees all bytes as an io's send takes them. NULL for none. */
+/* Sees all bytes as an io's send takes them; `bytes` NULL where they go to nobody. NULL for none. */
 typedef void (*weir_sim_watch)(void *ctx, struct weir_io *io, uint64_t token, const uint8_t *bytes,
                                size_t len);
 void weir_sim_set_watch(struct weir_sim *sim, weir_sim_watch watch, void *ctx);

@@ -296,6 +296,8 @@ static void act_send(struct sim_sock *sock)
     len = sim_chunk(sim, len, sim->cfg.send_chunk_max);
     if (sock->peer == NULL) {
         len = sim_write_gone(sock, len);
+        if (sim->watch)
+            sim->watch(sim->watch_ctx, &sock->io->io, op->token, NULL, len);
         if (len > 0)
             sim_end_op(sock, WEIR_IO_SEND, (int32_t)len);
         return; /* otherwise until the reset comes, or a timeout */
@@ -303,6 +305,8 @@ static void act_send(struct sim_sock *sock)
     if (sock->peer->is_shut_rd) {
         /* TCP takes the bytes, and what comes back is a reset. */
         sim_break(sock);
+        if (sim->watch)
+            sim->watch(sim->watch_ctx, &sock->io->io, op->token, NULL, len);
         sim_end_op(sock, WEIR_IO_SEND, (int32_t)len);
         return;
     }

@@ -9,9 +9,12 @@ out=$( (sleep 1; echo) | timeout 20 "$examples/minimal" 2>&1)
 [ "$out" = "a got hello" ] || bad "minimal: $out"
 [ "$(grep -c . "$WEIR_SRC_DIR/examples/minimal.c")" -le 30 ] || bad "minimal.c has more than 30 lines"
 for source in "$WEIR_SRC_DIR"/examples/*.c; do
-    grep '^#include' "$source" | grep -v '<weir/weir.h>' | grep -Eq '<weir|"' &&
+    grep '^#include' "$source" | grep -v '<weir/weir.h>\|<weir/sim.h>' | grep -Eq '<weir|"' &&
         bad "$source includes more than <weir/weir.h>"
 done
+
+out=$(timeout 120 "$examples/sim_app" 1 30 2>&1) || bad "sim_app: $out"
+[ "$out" = "30 seeds: every node came to the same sum" ] || bad "sim_app: $out"
 
 start server "$examples/echo" server 127.0.0.1:0
 server=$pid
