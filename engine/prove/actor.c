@@ -182,7 +182,8 @@ void actor_dial(struct run_node *node)
     struct run *run = node->run;
     uint32_t to = (uint32_t)run_below(run, run->node_cnt + 1); /* also itself, and nobody */
     char address[48];
-    snprintf(address, sizeof(address), "10.0.0.%u:7000", to + 1);
+    snprintf(address, sizeof(address), run_chance(run, 30) ? "host%u:7000" : "10.0.0.%u:7000",
+             to + 1);
     check_answer(node, "a dial", weir_dial(node->node, address, 0));
 }
 

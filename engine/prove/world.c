@@ -5,6 +5,7 @@
 
 #include "engine/base/check.h"
 #include "engine/mem/thread.h"
+#include "engine/sim/sim_impl.h"
 
 #define TURN_US_MAX 20u
 #define LATENCY_NS (200 * WEIR_NS_PER_US)
@@ -103,6 +104,20 @@ static void host_random(void *ctx, void *ret_bytes, size_t len)
         bytes[i] = (uint8_t)weir_world_random(((struct world_node *)ctx)->world, 256);
 }
 
+/* Names of a world: "host7" is host 7. */
+static uint16_t world_lookup(void *ctx, const char *name, uint16_t port,
+                             struct weir_addr *ret_addrs, uint32_t addr_max, uint32_t *ret_addr_cnt)
+{
+    char *end;
+    (void)ctx;
+    unsigned long host = strncmp(name, "host", 4) == 0 ? strtoul(name + 4, &end, 10) : 0;
+    if (host == 0 || host > UINT16_MAX || *end != '\0' || addr_max == 0)
+        return WEIR_R_NAME_NOT_FOUND;
+    sim_host_addr((uint32_t)host, WEIR_ADDR_IPV4, port, &ret_addrs[0]);
+    *ret_addr_cnt = 1;
+    return 0;
+}
+
 int weir_world_node_create(weir_world *world, uint32_t host, const struct weir_config *cfg,
                            weir_node **ret_node)
 {
@@ -133,9 +148,12 @@ int weir_world_node_create(weir_world *world, uint32_t host, const struct weir_c
     own.size = sizeof(own);
     own.flags |= WEIR_CONFIG_CALLER_TURNS;
     error = weir_node_create_on(&node->node, &own, &node->io_host);
-    if (!error)
-        *ret_node = node->node;
-    return error;
+    if (error)
+        return error;
+    node->node->lookup = world_lookup;
+    node->node->is_lookup_instant = true; /* no thread outside of the simulation */
+    *ret_node = node->node;
+    return 0;
 }
 
 struct world_node *world_node_of(const weir_world *world, const weir_node *node)
