@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -42,6 +43,29 @@ static void find_cpu(char *ret_name, size_t len, const char *machine)
     fclose(file);
 }
 
+/* The first line of a file, without its end; "" when there is none. */
+static void read_line(const char *path, char *ret_text, size_t len)
+{
+    FILE *file = fopen(path, "re");
+
+    ret_text[0] = 0;
+    if (file == NULL)
+        return;
+    if (fgets(ret_text, (int)len, file) == NULL)
+        ret_text[0] = 0;
+    ret_text[strcspn(ret_text, "\n")] = 0;
+    fclose(file);
+}
+
+static int64_t find_memlock(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur > INT64_MAX)
+        return -1;
+    return (int64_t)limit.rlim_cur;
+}
+
 void bench_machine_look(struct bench_machine *ret_machine)
 {
     struct bench_machine *out = ret_machine;
@@ -58,6 +82,9 @@ void bench_machine_look(struct bench_machine *ret_machine)
     out->compiler = COMPILER;
     out->flags = WEIR_BENCH_FLAGS;
     out->commit = bench_machine_commit;
+    read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", out->governor,
+              sizeof(out->governor));
+    out->memlock_bytes = find_memlock();
     out->hash = weir_hash_ops()->name;
     bench_net_congestion(out->congestion_system, sizeof(out->congestion_system));
 }

@@ -2,6 +2,8 @@
 #ifndef WEIR_BENCH_MACHINE_H
 #define WEIR_BENCH_MACHINE_H
 
+#include <stdint.h>
+
 struct bench_machine {
     char kernel[128]; /* "Linux 6.18.1 x86_64" */
     char cpu[128];
@@ -13,6 +15,8 @@ struct bench_machine {
     const char *commit; /* bench_machine_commit */
     const char *hash;   /* the instruction set XXH3 was chosen for */
     char congestion_system[16];
+    char governor[32];     /* of the first CPU's clock; "": hidden, as in most virtual machines */
+    int64_t memlock_bytes; /* RLIMIT_MEMLOCK; -1: without limit */
 };
 
 /* The commit that was built, with "-dirty" behind it if files differed; NULL when nobody knew.
