@@ -15,8 +15,7 @@ static uint32_t cell_of(uint64_t value)
     return octave * STEPS + (uint32_t)(value >> octave);
 }
 
-/* The middle of a cell. */
-static uint64_t value_of(uint32_t cell)
+uint64_t bench_histogram_value(uint32_t cell)
 {
     if (cell < 2 * STEPS)
         return cell;
@@ -55,10 +54,24 @@ uint64_t bench_histogram_at(const struct bench_histogram *histogram, double shar
         seen += histogram->cells[cell];
         if (seen < rank)
             continue;
-        uint64_t value = value_of(cell);
+        uint64_t value = bench_histogram_value(cell);
         if (value < histogram->least)
             return histogram->least;
         return value < histogram->greatest ? value : histogram->greatest;
     }
     return histogram->greatest;
+}
+
+void bench_histogram_merge(struct bench_histogram *histogram, const struct bench_histogram *other)
+{
+    if (other->cnt == 0)
+        return;
+    if (histogram->cnt == 0 || other->least < histogram->least)
+        histogram->least = other->least;
+    if (histogram->cnt == 0 || other->greatest > histogram->greatest)
+        histogram->greatest = other->greatest;
+    histogram->cnt += other->cnt;
+    histogram->sum += other->sum;
+    for (uint32_t cell = 0; cell < BENCH_HISTOGRAM_CNT; cell++)
+        histogram->cells[cell] += other->cells[cell];
 }

@@ -22,4 +22,10 @@ void bench_histogram_add(struct bench_histogram *histogram, uint64_t value);
 /* Returns the value below or at which `share` (0 .. 1) of all values are; 0 when there are none. */
 uint64_t bench_histogram_at(const struct bench_histogram *histogram, double share);
 
+/* Adds all of `other`. */
+void bench_histogram_merge(struct bench_histogram *histogram, const struct bench_histogram *other);
+
+/* The middle of a cell. */
+uint64_t bench_histogram_value(uint32_t cell);
+
 #endif

@@ -1,9 +1,10 @@
 /* bench/json_out.c: the report as one JSON document; docs/bench.md describes each field. */
 #include "bench/report.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "bench/json.h"
 
 /* What a user would call zero digits of noise: six significant ones. */
 static json_t *number(double value)
@@ -95,6 +96,9 @@ static json_t *machine(const struct bench_report *report)
     json_object_set_new(out, "compiler", json_string(in->compiler));
     json_object_set_new(out, "flags", json_string(in->flags));
     json_object_set_new(out, "hash", json_string(in->hash));
+    json_object_set_new(out, "governor", optional_text(in->governor[0] != 0 ? in->governor : NULL));
+    json_object_set_new(out, "memlock_bytes",
+                        in->memlock_bytes < 0 ? json_null() : json_integer(in->memlock_bytes));
     json_object_set_new(out, "congestion",
                         json_string(congestion != NULL ? congestion : in->congestion_system));
     json_object_set_new(out, "congestion_system", json_string(in->congestion_system));
@@ -160,9 +164,8 @@ static json_t *result(const struct bench_report *report, const struct bench_resu
 int bench_json_print(const struct bench_report *report)
 {
     enum bench_figure figure = bench_figure_main[report->options->which];
-    json_t *out = json_object(), *results = json_array();
+    json_t *out = bench_json_begin("case"), *results = json_array();
 
-    json_object_set_new(out, "schema", json_integer(1));
     json_object_set_new(out, "case", json_string(bench_case_names[report->options->which]));
     json_object_set_new(out, "inputs", inputs(report));
     json_object_set_new(out, "machine", machine(report));
@@ -173,9 +176,5 @@ int bench_json_print(const struct bench_report *report)
         if (!report->results[i].is_skipped)
             json_array_append_new(results, result(report, &report->results[i]));
     json_object_set_new(out, "results", results);
-
-    int error = json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    json_decref(out);
-    putchar('\n');
-    return error != 0 || fflush(stdout) != 0 ? -1 : 0;
+    return bench_json_end(out);
 }

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/compare.h"
+#include "bench/histogram_out.h"
 #include "bench/net.h"
 #include "bench/report.h"
 
@@ -52,6 +54,10 @@ static enum bench_status run_one(struct bench_report *report, struct bench_resul
             result->msgs_received += received->msgs[i];
         }
         result->seq_errors += sent->seq_errors + received->seq_errors;
+        if (result->latencies != NULL) {
+            bench_histogram_merge(&result->latencies[0], &shared->latency);
+            bench_histogram_merge(&result->latencies[1], &shared->latency_call);
+        }
         bench_figures_of(&job, shared, &result->runs[repeat]);
     }
     bench_run_free(shared);
@@ -141,7 +147,10 @@ static enum bench_status run_all(struct bench_report *report)
                 (struct bench_result){.impl = options->impls[i], .size = options->sizes[size]};
             results[i].is_skipped = !bench_does_size(results[i].impl, results[i].size);
             results[i].runs = calloc(options->repeat, sizeof(*results[i].runs));
-            if (results[i].runs == NULL)
+            if (options->histogram_dir != NULL)
+                results[i].latencies = calloc(2, sizeof(*results[i].latencies));
+            if (results[i].runs == NULL ||
+                (options->histogram_dir != NULL && results[i].latencies == NULL))
                 return BENCH_E_RUN;
             for (uint32_t repeat = 0; results[i].is_skipped && repeat < options->repeat; repeat++)
                 bench_figures_none(&results[i].runs[repeat]);
@@ -163,6 +172,8 @@ int main(int argc, char **argv)
     struct bench_options options;
     struct bench_report report = {.options = &options, .results = results};
 
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return bench_compare_main(argc - 1, argv + 1);
     switch (bench_options_parse(&options, argc, argv)) {
     case BENCH_GO:
         break;
@@ -205,8 +216,13 @@ int main(int argc, char **argv)
         } else if (!options.is_json) {
             bench_table_print(&report);
         }
+        if (options.histogram_dir != NULL &&
+            bench_histograms_write(&report, options.histogram_dir) != 0)
+            status = status == BENCH_OK ? BENCH_E_RUN : status;
     }
-    for (uint32_t i = 0; i < sizeof(results) / sizeof(results[0]); i++)
+    for (uint32_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
         free(results[i].runs);
+        free(results[i].latencies);
+    }
     return (int)status;
 }

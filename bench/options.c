@@ -59,7 +59,8 @@ const char *const bench_case_texts[BENCH_CASE_CNT] = {
 
 static const char help[] =
     "usage: weir-bench CASE [options]\n"
-    "       weir-bench --list | --help\n"
+    "       weir-bench compare OLD.json NEW.json [--json] [--all] [--tolerance PERCENT]\n"
+    "       weir-bench --list [--json] | --help\n"
     "\n"
     "Measures weir against other ways to move messages between two processes on this machine, over\n"
     "loopback TCP, one core each, interleaved in one run. See docs/bench.md.\n"
@@ -79,6 +80,7 @@ static const char help[] =
     "  --rate N                rate: messages a second (default 50000)\n"
     "  --busy                  spin instead of sleeping, all implementations\n"
     "  --json                  one JSON document on standard output instead of a table\n"
+    "  --histogram DIR         also every latency histogram, as DIR/CASE-SIZE-IMPL.hgrm\n"
     "\n"
     "Exit code: 0; 1 a message was lost or a run failed; 2 wrong arguments; 3 the machine refuses\n"
     "something that is needed (io_uring, a congestion control).\n";
@@ -275,7 +277,7 @@ static bool parse_rate(struct bench_options *options, const char *text)
                     RATE_MAX);
 }
 
-static bool set_defaults(struct bench_options *options)
+bool bench_options_default(struct bench_options *options)
 {
     static const char *const sizes[BENCH_CASE_CNT] = {"64,1K,16K,64K,1M", "64", "64K", "16K", "64"};
 
@@ -304,6 +306,7 @@ enum {
     OPT_RATE,
     OPT_BUSY,
     OPT_JSON,
+    OPT_HISTOGRAM,
     OPT_HELP,
     OPT_LIST
 };
@@ -320,6 +323,7 @@ static const struct option long_options[] = {
     {"rate", required_argument, NULL, OPT_RATE},
     {"busy", no_argument, NULL, OPT_BUSY},
     {"json", no_argument, NULL, OPT_JSON},
+    {"histogram", required_argument, NULL, OPT_HISTOGRAM},
     {"help", no_argument, NULL, OPT_HELP},
     {"list", no_argument, NULL, OPT_LIST},
     {NULL, 0, NULL, 0},
@@ -356,6 +360,10 @@ static bool take_option(struct bench_options *options, int option, const char *a
     case OPT_JSON:
         options->is_json = true;
         return true;
+    case OPT_HISTOGRAM:
+        options->histogram_dir = arg;
+        return (arg[0] != 0 && strlen(arg) < 4000) ||
+               complain("--histogram: '%s' is not the name of a folder", arg);
     default:
         return true;
     }
@@ -375,7 +383,7 @@ static bool find_case(struct bench_options *options, const char *name)
 enum bench_parsed bench_options_parse(struct bench_options *ret_options, int argc, char **argv)
 {
     struct bench_options options = {0};
-    bool is_rivals_only = false;
+    bool is_rivals_only = false, is_list = false;
     int option;
 
     /* The first pass finds the case, on which defaults and --channels depend, and help. getopt
@@ -386,11 +394,18 @@ enum bench_parsed bench_options_parse(struct bench_options *ret_options, int arg
             return BENCH_STOP_USAGE;
         if (option == OPT_HELP)
             fputs(help, stdout);
-        if (option == OPT_LIST)
-            print_list();
-        if (option == OPT_HELP || option == OPT_LIST)
+        if (option == OPT_HELP)
             return BENCH_STOP_OK;
+        is_list = is_list || option == OPT_LIST;
+        options.is_json = options.is_json || option == OPT_JSON;
         is_rivals_only = is_rivals_only || option == OPT_ONLY;
+    }
+    if (is_list) {
+        if (!options.is_json)
+            print_list();
+        else if (bench_list_print() != 0)
+            return BENCH_STOP_USAGE;
+        return BENCH_STOP_OK;
     }
     if (optind == argc) {
         complain("which case? (see weir-bench --list)");
@@ -400,7 +415,7 @@ enum bench_parsed bench_options_parse(struct bench_options *ret_options, int arg
         complain("one case at a time: '%s' is too much", argv[optind + 1]);
         return BENCH_STOP_USAGE;
     }
-    if (!find_case(&options, argv[optind]) || !set_defaults(&options))
+    if (!find_case(&options, argv[optind]) || !bench_options_default(&options))
         return BENCH_STOP_USAGE;
 
     optind = 1;

@@ -20,10 +20,17 @@ struct bench_options {
     uint32_t channel_cnt;
     const char *congestion; /* "system" for the system's own */
     bool is_congestion_default;
-    uint32_t recv_buffer; /* 0: the system's autotuning */
-    uint32_t rate;        /* messages a second, in `rate` */
+    uint32_t recv_buffer;      /* 0: the system's autotuning */
+    uint32_t rate;             /* messages a second, in `rate` */
+    const char *histogram_dir; /* NULL: none are written */
     bool is_json, is_busy;
 };
+
+/* Sets everything that `options->which` has a default for. */
+bool bench_options_default(struct bench_options *options);
+
+/* list_out.c: prints the cases and implementations as one JSON document. Returns 0, or -1. */
+int bench_list_print(void);
 
 enum bench_parsed { BENCH_GO, BENCH_STOP_OK, BENCH_STOP_USAGE };
 

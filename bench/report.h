@@ -23,6 +23,8 @@ struct bench_result {
     uint64_t msgs_sent, msgs_received, seq_errors; /* of all repeats, from the first message on */
     struct bench_ratio ratios[BENCH_IMPLS_MAX];    /* weir's result only */
     uint32_t ratio_cnt;
+    struct bench_histogram
+        *latencies; /* two, of all repeats: latency and latency_call; may be NULL */
 };
 
 struct bench_report {
