@@ -2,8 +2,9 @@
 """Runs what README.md and docs/*.md tell a reader to type.
 
 Every line of a fenced ``sh`` block is run with the build's programs in PATH and must exit 0; README's C
-program is compiled against the built library and must start and end. `scripts/run` and `scripts/test` (which
-runs this) are only checked to exist: the first is `weir demo` behind an installation.
+program is compiled against the built library and must start and end. `scripts/run`, `scripts/test` (which runs this)
+and `scripts/bench` are only checked to exist: they are `weir demo`, ctest and bench/suite (bench_suite.py) behind an
+installation.
 """
 import os
 import re
@@ -54,7 +55,7 @@ def run_readme_program(env):
 
 def main():
     env = dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}")
-    for script in ("run", "test"):
+    for script in ("run", "test", "bench"):
         if not os.access(SRC / "scripts" / script, os.X_OK):
             print(f"scripts/{script} is missing")
             return 1
