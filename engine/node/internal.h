@@ -21,6 +21,7 @@
 #include "engine/base/wheel.h"
 #include "engine/conn/conn.h"
 #include "engine/mem/mailbox.h"
+#include "engine/mem/thread.h"
 #include "engine/peers/dial.h"
 #include "engine/peers/resolver.h"
 #include "weir/node.h"
@@ -61,7 +62,7 @@ struct weir_shard {
     struct weir_note *stop_note; /* made with the shard, so that stopping cannot fail */
     pthread_t thread;
     _Atomic bool is_owned; /* `owner` is set and the hub is there */
-    pthread_t owner;       /* the thread that turns */
+    uint64_t owner;        /* the thread that turns, by its weir_thread_id() */
     int init_error;
     bool has_thread;
     bool is_done; /* stopped: turn answers WEIR_E_STATE */
@@ -150,7 +151,7 @@ static inline struct weir_shard *weir_shard_of(weir_node *node, weir_peer peer)
 static inline bool weir_shard_is_here(const struct weir_shard *shard)
 {
     return atomic_load_explicit(&shard->is_owned, memory_order_acquire) &&
-           pthread_equal(shard->owner, pthread_self());
+           weir_thread_is(shard->owner);
 }
 
 /* The calling thread's shard, NULL when it is none of this node's. */

@@ -189,7 +189,7 @@ int weir_shard_init(struct weir_shard *shard)
         return error;
     hub->now_ns = weir_node_now(node);
     weir_wheel_init(&shard->wheel, hub->now_ns);
-    shard->owner = pthread_self();
+    shard->owner = weir_thread_id();
     atomic_store_explicit(&shard->is_owned, true, memory_order_release);
     for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
         shard->accept_timers[i].kind = WEIR_TIMER_ACCEPT;

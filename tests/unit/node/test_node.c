@@ -702,3 +702,34 @@ Test(node, without_memory_nothing_starts_and_nothing_is_left)
     }
     cr_assert_geq(failed_cnt, 10, "%u", failed_cnt);
 }
+
+/* ---- whose thread it is --------------------------------------------------------------------------- */
+
+static void *turn_once(void *node)
+{
+    IS(weir_node_turn(node, 0, 0), 0);
+    return NULL;
+}
+
+static void *send_from_here(void *node)
+{
+    weir_peer nobody = {UINT64_C(1) << 32};
+    IS(weir_send(node, nobody, 1, "x", 1, 0), WEIR_E_GONE);
+    return NULL;
+}
+
+/* The system gives the identity of a thread that has ended to the next one that begins. */
+Test(node, a_later_thread_is_not_taken_for_the_shards)
+{
+    struct weir_config cfg = turning();
+    struct weir_channel channel = channel_of(1);
+    weir_node *node = make(&cfg);
+    pthread_t thread;
+    IS(weir_node_attach(node, &deaf, &channel, 1), 0);
+    IS(weir_node_start(node), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, turn_once, node), 0);
+    pthread_join(thread, NULL);
+    cr_assert_eq(pthread_create(&thread, NULL, send_from_here, node), 0);
+    pthread_join(thread, NULL);
+    weir_node_free(node);
+}
