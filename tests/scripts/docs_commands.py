@@ -3,8 +3,8 @@
 
 Every line of a fenced ``sh`` block is run with the build's programs in PATH and must exit 0; README's C
 program is compiled against the built library and must start and end. `scripts/run`, `scripts/test` (which runs this)
-and `scripts/bench` are only checked to exist: they are `weir demo`, ctest and bench/suite (bench_suite.py) behind an
-installation.
+and the scripts of docs/bench.md and docs/profiling.md are only checked to exist: they are `weir demo`, ctest, bench/suite
+(bench_suite.py), perf and valgrind behind an installation or a build.
 """
 import os
 import re
@@ -55,7 +55,7 @@ def run_readme_program(env):
 
 def main():
     env = dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}")
-    for script in ("run", "test", "bench"):
+    for script in ("run", "test", "bench", "profile", "callgrind"):
         if not os.access(SRC / "scripts" / script, os.X_OK):
             print(f"scripts/{script} is missing")
             return 1
