@@ -164,14 +164,18 @@ struct world_node *world_node_of(const weir_world *world, const weir_node *node)
     return NULL;
 }
 
+static uint64_t thread_of(const struct world_node *node, uint32_t shard)
+{
+    return THREAD_BASE + node->idx * WEIR_SHARDS_MAX + shard;
+}
+
+/* Shards, pools and heaps know threads by a number: what is called or dropped here and belongs to another
+ * shard goes the way that it goes between threads. */
 void world_own(struct world_node *node, uint32_t shard)
 {
     for (uint32_t i = 0; i < node->node->shard_cnt; i++)
-        node->node->shards[i]->owner = shard == i ? pthread_self() : (pthread_t)0;
-    /* Pools and heaps know threads by a number: a buffer that is dropped here and belongs to another
-     * shard goes the way that it goes between threads. */
-    weir_thread_number =
-        shard == OWN_NONE ? node->world->thread : THREAD_BASE + node->idx * WEIR_SHARDS_MAX + shard;
+        node->node->shards[i]->owner = thread_of(node, i);
+    weir_thread_number = shard == OWN_NONE ? node->world->thread : thread_of(node, shard);
 }
 
 /* Frees a node as the threads of its shards would, one after the other. */
@@ -185,7 +189,7 @@ static void free_node(struct world_node *node)
         weir_shard_fini(own->shards[i]);
     }
     for (uint32_t i = 0; i < own->shard_cnt; i++) {
-        weir_thread_number = THREAD_BASE + node->idx * WEIR_SHARDS_MAX + i;
+        weir_thread_number = thread_of(node, i);
         weir_shard_free(own->shards[i]);
         own->shards[i] = NULL;
     }
