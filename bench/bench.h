@@ -8,7 +8,7 @@
  *     WARMUP ──► ALONE ──► MEASURE ──► DRAIN ──► DONE
  *       │          ▲           ▲          │         both sides have their last figures
  *       └──────────┴───────────┘          └ the sender stops, the receiver waits for the rest
- *        (ALONE only in `urgent`: the bulk channel without the urgent one)
+ *        (ALONE only where job.alone_ns is not 0: what the case disturbs, before it is disturbed)
  *
  * At the first turn of each phase a side writes a *mark*: the time, its CPU time and all it counted
  * so far. Every figure is a difference of two marks, so that nothing is reset while traffic runs.
@@ -26,6 +26,7 @@
 #define BENCH_CHANNELS_MAX 8u
 #define BENCH_SIZE_MAX (UINT32_C(1) << 28)
 #define BENCH_URGENT_BYTES 64u
+#define BENCH_CONNS_MAX 16384u /* a process may open 20,000 descriptors, as often as not */
 
 /* Exit codes, of a side and of the whole program. */
 enum bench_status {
@@ -35,8 +36,22 @@ enum bench_status {
     BENCH_E_ENVIRONMENT = 3, /* the machine refuses something that a run needs */
 };
 
-enum bench_case { BENCH_THROUGHPUT, BENCH_RTT, BENCH_URGENT, BENCH_SHARE, BENCH_RATE };
-#define BENCH_CASE_CNT 5u
+enum bench_case {
+    BENCH_THROUGHPUT,
+    BENCH_RTT,
+    BENCH_URGENT,
+    BENCH_SHARE,
+    BENCH_RATE,
+    BENCH_WAKE,
+    BENCH_STALL,
+    BENCH_CONNECTIONS,
+    BENCH_BROADCAST,
+    BENCH_CHURN,
+    BENCH_SHARDS,
+    BENCH_SEND,
+    BENCH_MICRO,
+};
+#define BENCH_CASE_CNT 13u
 
 enum bench_phase { BENCH_WARMUP, BENCH_ALONE, BENCH_MEASURE, BENCH_DRAIN, BENCH_DONE };
 #define BENCH_PHASE_CNT 5u
@@ -53,11 +68,15 @@ struct bench_job {
     enum bench_case which;
     uint32_t size; /* bytes of one message; in `urgent`, of one bulk message */
     weir_ns warmup_ns, window_ns;
+    weir_ns alone_ns;       /* how long ALONE lasts; 0: the case has no such phase */
     weir_ns interval_ns;    /* `urgent`: between two small messages */
     uint32_t rate;          /* `rate`: messages a second */
     const char *congestion; /* TCP_CONGESTION of every socket; NULL: the system's */
     uint32_t recv_buffer;   /* SO_RCVBUF of every socket; 0: the system's autotuning */
+    uint32_t send_buffer;   /* SO_SNDBUF, likewise */
     bool is_busy;           /* spin instead of sleeping */
+    uint32_t conn_cnt;      /* connections; in `broadcast` peers; in `churn` how many at a time */
+    uint32_t shard_cnt;     /* of weir's nodes */
     uint32_t channel_cnt;
     struct bench_channel channels[BENCH_CHANNELS_MAX];
 };
@@ -70,7 +89,8 @@ struct bench_counts {
     uint64_t refused[BENCH_CHANNELS_MAX]; /* sends that were answered "full" */
     uint64_t seq_errors;                  /* messages that were not the next one of their channel */
     uint64_t syscalls, turns;
-    uint64_t stalls; /* times a channel had bytes and no credit */
+    uint64_t completions; /* of io_uring */
+    uint64_t stalls;      /* times a channel had bytes and no credit */
 };
 
 struct bench_mark {
@@ -80,10 +100,25 @@ struct bench_mark {
     struct bench_counts counts;
 };
 
+/* What a side measures by itself, once in a run; 0: it did not. */
+enum bench_fact {
+    BENCH_FACT_IDLE_BYTES, /* user-space memory for each idle connection */
+    BENCH_FACT_SEND_SHARD_NS,
+    BENCH_FACT_SEND_THREAD_NS,
+    BENCH_FACT_SEND_LONE_NS,
+    BENCH_FACT_VERIFY_NS,
+    BENCH_FACT_ENCODE_NS,
+    BENCH_FACT_DECODE_NS,
+    BENCH_FACT_SCHEDULE_NS,
+    BENCH_FACT_MAILBOX_NS,
+    BENCH_FACT_CNT,
+};
+
 struct bench_side {
     enum bench_status status; /* of bench_fail(): the process's exit code */
     char text[512];           /* and what went wrong */
     struct bench_mark marks[BENCH_PHASE_CNT];
+    double facts[BENCH_FACT_CNT];
 };
 
 struct bench_shared {
@@ -96,9 +131,13 @@ struct bench_shared {
      * none. Written before has_sent. And how many there were, written by the receiver at its end. */
     weir_ns unsent_due;
     uint64_t unsent_cnt;
+    _Atomic uint32_t
+        idle_cnt; /* sides that have looked at their memory with all connections idle */
+    _Atomic uint64_t progress; /* the receiver's: messages that every peer has; connections taken */
     struct bench_side sides[2];
     /* Written by the side that sees a message arrive. `urgent` and `rate`: from when a message was
-     * due; `latency_call` of `urgent`: from when it was given to the implementation. */
+     * due; `latency_call` of `urgent`: from when it was given to the implementation. `wake`: between two arrivals on channel 0,
+     * beside the other channel and (the second) alone. */
     struct bench_histogram latency, latency_call;
 };
 
@@ -109,6 +148,7 @@ struct bench_run {
     struct bench_shared *shared;
     enum bench_who who;
     bool is_leader;
+    int other_cpu;          /* the other side's */
     enum bench_phase phase; /* as last seen; its mark is written */
     weir_ns phase_end;      /* leader: 0 until the first message */
     struct bench_counts counts;
@@ -117,7 +157,8 @@ struct bench_run {
     void *refresh_ctx;
 };
 
-/* A side of a run: returns when the run is DONE, or when bench_fail() was called. */
+/* A side of a run: returns when the run is DONE, or when bench_fail() was called. An implementation
+ * that does not do a case has none; where only the sender has one, the case has one side. */
 typedef enum bench_status (*bench_role)(struct bench_run *run);
 
 struct bench_impl {
@@ -144,6 +185,10 @@ static inline bool bench_does_size(const struct bench_impl *impl, uint32_t size)
 }
 extern const char *const bench_case_names[BENCH_CASE_CNT];
 extern const char *const bench_case_texts[BENCH_CASE_CNT];
+
+/* The number in a message of `connections` and `shards`: whose it is, and the how manieth of that
+ * connection. */
+#define BENCH_NUMBER_SHIFT 40u
 
 /* ---- side.c: for the sides ----------------------------------------------------------------- */
 
@@ -191,6 +236,18 @@ static inline void bench_sent(struct bench_run *run, uint32_t channel, uint32_t 
     run->counts.msgs[channel]++;
     run->counts.bytes[channel] += len;
 }
+/* `wake`, receiver: messages of channel 0 are here now. */
+void bench_silence_ends(struct bench_run *run, weir_ns *last);
+
+/* Bytes of this process's anonymous memory: heap, stacks and written data, whoever shares them. */
+uint64_t bench_memory(void);
+
+/* Writes down what each of the run's idle connections takes in this process, which took `before` when
+ * it began. */
+void bench_note_idle(struct bench_run *run, uint64_t before);
+
+/* Have both sides done so? Traffic may begin. */
+bool bench_is_idle_noted(const struct bench_run *run);
 
 /* The small message of `urgent`; the rest of its 64 bytes is zero. */
 struct bench_urgent {

@@ -30,22 +30,49 @@ const char *const bench_figure_names[FIG_NAMED_CNT] = {
     [FIG_SENDER_TURNS_PER_MSG] = "sender_turns_per_msg",
     [FIG_RECEIVER_TURNS_PER_MSG] = "receiver_turns_per_msg",
     [FIG_CREDIT_STALLS_PER_S] = "credit_stalls_per_s",
-};
-
-const enum bench_figure bench_figure_main[BENCH_CASE_CNT] = {
-    [BENCH_THROUGHPUT] = FIG_MSGS_PER_S, [BENCH_RTT] = FIG_P50_NS,  [BENCH_URGENT] = FIG_P99_NS,
-    [BENCH_SHARE] = FIG_BYTES_PER_S,     [BENCH_RATE] = FIG_P99_NS,
+    [FIG_SENDER_CQES_PER_MSG] = "sender_cqes_per_msg",
+    [FIG_RECEIVER_CQES_PER_MSG] = "receiver_cqes_per_msg",
+    [FIG_SENDER_SYSCALLS_PER_TURN] = "sender_syscalls_per_turn",
+    [FIG_RECEIVER_SYSCALLS_PER_TURN] = "receiver_syscalls_per_turn",
+    [FIG_SENDER_CPU_S_PER_MMSG] = "sender_cpu_s_per_mmsg",
+    [FIG_RECEIVER_CPU_S_PER_MMSG] = "receiver_cpu_s_per_mmsg",
+    [FIG_SILENCE_NS] = "silence_ns",
+    [FIG_SILENCE_ALONE_NS] = "silence_alone_ns",
+    [FIG_OTHERS_KEPT] = "others_kept",
+    [FIG_ALL_KEPT] = "all_kept",
+    [FIG_CONNS_PER_S] = "conns_per_s",
+    [FIG_SENDER_IDLE_BYTES] = "sender_idle_bytes",
+    [FIG_RECEIVER_IDLE_BYTES] = "receiver_idle_bytes",
+    [FIG_SEND_SHARD_NS] = "send_shard_ns",
+    [FIG_SEND_THREAD_NS] = "send_thread_ns",
+    [FIG_SEND_LONE_NS] = "send_lone_ns",
+    [FIG_VERIFY_NS] = "verify_ns",
+    [FIG_ENCODE_NS] = "encode_ns",
+    [FIG_DECODE_NS] = "decode_ns",
+    [FIG_SCHEDULE_NS] = "schedule_ns",
+    [FIG_MAILBOX_NS] = "mailbox_ns",
 };
 
 bool bench_figure_is_less_better(enum bench_figure figure)
 {
-    return figure == FIG_P50_NS || figure == FIG_P99_NS;
+    switch (figure) {
+    case FIG_P50_NS:
+    case FIG_P99_NS:
+    case FIG_SENDER_CPU_S_PER_MMSG:
+    case FIG_SILENCE_NS:
+    case FIG_SEND_SHARD_NS:
+    case FIG_VERIFY_NS:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* What a side did between two of its marks. */
 struct window {
-    double seconds, cpu, preempted, msgs, bytes, syscalls, turns,
-        stalls; /* cpu: share of one core */
+    double seconds;
+    double cpu; /* share of one core */
+    double preempted, msgs, bytes, syscalls, turns, completions, stalls;
     uint64_t channel_bytes[BENCH_CHANNELS_MAX];
 };
 
@@ -61,6 +88,7 @@ static struct window between(const struct bench_side *side, enum bench_phase fro
     window.preempted = (double)(b->preempted - a->preempted) / window.seconds;
     window.syscalls = (double)(b->counts.syscalls - a->counts.syscalls);
     window.stalls = (double)(b->counts.stalls - a->counts.stalls);
+    window.completions = (double)(b->counts.completions - a->counts.completions);
     window.turns = (double)(b->counts.turns - a->counts.turns);
     for (uint32_t i = 0; i < BENCH_CHANNELS_MAX; i++) {
         window.channel_bytes[i] = b->counts.bytes[i] - a->counts.bytes[i];
@@ -123,46 +151,112 @@ void bench_figures_none(struct bench_figures *ret_figures)
         ret_figures->v[i] = (double)NAN;
 }
 
+static double counted(double cnt)
+{
+    return cnt == 0 ? (double)NAN : cnt;
+}
+
+/* What both sides did in the window, and what it cost. */
+static void add_cost(double *v, const struct window *out, const struct window *in,
+                     const struct window *count)
+{
+    double cpu_s = (out->cpu + in->cpu) * count->seconds;
+
+    v[FIG_SENDER_CPU] = out->cpu;
+    v[FIG_RECEIVER_CPU] = in->cpu;
+    v[FIG_PREEMPTED_PER_S] = out->preempted + in->preempted;
+    v[FIG_CPU_S_PER_GB] = cpu_s / (count->bytes * 1e-9);
+    v[FIG_CPU_S_PER_MMSG] = cpu_s / (count->msgs * 1e-6);
+    v[FIG_SENDER_CPU_S_PER_MMSG] = out->cpu * out->seconds / (out->msgs * 1e-6);
+    v[FIG_RECEIVER_CPU_S_PER_MMSG] = in->cpu * in->seconds / (in->msgs * 1e-6);
+    /* A side that counts none does not know (what a library does), or has none. */
+    v[FIG_SENDER_SYSCALLS_PER_MSG] = counted(out->syscalls) / out->msgs;
+    v[FIG_RECEIVER_SYSCALLS_PER_MSG] = counted(in->syscalls) / in->msgs;
+    v[FIG_SENDER_TURNS_PER_MSG] = counted(out->turns) / out->msgs;
+    v[FIG_RECEIVER_TURNS_PER_MSG] = counted(in->turns) / in->msgs;
+    v[FIG_SENDER_SYSCALLS_PER_TURN] = counted(out->syscalls) / out->turns;
+    v[FIG_RECEIVER_SYSCALLS_PER_TURN] = counted(in->syscalls) / in->turns;
+    v[FIG_SENDER_CQES_PER_MSG] = counted(out->completions) / out->msgs;
+    v[FIG_RECEIVER_CQES_PER_MSG] = counted(in->completions) / in->msgs;
+    v[FIG_CREDIT_STALLS_PER_S] = out->stalls / out->seconds;
+    v[FIG_MSGS_PER_S] = count->msgs / count->seconds;
+    v[FIG_BYTES_PER_S] = count->bytes / count->seconds;
+}
+
+static void add_urgent(const struct bench_shared *shared, double *v, const struct window *in,
+                       const struct window *alone)
+{
+    add_latency(shared, v, true);
+    v[FIG_BULK_BYTES_PER_S] = (double)in->channel_bytes[1] / in->seconds;
+    v[FIG_BULK_ALONE_BYTES_PER_S] = (double)alone->channel_bytes[1] / alone->seconds;
+    v[FIG_BULK_RATIO] = v[FIG_BULK_BYTES_PER_S] / v[FIG_BULK_ALONE_BYTES_PER_S];
+}
+
+/* Channel 0 is the one that nobody reads in the window. */
+static void add_stall(double *v, const struct window *in, const struct window *alone)
+{
+    double rate = in->bytes / in->seconds, rate_alone = alone->bytes / alone->seconds;
+    double others = (in->bytes - (double)in->channel_bytes[0]) / in->seconds;
+    double others_alone = (alone->bytes - (double)alone->channel_bytes[0]) / alone->seconds;
+
+    v[FIG_OTHERS_KEPT] = others / others_alone;
+    v[FIG_ALL_KEPT] = rate / rate_alone;
+}
+
+static void add_silence(const struct bench_shared *shared, double *v)
+{
+    add_latency(shared, v, false); /* of the times between two arrivals */
+    if (shared->latency.cnt != 0)
+        v[FIG_SILENCE_NS] = (double)shared->latency.greatest;
+    if (shared->latency_call.cnt != 0)
+        v[FIG_SILENCE_ALONE_NS] = (double)shared->latency_call.greatest;
+}
+
+static void add_facts(double *v, const struct bench_side *sides)
+{
+    static const enum bench_figure figures[BENCH_FACT_CNT] = {
+        [BENCH_FACT_IDLE_BYTES] = FIG_SENDER_IDLE_BYTES,
+        [BENCH_FACT_SEND_SHARD_NS] = FIG_SEND_SHARD_NS,
+        [BENCH_FACT_SEND_THREAD_NS] = FIG_SEND_THREAD_NS,
+        [BENCH_FACT_SEND_LONE_NS] = FIG_SEND_LONE_NS,
+        [BENCH_FACT_VERIFY_NS] = FIG_VERIFY_NS,
+        [BENCH_FACT_ENCODE_NS] = FIG_ENCODE_NS,
+        [BENCH_FACT_DECODE_NS] = FIG_DECODE_NS,
+        [BENCH_FACT_SCHEDULE_NS] = FIG_SCHEDULE_NS,
+        [BENCH_FACT_MAILBOX_NS] = FIG_MAILBOX_NS,
+    };
+    double idle = sides[BENCH_RECEIVER].facts[BENCH_FACT_IDLE_BYTES];
+
+    for (uint32_t i = 0; i < BENCH_FACT_CNT; i++)
+        if (sides[BENCH_SENDER].facts[i] != 0)
+            v[figures[i]] = sides[BENCH_SENDER].facts[i];
+    if (idle != 0)
+        v[FIG_RECEIVER_IDLE_BYTES] = idle;
+}
+
 void bench_figures_of(const struct bench_job *job, const struct bench_shared *shared,
                       struct bench_figures *ret_figures)
 {
     const struct bench_side *sides = shared->sides;
     struct window out = between(&sides[BENCH_SENDER], BENCH_MEASURE, BENCH_DRAIN);
     struct window in = between(&sides[BENCH_RECEIVER], BENCH_MEASURE, BENCH_DRAIN);
-    /* Who counts what arrived: there and back it is the side that asked. */
-    const struct window *count = job->which == BENCH_RTT ? &out : &in;
+    struct window alone = between(&sides[BENCH_RECEIVER], BENCH_ALONE, BENCH_MEASURE);
     double *v = ret_figures->v;
 
     bench_figures_none(ret_figures);
-    v[FIG_SENDER_CPU] = out.cpu;
-    v[FIG_RECEIVER_CPU] = in.cpu;
-    v[FIG_PREEMPTED_PER_S] = out.preempted + in.preempted;
-    double cpu_s = (out.cpu + in.cpu) * count->seconds;
-    v[FIG_CPU_S_PER_GB] = cpu_s / (count->bytes * 1e-9);
-    v[FIG_CPU_S_PER_MMSG] = cpu_s / (count->msgs * 1e-6);
-    /* A side that counts none does not know (what a library does). */
-    v[FIG_SENDER_SYSCALLS_PER_MSG] = out.syscalls == 0 ? (double)NAN : out.syscalls / out.msgs;
-    v[FIG_RECEIVER_SYSCALLS_PER_MSG] = in.syscalls == 0 ? (double)NAN : in.syscalls / in.msgs;
-    v[FIG_SENDER_TURNS_PER_MSG] = out.turns == 0 ? (double)NAN : out.turns / out.msgs;
-    v[FIG_RECEIVER_TURNS_PER_MSG] = in.turns == 0 ? (double)NAN : in.turns / in.msgs;
-    v[FIG_CREDIT_STALLS_PER_S] = out.stalls / out.seconds;
-    v[FIG_MSGS_PER_S] = count->msgs / count->seconds;
-    v[FIG_BYTES_PER_S] = count->bytes / count->seconds;
+    add_facts(v, sides);
+    /* Who counts what arrived: there and back it is the side that asked. In-process loops move no
+     * message. */
+    if (job->which != BENCH_MICRO)
+        add_cost(v, &out, &in, job->which == BENCH_RTT ? &out : &in);
 
     switch (job->which) {
-    case BENCH_THROUGHPUT:
-        break;
     case BENCH_RTT:
         add_latency(shared, v, false);
         break;
-    case BENCH_URGENT: {
-        struct window alone = between(&sides[BENCH_RECEIVER], BENCH_ALONE, BENCH_MEASURE);
-        add_latency(shared, v, true);
-        v[FIG_BULK_BYTES_PER_S] = (double)in.channel_bytes[1] / in.seconds;
-        v[FIG_BULK_ALONE_BYTES_PER_S] = (double)alone.channel_bytes[1] / alone.seconds;
-        v[FIG_BULK_RATIO] = v[FIG_BULK_BYTES_PER_S] / v[FIG_BULK_ALONE_BYTES_PER_S];
+    case BENCH_URGENT:
+        add_urgent(shared, v, &in, &alone);
         break;
-    }
     case BENCH_SHARE:
         if (has_channels(&in))
             add_shares(job, &in, v);
@@ -170,6 +264,25 @@ void bench_figures_of(const struct bench_job *job, const struct bench_shared *sh
     case BENCH_RATE:
         add_latency(shared, v, false);
         v[FIG_UNSENT] = (double)shared->unsent_cnt;
+        break;
+    case BENCH_WAKE:
+        add_silence(shared, v);
+        break;
+    case BENCH_STALL:
+        add_stall(v, &in, &alone);
+        break;
+    case BENCH_CHURN: /* counted as messages, but there are none */
+        v[FIG_CONNS_PER_S] = v[FIG_MSGS_PER_S];
+        v[FIG_MSGS_PER_S] = (double)NAN;
+        break;
+    case BENCH_SEND: /* the window's rate is that of the bursts */
+        v[FIG_MSGS_PER_S] = v[FIG_BYTES_PER_S] = (double)NAN;
+        break;
+    case BENCH_THROUGHPUT:
+    case BENCH_CONNECTIONS:
+    case BENCH_BROADCAST:
+    case BENCH_SHARDS:
+    case BENCH_MICRO:
         break;
     }
     /* A window in which nothing arrived divides by zero; such figures are left out. */

@@ -37,6 +37,27 @@ enum bench_figure {
     FIG_SENDER_TURNS_PER_MSG,
     FIG_RECEIVER_TURNS_PER_MSG,
     FIG_CREDIT_STALLS_PER_S,
+    FIG_SENDER_CQES_PER_MSG,
+    FIG_RECEIVER_CQES_PER_MSG,
+    FIG_SENDER_SYSCALLS_PER_TURN,
+    FIG_RECEIVER_SYSCALLS_PER_TURN,
+    FIG_SENDER_CPU_S_PER_MMSG,
+    FIG_RECEIVER_CPU_S_PER_MMSG,
+    FIG_SILENCE_NS,
+    FIG_SILENCE_ALONE_NS,
+    FIG_OTHERS_KEPT,
+    FIG_ALL_KEPT,
+    FIG_CONNS_PER_S,
+    FIG_SENDER_IDLE_BYTES,
+    FIG_RECEIVER_IDLE_BYTES,
+    FIG_SEND_SHARD_NS,
+    FIG_SEND_THREAD_NS,
+    FIG_SEND_LONE_NS,
+    FIG_VERIFY_NS,
+    FIG_ENCODE_NS,
+    FIG_DECODE_NS,
+    FIG_SCHEDULE_NS,
+    FIG_MAILBOX_NS,
     FIG_SHARE_PERCENT,                                                /* one for each channel */
     FIG_CHANNEL_BYTES_PER_S = FIG_SHARE_PERCENT + BENCH_CHANNELS_MAX, /* one for each channel */
     FIG_CNT = FIG_CHANNEL_BYTES_PER_S + BENCH_CHANNELS_MAX,
@@ -46,8 +67,7 @@ enum bench_figure {
 /* The names in the JSON document. */
 extern const char *const bench_figure_names[FIG_NAMED_CNT];
 
-/* What implementations are compared by in each case, and whether less is better. */
-extern const enum bench_figure bench_figure_main[BENCH_CASE_CNT];
+/* Is less better? */
 bool bench_figure_is_less_better(enum bench_figure figure);
 
 /* NAN: the case does not have this figure. */

@@ -45,6 +45,8 @@ static json_t *inputs(const struct bench_report *report)
     json_t *out = json_object(), *sizes = json_array(), *against = json_array();
     json_t *channels = json_array();
 
+    const char *axis = bench_axis_names[bench_cases[options->which].axis];
+
     for (uint32_t i = 0; i < options->size_cnt; i++)
         json_array_append_new(sizes, json_integer(options->sizes[i]));
     for (uint32_t i = 0; i < options->impl_cnt; i++)
@@ -57,6 +59,12 @@ static json_t *inputs(const struct bench_report *report)
         json_array_append_new(channels, channel);
     }
     json_object_set_new(out, "sizes", sizes);
+    if (axis != NULL) {
+        json_t *counts = json_array();
+        for (uint32_t i = 0; i < options->count_cnt; i++)
+            json_array_append_new(counts, json_integer(options->counts[i]));
+        json_object_set_new(out, axis, counts);
+    }
     json_object_set_new(out, "seconds", number(options->seconds));
     json_object_set_new(out, "warmup_seconds", number((double)report->job->warmup_ns * 1e-9));
     json_object_set_new(out, "repeat", json_integer(options->repeat));
@@ -128,11 +136,14 @@ static json_t *shares(const struct bench_report *report, const struct bench_summ
 static json_t *result(const struct bench_report *report, const struct bench_result *in)
 {
     const struct bench_summary *summary = &in->summary;
+    const char *axis = bench_axis_names[bench_cases[report->options->which].axis];
     json_t *out = json_object(), *spread = json_object();
 
     json_object_set_new(out, "impl", json_string(in->impl->name));
     json_object_set_new(out, "note", optional_text(in->impl->notes[report->options->which]));
     json_object_set_new(out, "size", json_integer(in->size));
+    if (axis != NULL)
+        json_object_set_new(out, axis, json_integer(in->count));
     for (uint32_t i = 0; i < FIG_NAMED_CNT; i++) {
         if (isnan(summary->median[i]))
             continue;
@@ -163,7 +174,7 @@ static json_t *result(const struct bench_report *report, const struct bench_resu
 
 int bench_json_print(const struct bench_report *report)
 {
-    enum bench_figure figure = bench_figure_main[report->options->which];
+    enum bench_figure figure = bench_cases[report->options->which].main;
     json_t *out = bench_json_begin("case"), *results = json_array();
 
     json_object_set_new(out, "case", json_string(bench_case_names[report->options->which]));

@@ -9,7 +9,7 @@ static json_t *describe_case(uint32_t which)
     json_t *out = json_object(), *sizes = json_array(), *against = json_array();
 
     (void)bench_options_default(&options); /* the defaults are within the limits */
-    enum bench_figure figure = bench_figure_main[which];
+    enum bench_figure figure = bench_cases[which].main;
     for (uint32_t i = 0; i < options.size_cnt; i++)
         json_array_append_new(sizes, json_integer(options.sizes[i]));
     for (uint32_t i = 0; i < options.impl_cnt; i++)

@@ -3,14 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "bench/compare.h"
 #include "bench/histogram_out.h"
 #include "bench/net.h"
 #include "bench/report.h"
-
-#define URGENT_INTERVAL_NS (10 * WEIR_NS_PER_MS)
 
 /* A quarter of the measured time, but enough for TCP's windows to open and not more than needed. */
 static weir_ns choose_warmup(double seconds)
@@ -21,6 +20,22 @@ static weir_ns choose_warmup(double seconds)
     return (weir_ns)(warmup * 1e9);
 }
 
+/* "64 bytes, 1000 connections". */
+static const char *point_text(const struct bench_options *options,
+                              const struct bench_result *result)
+{
+    static char text[64];
+    const char *axis = bench_axis_names[bench_cases[options->which].axis];
+
+    if (axis == NULL)
+        snprintf(text, sizeof(text), "%u bytes", result->size);
+    else if (result->size == 0)
+        snprintf(text, sizeof(text), "%u %s", result->count, axis);
+    else
+        snprintf(text, sizeof(text), "%u bytes, %u %s", result->size, result->count, axis);
+    return text;
+}
+
 static void progress(const struct bench_options *options, const struct bench_result *result,
                      uint32_t repeat)
 {
@@ -28,8 +43,8 @@ static void progress(const struct bench_options *options, const struct bench_res
         return;
     fprintf(stderr, "\r\033[K");
     if (result != NULL)
-        fprintf(stderr, "%s, %u bytes: %s, %u of %u", bench_case_names[options->which],
-                result->size, result->impl->name, repeat + 1, options->repeat);
+        fprintf(stderr, "%s, %s: %s, %u of %u", bench_case_names[options->which],
+                point_text(options, result), result->impl->name, repeat + 1, options->repeat);
     fflush(stderr);
 }
 
@@ -42,6 +57,7 @@ static enum bench_status run_one(struct bench_report *report, struct bench_resul
     char text[600] = "";
 
     job.size = result->size;
+    bench_case_prepare(&job, report->options->seconds, result->count);
     progress(report->options, result, repeat);
     enum bench_status status =
         bench_run_once(result->impl, &job, &report->cpus, &shared, text, sizeof(text));
@@ -49,7 +65,8 @@ static enum bench_status run_one(struct bench_report *report, struct bench_resul
         const struct bench_counts *sent = &shared->sides[BENCH_SENDER].marks[BENCH_DONE].counts;
         const struct bench_counts *received =
             &shared->sides[BENCH_RECEIVER].marks[BENCH_DONE].counts;
-        for (uint32_t i = 0; i < BENCH_CHANNELS_MAX; i++) {
+        bool is_sent = result->impl->roles[job.which][BENCH_RECEIVER] != NULL;
+        for (uint32_t i = 0; is_sent && i < BENCH_CHANNELS_MAX; i++) {
             result->msgs_sent += sent->msgs[i];
             result->msgs_received += received->msgs[i];
         }
@@ -63,14 +80,14 @@ static enum bench_status run_one(struct bench_report *report, struct bench_resul
     bench_run_free(shared);
     if (status != BENCH_OK) {
         progress(report->options, NULL, 0);
-        fprintf(stderr, "weir-bench: %s, %s, %u bytes: %s\n", bench_case_names[job.which],
-                result->impl->name, result->size, text);
+        fprintf(stderr, "weir-bench: %s, %s, %s: %s\n", bench_case_names[job.which],
+                result->impl->name, point_text(report->options, result), text);
     }
     return status;
 }
 
 /* A B C A B C ...: neighbours in time are compared with each other. */
-static enum bench_status run_size(struct bench_report *report, struct bench_result *results)
+static enum bench_status run_point(struct bench_report *report, struct bench_result *results)
 {
     const struct bench_options *options = report->options;
 
@@ -92,7 +109,7 @@ static enum bench_status run_size(struct bench_report *report, struct bench_resu
 static void compare(const struct bench_report *report, struct bench_result *results)
 {
     const struct bench_options *options = report->options;
-    enum bench_figure figure = bench_figure_main[options->which];
+    enum bench_figure figure = bench_cases[options->which].main;
     double ratios[BENCH_REPEAT_MAX];
 
     if (results[0].impl != &bench_weir)
@@ -138,13 +155,17 @@ static enum bench_status choose_congestion(struct bench_options *options, struct
 static enum bench_status run_all(struct bench_report *report)
 {
     const struct bench_options *options = report->options;
+    const uint32_t point_cnt = options->count_cnt * options->size_cnt;
     enum bench_status status = BENCH_OK;
 
-    for (uint32_t size = 0; size < options->size_cnt && status == BENCH_OK; size++) {
+    for (uint32_t point = 0; point < point_cnt && status == BENCH_OK; point++) {
         struct bench_result *results = &report->results[report->result_cnt];
         for (uint32_t i = 0; i < options->impl_cnt; i++) {
-            results[i] =
-                (struct bench_result){.impl = options->impls[i], .size = options->sizes[size]};
+            results[i] = (struct bench_result){
+                .impl = options->impls[i],
+                .size = options->sizes[point % options->size_cnt],
+                .count = options->counts[point / options->size_cnt],
+            };
             results[i].is_skipped = !bench_does_size(results[i].impl, results[i].size);
             results[i].runs = calloc(options->repeat, sizeof(*results[i].runs));
             if (options->histogram_dir != NULL)
@@ -155,7 +176,7 @@ static enum bench_status run_all(struct bench_report *report)
             for (uint32_t repeat = 0; results[i].is_skipped && repeat < options->repeat; repeat++)
                 bench_figures_none(&results[i].runs[repeat]);
         }
-        status = run_size(report, results);
+        status = run_point(report, results);
         if (status == BENCH_OK) {
             compare(report, results);
             report->result_cnt += options->impl_cnt;
@@ -168,9 +189,8 @@ static enum bench_status run_all(struct bench_report *report)
 
 int main(int argc, char **argv)
 {
-    static struct bench_result results[BENCH_SIZES_MAX * BENCH_IMPLS_MAX];
     struct bench_options options;
-    struct bench_report report = {.options = &options, .results = results};
+    struct bench_report report = {.options = &options};
 
     if (argc > 1 && strcmp(argv[1], "compare") == 0)
         return bench_compare_main(argc - 1, argv + 1);
@@ -186,16 +206,24 @@ int main(int argc, char **argv)
     struct bench_job job = {
         .which = options.which,
         .warmup_ns = choose_warmup(options.seconds),
-        .window_ns = (weir_ns)(options.seconds * 1e9),
-        .interval_ns = URGENT_INTERVAL_NS,
         .rate = options.rate,
         .recv_buffer = options.recv_buffer,
         .is_busy = options.is_busy,
         .channel_cnt = options.channel_cnt,
     };
     memcpy(job.channels, options.channels, sizeof(job.channels));
+    bench_case_prepare(&job, options.seconds, options.counts[0]);
     report.job = &job;
+    uint32_t result_max = options.count_cnt * options.size_cnt * options.impl_cnt;
+    report.results = calloc(result_max, sizeof(*report.results));
+    if (report.results == NULL)
+        return BENCH_E_RUN;
 
+    struct rlimit descriptors;
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0) { /* as many connections as the system allows */
+        descriptors.rlim_cur = descriptors.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &descriptors);
+    }
     signal(SIGCHLD, SIG_DFL);
     bench_machine_look(&report.machine);
     bench_cpus_choose(&report.cpus);
@@ -220,9 +248,10 @@ int main(int argc, char **argv)
             bench_histograms_write(&report, options.histogram_dir) != 0)
             status = status == BENCH_OK ? BENCH_E_RUN : status;
     }
-    for (uint32_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
-        free(results[i].runs);
-        free(results[i].latencies);
+    for (uint32_t i = 0; i < result_max; i++) {
+        free(report.results[i].runs);
+        free(report.results[i].latencies);
     }
+    free(report.results);
     return (int)status;
 }

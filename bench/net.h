@@ -10,6 +10,11 @@
  * bench_fail(). */
 int bench_net_listen(struct bench_run *run);
 
+/* The same at every loopback address (127.0.0.0/8, of the device lo only), for BENCH_NET_ADDRESSES times
+ * as many connections as there are ports for one address. */
+#define BENCH_NET_ADDRESSES 8u
+int bench_net_listen_wide(struct bench_run *run);
+
 /* Accepts one connection. Returns the socket, or -1 after bench_fail(). */
 int bench_net_accept(struct bench_run *run, int listener);
 
@@ -18,6 +23,9 @@ int bench_net_accept_one(struct bench_run *run);
 
 /* Connects to the receiver. Returns the socket, or -1 after bench_fail(). */
 int bench_net_connect(struct bench_run *run);
+
+/* Connects to `port` of the `nth` of the addresses, counted round. */
+int bench_net_connect_nth(struct bench_run *run, uint16_t port, uint32_t nth);
 
 /* Writes the name of the congestion control that new sockets get by themselves; "unknown" if
  * hidden. */

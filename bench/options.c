@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench/pace.h"
+#include "bench/cases.h"
 
 #define RATE_MAX 50000000u
 
@@ -47,16 +47,6 @@ static const char *const absent_impls[][2] = {
     {NULL, NULL},
 };
 
-const char *const bench_case_names[BENCH_CASE_CNT] = {"throughput", "rtt", "urgent", "share",
-                                                      "rate"};
-const char *const bench_case_texts[BENCH_CASE_CNT] = {
-    "messages one way as fast as they go, counted where they arrive",
-    "one message there and back at a time: the distribution of round trips",
-    "a 64-byte message each 10 ms beside bulk that never ends: its latency, and what bulk loses",
-    "channels that always have something to send: what share of the bytes each gets",
-    "messages at a fixed rate: their latency from when each was due",
-};
-
 static const char help[] =
     "usage: weir-bench CASE [options]\n"
     "       weir-bench compare OLD.json NEW.json [--json] [--all] [--tolerance PERCENT]\n"
@@ -65,18 +55,25 @@ static const char help[] =
     "Measures weir against other ways to move messages between two processes on this machine, over\n"
     "loopback TCP, one core each, interleaved in one run. See docs/bench.md.\n"
     "\n"
-    "  --size BYTES[,BYTES..]  message sizes; K and M are 1024 and 1024 x 1024\n"
-    "                          (default: throughput 64,1K,16K,64K,1M; rtt 64; urgent 64K; share 16K;\n"
-    "                          rate 64)\n"
-    "  --seconds S             measured time of one run, after a warm-up (default 1; urgent 3)\n"
+    "  --size BYTES[,BYTES..]  message sizes; K and M are 1024 and 1024 x 1024 (default: 64,1K,16K,64K,1M\n"
+    "                          or what the case asks for: see docs/bench.md)\n"
+    "  --seconds S             measured time of one run, after a warm-up (default 1; urgent 3; wake 5,\n"
+    "                          the time that the first channel is alone; micro 0.5)\n"
     "  --repeat N              runs of each implementation, interleaved; medians are given (default 5)\n"
-    "  --against LIST          rivals, all or none (default raw,uring)\n"
+    "  --against LIST          rivals, all or none (default raw,uring; raw or none where there is no more:\n"
+    "                          see --list)\n"
     "  --rivals-only           leave weir out\n"
     "  --congestion NAME       TCP congestion control of every socket; system: as the system has it\n"
     "                          (default cubic)\n"
     "  --recv-buffer BYTES     SO_RCVBUF of every socket (default: the system's autotuning)\n"
-    "  --channels W:W[:W..]    share: the weights (default 1:5:10). urgent: the small messages' class\n"
-    "                          and the bulk's weight: urgent:1 (default) or such as 100:1\n"
+    "  --channels W:W[:W..]    share: the weights (default 1:5:10); stall: likewise, the first is not\n"
+    "                          read (default 1:1:1:1); wake: the first's and the other's (default 1:1).\n"
+    "                          urgent: the small messages' class and the bulk's weight: urgent:1 (default)\n"
+    "                          or such as 100:1\n"
+    "  --connections N[,N..]   connections: how many (default 1,64,1000,10000); churn: how many at a time\n"
+    "                          (default 64)\n"
+    "  --peers N[,N..]         broadcast: to how many (default 1,8,64,512)\n"
+    "  --shards N[,N..]        shards: of each of the two nodes (default 1,2)\n"
     "  --rate N                rate: messages a second (default 50000)\n"
     "  --busy                  spin instead of sleeping, all implementations\n"
     "  --json                  one JSON document on standard output instead of a table\n"
@@ -104,7 +101,11 @@ static void print_list(void)
         printf("  %-12s %s\n", bench_case_names[i], bench_case_texts[i]);
     puts("implementations:");
     for (uint32_t i = 0; bench_impls[i] != NULL; i++) {
-        printf("  %-12s %s\n", bench_impls[i]->name, bench_impls[i]->what);
+        printf("  %-12s %s\n  %-12s   does", bench_impls[i]->name, bench_impls[i]->what, "");
+        for (uint32_t k = 0; k < BENCH_CASE_CNT; k++)
+            if (bench_impls[i]->roles[k][BENCH_SENDER] != NULL)
+                printf(" %s", bench_case_names[k]);
+        printf("\n");
         for (uint32_t k = 0; k < BENCH_CASE_CNT; k++)
             if (bench_impls[i]->notes[k] != NULL)
                 printf("  %-12s   %s: %s\n", "", bench_case_names[k], bench_impls[i]->notes[k]);
@@ -153,17 +154,38 @@ static bool parse_number(const char *text, bool has_units, uint32_t least, uint3
 
 static bool parse_sizes(struct bench_options *options, const char *list)
 {
+    const struct bench_case_facts *facts = &bench_cases[options->which];
+    const uint32_t most = facts->size_max == 0 ? BENCH_SIZE_MAX : facts->size_max;
+    const uint32_t least = facts->size_min == 0 ? 1 : facts->size_min;
     char part[32];
 
+    if (facts->sizes == NULL)
+        return complain("--size: %s sends no messages", bench_case_names[options->which]);
     for (options->size_cnt = 0; next_part(&list, ',', part, sizeof(part)); options->size_cnt++) {
         if (options->size_cnt == BENCH_SIZES_MAX)
             return complain("--size: at most %u sizes", BENCH_SIZES_MAX);
-        uint32_t *size = &options->sizes[options->size_cnt];
-        if (!parse_number(part, true, 1, BENCH_SIZE_MAX, size))
-            return complain("--size: '%s' is not a number of bytes from 1 to 256M", part);
-        if (options->which == BENCH_RATE &&
-            (*size < BENCH_PACE_BYTES_MIN || *size > BENCH_PACE_BYTES_MAX))
-            return complain("--size: rate does %u bytes to 64K", BENCH_PACE_BYTES_MIN);
+        if (!parse_number(part, true, least, most, &options->sizes[options->size_cnt]))
+            return complain("--size: '%s' is not a number of bytes from %u to %u%s", part, least,
+                            most < 1u << 20 ? most >> 10 : most >> 20, most < 1u << 20 ? "K" : "M");
+    }
+    return true;
+}
+
+/* `axis`: which option it was. */
+static bool parse_counts(struct bench_options *options, enum bench_axis axis, const char *list)
+{
+    const struct bench_case_facts *facts = &bench_cases[options->which];
+    char part[32];
+
+    if (facts->axis != axis)
+        return complain("--%s: %s has no such thing", bench_axis_names[axis],
+                        bench_case_names[options->which]);
+    for (options->count_cnt = 0; next_part(&list, ',', part, sizeof(part)); options->count_cnt++) {
+        if (options->count_cnt == BENCH_COUNTS_MAX)
+            return complain("--%s: at most %u of them", bench_axis_names[axis], BENCH_COUNTS_MAX);
+        if (!parse_number(part, false, 1, facts->count_max, &options->counts[options->count_cnt]))
+            return complain("--%s: '%s' is not a number from 1 to %u", bench_axis_names[axis], part,
+                            facts->count_max);
     }
     return true;
 }
@@ -223,7 +245,7 @@ static bool parse_against(struct bench_options *options, const char *list)
                 "--against: '%s' needs %s, which is not installed: scripts/deps --bench", part,
                 bench_impls[i]->program);
         if (!does_case(options, bench_impls[i]))
-            return complain("--against: '%s' does not do %s", part,
+            return complain("--against: '%s' does not do %s (see weir-bench --list)", part,
                             bench_case_names[options->which]);
         for (uint32_t k = 1; k < options->impl_cnt; k++)
             if (options->impls[k] == bench_impls[i])
@@ -236,23 +258,26 @@ static bool parse_against(struct bench_options *options, const char *list)
 static bool parse_channels(struct bench_options *options, const char *list)
 {
     char part[32];
-    bool is_share = options->which == BENCH_SHARE;
+    bool is_urgent_case = options->which == BENCH_URGENT;
+    bool is_pair = is_urgent_case || options->which == BENCH_WAKE;
     uint32_t cnt = 0;
 
-    if (!is_share && options->which != BENCH_URGENT)
-        return complain("--channels: %s has one channel", bench_case_names[options->which]);
+    if (bench_cases[options->which].channels == NULL)
+        return complain("--channels: %s has channels of its own", bench_case_names[options->which]);
     for (; next_part(&list, ':', part, sizeof(part)); cnt++) {
         uint32_t weight = 1;
-        bool is_urgent = !is_share && cnt == 0 && strcmp(part, "urgent") == 0;
+        bool is_urgent = is_urgent_case && cnt == 0 && strcmp(part, "urgent") == 0;
         if (cnt == BENCH_CHANNELS_MAX)
             return complain("--channels: at most %u", BENCH_CHANNELS_MAX);
         if (!is_urgent && !parse_number(part, false, 1, 1000, &weight))
             return complain("--channels: '%s' is not a weight from 1 to 1000", part);
         options->channels[cnt] = (struct bench_channel){(uint16_t)weight, is_urgent};
     }
-    if (is_share ? cnt < 2 : cnt != 2)
-        return complain(is_share ? "--channels: share needs two or more, as 1:5:10"
-                                 : "--channels: urgent needs two, as urgent:1 or 100:1");
+    if (is_pair ? cnt != 2 : cnt < 2)
+        return complain("--channels: %s needs two%s", bench_case_names[options->which],
+                        is_urgent_case ? ", as urgent:1 or 100:1"
+                        : is_pair      ? ", as 1:1"
+                                       : " or more, as 1:5:10");
     options->channel_cnt = cnt;
     return true;
 }
@@ -279,9 +304,9 @@ static bool parse_rate(struct bench_options *options, const char *text)
 
 bool bench_options_default(struct bench_options *options)
 {
-    static const char *const sizes[BENCH_CASE_CNT] = {"64,1K,16K,64K,1M", "64", "64K", "16K", "64"};
+    const struct bench_case_facts *facts = &bench_cases[options->which];
 
-    options->seconds = options->which == BENCH_URGENT ? 3 : 1;
+    options->seconds = facts->seconds;
     options->repeat = 5;
     options->congestion = "cubic";
     options->rate = 50000;
@@ -289,9 +314,12 @@ bool bench_options_default(struct bench_options *options)
     options->impls[0] = &bench_weir;
     options->channel_cnt = 1;
     options->channels[0] = (struct bench_channel){1, false};
-    return parse_sizes(options, sizes[options->which]) && parse_against(options, "raw,uring") &&
-           (options->which != BENCH_SHARE || parse_channels(options, "1:5:10")) &&
-           (options->which != BENCH_URGENT || parse_channels(options, "urgent:1"));
+    options->size_cnt = options->count_cnt = 1; /* of size 0 and count 1 */
+    options->counts[0] = 1;
+    return (facts->sizes == NULL || parse_sizes(options, facts->sizes)) &&
+           (facts->counts == NULL || parse_counts(options, facts->axis, facts->counts)) &&
+           (facts->channels == NULL || parse_channels(options, facts->channels)) &&
+           parse_against(options, facts->against);
 }
 
 enum {
@@ -304,6 +332,9 @@ enum {
     OPT_RECV,
     OPT_CHANNELS,
     OPT_RATE,
+    OPT_CONNECTIONS,
+    OPT_PEERS,
+    OPT_SHARDS,
     OPT_BUSY,
     OPT_JSON,
     OPT_HISTOGRAM,
@@ -321,6 +352,9 @@ static const struct option long_options[] = {
     {"recv-buffer", required_argument, NULL, OPT_RECV},
     {"channels", required_argument, NULL, OPT_CHANNELS},
     {"rate", required_argument, NULL, OPT_RATE},
+    {"connections", required_argument, NULL, OPT_CONNECTIONS},
+    {"peers", required_argument, NULL, OPT_PEERS},
+    {"shards", required_argument, NULL, OPT_SHARDS},
     {"busy", no_argument, NULL, OPT_BUSY},
     {"json", no_argument, NULL, OPT_JSON},
     {"histogram", required_argument, NULL, OPT_HISTOGRAM},
@@ -354,6 +388,12 @@ static bool take_option(struct bench_options *options, int option, const char *a
         return parse_channels(options, arg);
     case OPT_RATE:
         return parse_rate(options, arg);
+    case OPT_CONNECTIONS:
+        return parse_counts(options, BENCH_AXIS_CONNECTIONS, arg);
+    case OPT_PEERS:
+        return parse_counts(options, BENCH_AXIS_PEERS, arg);
+    case OPT_SHARDS:
+        return parse_counts(options, BENCH_AXIS_SHARDS, arg);
     case OPT_BUSY:
         options->is_busy = true;
         return true;

@@ -6,12 +6,15 @@
 
 #define BENCH_SIZES_MAX 32u
 #define BENCH_IMPLS_MAX 16u
+#define BENCH_COUNTS_MAX 16u
 #define BENCH_REPEAT_MAX 999u
 
 struct bench_options {
     enum bench_case which;
     uint32_t sizes[BENCH_SIZES_MAX];
     uint32_t size_cnt;
+    uint32_t counts[BENCH_COUNTS_MAX]; /* on the case's axis; 1 where it has none */
+    uint32_t count_cnt;
     double seconds;
     uint32_t repeat;
     const struct bench_impl *impls[BENCH_IMPLS_MAX]; /* in the order in which they run */

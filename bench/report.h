@@ -2,7 +2,7 @@
 #ifndef WEIR_BENCH_REPORT_H
 #define WEIR_BENCH_REPORT_H
 
-#include "bench/figures.h"
+#include "bench/cases.h"
 #include "bench/machine.h"
 #include "bench/options.h"
 #include "bench/run.h"
@@ -13,10 +13,10 @@ struct bench_ratio {
     double median, least, most;
 };
 
-/* One implementation at one size. */
+/* One implementation at one point: a size and a count. */
 struct bench_result {
     const struct bench_impl *impl;
-    uint32_t size;
+    uint32_t size, count;
     bool is_skipped;            /* the implementation does not do this size */
     struct bench_figures *runs; /* one for each repeat */
     struct bench_summary summary;
@@ -29,10 +29,10 @@ struct bench_result {
 
 struct bench_report {
     const struct bench_options *options;
-    const struct bench_job *job; /* but for its size */
+    const struct bench_job *job; /* but for what bench_case_prepare() sets for a point */
     struct bench_machine machine;
     struct bench_cpus cpus;
-    struct bench_result *results; /* size by size, in each size impl by impl */
+    struct bench_result *results; /* count by count, size by size, at each point impl by impl */
     uint32_t result_cnt;
 };
 

@@ -37,15 +37,19 @@ void bench_cpus_choose(struct bench_cpus *ret_cpus)
 }
 
 _Noreturn static void be_side(const struct bench_impl *impl, const struct bench_job *job,
-                              struct bench_shared *shared, enum bench_who who, int cpu)
+                              struct bench_shared *shared, enum bench_who who,
+                              const struct bench_cpus *cpus)
 {
     struct bench_run run = {
         .impl = impl,
         .job = job,
         .shared = shared,
         .who = who,
-        /* The receiver counts, so it leads; there and back, the side that asks does. */
-        .is_leader = (who == BENCH_SENDER) == (job->which == BENCH_RTT),
+        .other_cpu = who == BENCH_SENDER ? cpus->receiver : cpus->sender,
+        /* The receiver counts, so it leads; there and back, the side that asks does; and who is
+         * alone. */
+        .is_leader = (who == BENCH_SENDER) ==
+                     (job->which == BENCH_RTT || impl->roles[job->which][BENCH_RECEIVER] == NULL),
     };
     cpu_set_t set;
     sigset_t none;
@@ -58,7 +62,11 @@ _Noreturn static void be_side(const struct bench_impl *impl, const struct bench_
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_IGN);
     CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
+    /* Several shards of one side share both processors with those of the other. */
+    if (who == BENCH_SENDER || job->shard_cnt > 1)
+        CPU_SET((size_t)cpus->sender, &set);
+    if (who == BENCH_RECEIVER || job->shard_cnt > 1)
+        CPU_SET((size_t)cpus->receiver, &set);
     sched_setaffinity(0, sizeof(set), &set);
     prctl(PR_SET_TIMERSLACK,
           1UL); /* who waits until a message is due wakes then, not 50 us later */
@@ -75,7 +83,7 @@ static enum bench_status watch(pid_t pids[2], weir_ns patience, const sigset_t *
 {
     enum bench_status worst = BENCH_OK;
     weir_ns end = bench_now() + patience;
-    int alive = 2;
+    int alive = (pids[0] != 0) + (pids[1] != 0);
 
     while (alive > 0) {
         int wait_status;
@@ -137,7 +145,6 @@ enum bench_status bench_run_once(const struct bench_impl *impl, const struct ben
                                  const struct bench_cpus *cpus, struct bench_shared **ret_shared,
                                  char *ret_text, size_t text_len)
 {
-    const int side_cpus[2] = {cpus->sender, cpus->receiver};
     bool failed[2] = {false, false};
     pid_t pids[2] = {0, 0};
     sigset_t child_signal, before;
@@ -155,12 +162,14 @@ enum bench_status bench_run_once(const struct bench_impl *impl, const struct ben
     sigprocmask(SIG_BLOCK, &child_signal, &before); /* for sigtimedwait */
     fflush(NULL);
     for (int who = BENCH_RECEIVER; who >= BENCH_SENDER; who--) {
+        if (impl->roles[job->which][who] == NULL)
+            continue; /* a case of one side */
         pids[who] = fork();
         if (pids[who] == 0)
-            be_side(impl, job, shared, (enum bench_who)who, side_cpus[who]);
+            be_side(impl, job, shared, (enum bench_who)who, cpus);
         if (pids[who] < 0) {
             snprintf(ret_text, text_len, "fork: %s", strerror(errno));
-            if (who == BENCH_SENDER) {
+            if (pids[BENCH_RECEIVER] > 0) {
                 kill(pids[BENCH_RECEIVER], SIGKILL);
                 waitpid(pids[BENCH_RECEIVER], NULL, 0);
             }
@@ -170,7 +179,7 @@ enum bench_status bench_run_once(const struct bench_impl *impl, const struct ben
         }
     }
 
-    weir_ns patience = job->warmup_ns + 2 * job->window_ns + SLACK_NS;
+    weir_ns patience = job->warmup_ns + job->alone_ns + job->window_ns + SLACK_NS;
     enum bench_status status = watch(pids, patience, &child_signal, failed);
     sigprocmask(SIG_SETMASK, &before, NULL);
 
@@ -186,6 +195,8 @@ enum bench_status bench_run_once(const struct bench_impl *impl, const struct ben
                      why[0] != 0 ? why : "it crashed");
         return status;
     }
+    if (impl->roles[job->which][BENCH_RECEIVER] == NULL)
+        return BENCH_OK; /* nothing was sent */
     return is_complete(shared, ret_text, text_len) ? BENCH_OK : BENCH_E_RUN;
 }
 

@@ -65,8 +65,8 @@ static enum bench_phase lead(struct bench_run *run)
     enum bench_phase next = run->phase;
     switch (run->phase) {
     case BENCH_WARMUP:
-        next = run->job->which == BENCH_URGENT ? BENCH_ALONE : BENCH_MEASURE;
-        run->phase_end = now + run->job->window_ns;
+        next = run->job->alone_ns != 0 ? BENCH_ALONE : BENCH_MEASURE;
+        run->phase_end = now + (next == BENCH_ALONE ? run->job->alone_ns : run->job->window_ns);
         break;
     case BENCH_ALONE:
         next = BENCH_MEASURE;
@@ -183,4 +183,43 @@ void bench_urgent_arrived(struct bench_run *run, const uint8_t *data, uint32_t l
     weir_ns now = bench_now();
     bench_histogram_add(&run->shared->latency, now - msg.due);
     bench_histogram_add(&run->shared->latency_call, now - msg.call);
+}
+
+void bench_silence_ends(struct bench_run *run, weir_ns *last)
+{
+    weir_ns now = bench_now();
+
+    if (*last != 0 && run->phase == BENCH_MEASURE)
+        bench_histogram_add(&run->shared->latency, now - *last);
+    else if (*last != 0 && run->phase == BENCH_ALONE)
+        bench_histogram_add(&run->shared->latency_call, now - *last);
+    *last = now;
+}
+
+uint64_t bench_memory(void)
+{
+    char line[128];
+    unsigned long long kib = 0;
+    FILE *file = fopen("/proc/self/smaps_rollup", "re");
+
+    if (file == NULL)
+        return 0;
+    while (fgets(line, sizeof(line), file) != NULL)
+        if (sscanf(line, "Anonymous: %llu kB", &kib) == 1)
+            break;
+    fclose(file);
+    return kib * 1024;
+}
+
+void bench_note_idle(struct bench_run *run, uint64_t before)
+{
+    double grown = (double)bench_memory() - (double)before;
+
+    run->shared->sides[run->who].facts[BENCH_FACT_IDLE_BYTES] = grown / run->job->conn_cnt;
+    atomic_fetch_add(&run->shared->idle_cnt, 1);
+}
+
+bool bench_is_idle_noted(const struct bench_run *run)
+{
+    return atomic_load(&run->shared->idle_cnt) >= 2;
 }

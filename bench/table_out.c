@@ -4,84 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A column: a figure, what it is divided by, how many digits behind the point. */
-struct column {
-    enum bench_figure figure;
-    const char *title;
-    double unit;
-    int digits;
-    bool has_spread;
-};
+#include "bench/table.h"
 
-static const struct column throughput_columns[] = {
-    {FIG_MSGS_PER_S, "Mmsg/s", 1e6, 3, true},
-    {FIG_BYTES_PER_S, "GB/s", 1e9, 2, false},
-    {FIG_CPU_S_PER_GB, "cpu s/GB", 1, 3, false},
-    {FIG_SENDER_CPU, "cpu snd %", 0.01, 0, false},
-    {FIG_RECEIVER_CPU, "rcv %", 0.01, 0, false},
-    {FIG_SENDER_SYSCALLS_PER_MSG, "calls/msg snd", 1, 5, false},
-    {FIG_RECEIVER_SYSCALLS_PER_MSG, "rcv", 1, 5, false},
-    {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false},
-    {FIG_CNT, NULL, 0, 0, false},
-};
-static const struct column rtt_columns[] = {
-    {FIG_P50_NS, "p50 us", 1e3, 1, true},
-    {FIG_P90_NS, "p90", 1e3, 1, false},
-    {FIG_P99_NS, "p99", 1e3, 1, true},
-    {FIG_P999_NS, "p99.9", 1e3, 1, false},
-    {FIG_P9999_NS, "p99.99", 1e3, 1, false},
-    {FIG_MAX_NS, "max", 1e3, 0, false},
-    {FIG_MSGS_PER_S, "k/s", 1e3, 1, false},
-    {FIG_SENDER_SYSCALLS_PER_MSG, "calls/msg snd", 1, 2, false},
-    {FIG_RECEIVER_SYSCALLS_PER_MSG, "rcv", 1, 2, false},
-    {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false},
-    {FIG_CNT, NULL, 0, 0, false},
-};
-static const struct column urgent_columns[] = {
-    {FIG_P50_NS, "p50 us", 1e3, 1, true},
-    {FIG_P99_NS, "p99", 1e3, 1, true},
-    {FIG_MAX_NS, "max", 1e3, 0, false},
-    {FIG_CALL_P50_NS, "call p50", 1e3, 1, false},
-    {FIG_CALL_P99_NS, "call p99", 1e3, 1, false},
-    {FIG_BULK_BYTES_PER_S, "bulk GB/s", 1e9, 2, false},
-    {FIG_BULK_ALONE_BYTES_PER_S, "alone", 1e9, 2, false},
-    {FIG_BULK_RATIO, "ratio", 1, 2, true},
-    {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false},
-    {FIG_CNT, NULL, 0, 0, false},
-};
-static const struct column share_columns[] = {
-    {FIG_BYTES_PER_S, "GB/s", 1e9, 2, true},
-    {FIG_SHARE_ERROR, "off by points", 1, 2, true},
-    {FIG_CPU_S_PER_GB, "cpu s/GB", 1, 3, false},
-    {FIG_SENDER_SYSCALLS_PER_MSG, "calls/msg snd", 1, 4, false},
-    {FIG_RECEIVER_SYSCALLS_PER_MSG, "rcv", 1, 4, false},
-    {FIG_CREDIT_STALLS_PER_S, "stalls/s", 1, 0, false},
-    {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false},
-    {FIG_CNT, NULL, 0, 0, false},
-};
-static const struct column rate_columns[] = {
-    {FIG_P50_NS, "p50 us", 1e3, 1, true},
-    {FIG_P90_NS, "p90", 1e3, 1, false},
-    {FIG_P99_NS, "p99", 1e3, 1, true},
-    {FIG_P999_NS, "p99.9", 1e3, 1, false},
-    {FIG_P9999_NS, "p99.99", 1e3, 1, false},
-    {FIG_MAX_NS, "max", 1e3, 0, false},
-    {FIG_MSGS_PER_S, "k/s", 1e3, 1, false},
-    {FIG_UNSENT, "unsent", 1, 0, false},
-    {FIG_SENDER_CPU, "cpu snd %", 0.01, 0, false},
-    {FIG_RECEIVER_CPU, "rcv %", 0.01, 0, false},
-    {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false},
-    {FIG_CNT, NULL, 0, 0, false},
-};
-static const struct column *const columns_of[BENCH_CASE_CNT] = {
-    [BENCH_THROUGHPUT] = throughput_columns,
-    [BENCH_RTT] = rtt_columns,
-    [BENCH_URGENT] = urgent_columns,
-    [BENCH_SHARE] = share_columns,
-    [BENCH_RATE] = rate_columns,
-};
-
-static int width_of(const struct column *column)
+static int width_of(const struct bench_column *column)
 {
     int title = (int)strlen(column->title) + 1;
     int least = column->has_spread ? 22 : 7;
@@ -89,7 +14,7 @@ static int width_of(const struct column *column)
     return title > least ? title : least;
 }
 
-static void print_cell(const struct column *column, const struct bench_summary *summary)
+static void print_cell(const struct bench_column *column, const struct bench_summary *summary)
 {
     double median = summary->median[column->figure] / column->unit;
     double least = summary->least[column->figure] / column->unit;
@@ -108,7 +33,9 @@ static void print_cell(const struct column *column, const struct bench_summary *
 
 static void print_size(uint32_t size)
 {
-    if (size >= 1024 * 1024 && size % (1024 * 1024) == 0)
+    if (size == 0)
+        printf("%9s", "-");
+    else if (size >= 1024 * 1024 && size % (1024 * 1024) == 0)
         printf("%5u MiB", size / (1024 * 1024));
     else if (size >= 1024 && size % 1024 == 0)
         printf("%5u KiB", size / 1024);
@@ -125,9 +52,8 @@ static void print_head(const struct bench_report *report)
     printf("%s: %s\n", bench_case_names[options->which], bench_case_texts[options->which]);
     printf("  %s, %s, %d cores; load %.2f before, %.2f after\n", machine->kernel, machine->cpu,
            machine->cores, machine->load_before, machine->load_after);
-    printf("  sender on CPU %d, receiver on CPU %d%s, one connection over loopback TCP, %s%s%s\n",
-           report->cpus.sender, report->cpus.receiver,
-           report->cpus.cnt < 2 ? " (only one may be used)" : "",
+    printf("  sender on CPU %d, receiver on CPU %d%s, loopback TCP, %s%s%s\n", report->cpus.sender,
+           report->cpus.receiver, report->cpus.cnt < 2 ? " (only one may be used)" : "",
            congestion != NULL ? congestion : machine->congestion_system,
            congestion != NULL ? "" : " (the system's)", options->is_busy ? ", spinning" : "");
     if (options->recv_buffer != 0)
@@ -156,7 +82,7 @@ static void print_shares(const struct bench_report *report, const struct bench_r
 
 static void print_ratios(const struct bench_report *report, const struct bench_result *result)
 {
-    enum bench_figure figure = bench_figure_main[report->options->which];
+    enum bench_figure figure = bench_cases[report->options->which].main;
 
     if (result->ratio_cnt == 0)
         return;
@@ -171,19 +97,25 @@ static void print_ratios(const struct bench_report *report, const struct bench_r
 
 void bench_table_print(const struct bench_report *report)
 {
-    const struct column *columns = columns_of[report->options->which];
+    const struct bench_column *columns = bench_columns[report->options->which];
+    const char *axis = bench_axis_names[bench_cases[report->options->which].axis];
 
     print_head(report);
-    printf("%9s  %-12s", "size", "impl");
-    for (const struct column *column = columns; column->title != NULL; column++)
+    printf("%9s  ", "size");
+    if (axis != NULL)
+        printf("%11s  ", axis);
+    printf("%-12s", "impl");
+    for (const struct bench_column *column = columns; column->title != NULL; column++)
         printf(" %*s", width_of(column), column->title);
     printf("\n");
     for (uint32_t i = 0; i < report->result_cnt; i++) {
         const struct bench_result *result = &report->results[i];
 
         print_size(result->size);
+        if (axis != NULL)
+            printf("  %11u", result->count);
         printf("  %-12s", result->impl->name);
-        for (const struct column *column = columns; column->title != NULL; column++)
+        for (const struct bench_column *column = columns; column->title != NULL; column++)
             print_cell(column, &result->summary);
         printf("\n");
         if (!isnan(result->summary.median[FIG_SHARE_ERROR]))

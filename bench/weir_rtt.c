@@ -14,9 +14,8 @@ struct asker {
     bool is_stopped;
 };
 
-static void ask(void *role)
+static void ask(struct asker *asker)
 {
-    struct asker *asker = role;
     const uint32_t size = asker->side.run->job->size;
 
     if (size >= sizeof(asker->asked))
@@ -27,6 +26,12 @@ static void ask(void *role)
     if (error != 0)
         weir_side_fail(&asker->side, "asking", error);
     asker->asked++;
+}
+
+static void on_up(void *role, weir_peer peer)
+{
+    (void)peer;
+    ask(role);
 }
 
 static void on_answer(void *role, const struct weir_msg *msgs, uint32_t msg_cnt)
@@ -46,11 +51,12 @@ enum bench_status bench_weir_rtt_send(struct bench_run *run)
 {
     static struct asker asker;
     const struct weir_reactor reactor = {.on_batch = on_answer};
+    const struct weir_side_hooks hooks = {.on_up = on_up};
 
     asker.msg = calloc(1, run->job->size);
     if (asker.msg == NULL)
         return bench_fail(run, BENCH_E_RUN, "no memory for a message");
-    if (!weir_side_open(&asker.side, run, &reactor, ask, &asker))
+    if (!weir_side_open(&asker.side, run, &reactor, &hooks, &asker))
         return BENCH_E_RUN;
     while (!asker.is_stopped || run->counts.msgs[0] < asker.asked) {
         if (!weir_side_turn(&asker.side, WEIR_SIDE_WAIT_NS))
@@ -88,23 +94,3 @@ enum bench_status bench_weir_rtt_recv(struct bench_run *run)
     weir_side_close(&side);
     return BENCH_OK;
 }
-
-/* ---- the implementation -------------------------------------------------------------------- */
-
-const struct bench_impl bench_weir = {
-    .name = "weir",
-    .what = "two nodes with default settings, through the public API",
-    .notes =
-        {
-            [BENCH_THROUGHPUT] =
-                "messages are copied in; from 1 MiB on handed over by weir_send_buf",
-        },
-    .roles =
-        {
-            [BENCH_THROUGHPUT] = {bench_weir_stream_send, bench_weir_stream_recv},
-            [BENCH_RTT] = {bench_weir_rtt_send, bench_weir_rtt_recv},
-            [BENCH_URGENT] = {bench_weir_stream_send, bench_weir_stream_recv},
-            [BENCH_SHARE] = {bench_weir_stream_send, bench_weir_stream_recv},
-            [BENCH_RATE] = {bench_weir_rate_send, bench_weir_stream_recv},
-        },
-};

@@ -3,6 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "bench/net.h"
+
+#define QUEUES_BYTES (64u << 20) /* of all connections of a run together */
+#define QUEUE_BYTES_LEAST (16u << 10)
 
 static bool is_environment(int error)
 {
@@ -34,12 +40,16 @@ static void on_peer(void *role, weir_peer peer, int event, int reason)
 
     if (event == WEIR_PEER_UP) {
         side->peer = peer;
-        if (side->on_up != NULL)
-            side->on_up(role);
+        if (side->hooks->on_up != NULL)
+            side->hooks->on_up(role, peer);
         return;
     }
     if (atomic_load_explicit(&side->run->shared->phase, memory_order_acquire) == BENCH_DONE)
         return;
+    if (side->hooks->on_end != NULL) {
+        side->hooks->on_end(role, peer, event, reason);
+        return;
+    }
     if (!side->is_failed)
         bench_fail(side->run, BENCH_E_RUN, "the connection %s: %s: %s",
                    event == WEIR_PEER_DOWN ? "ended" : "failed", weir_reason_name(reason),
@@ -52,14 +62,30 @@ static void refresh(struct bench_run *run, void *ctx)
     static struct weir_metrics metrics; /* large */
     struct weir_side *side = ctx;
 
+    if (side->hooks->collect != NULL)
+        side->hooks->collect(side->role);
     metrics.size = sizeof(metrics);
     if (weir_metrics_read(side->node, &metrics) != 0)
         return;
     run->counts.syscalls = metrics.syscalls;
+    run->counts.completions = metrics.completions;
     run->counts.turns = metrics.turns;
     run->counts.stalls = 0;
     for (uint32_t i = 0; i < metrics.channel_cnt && i < WEIR_CHANNELS_MAX; i++)
         run->counts.stalls += metrics.channels[i].credit_stalls;
+}
+
+uint32_t weir_side_queue_bytes(const struct bench_job *job)
+{
+    struct weir_channel channel;
+
+    /* The default, or what weir makes of a large message's; among many connections, as an application
+     * does that has many peers, a share of what all may hold together. */
+    weir_channel_init(&channel, 0);
+    uint32_t least = 2 * job->size < QUEUE_BYTES_LEAST ? QUEUE_BYTES_LEAST : 2 * job->size;
+    uint32_t most = channel.send_bytes_max < least ? least : channel.send_bytes_max;
+    uint32_t share = QUEUES_BYTES / job->conn_cnt;
+    return job->conn_cnt == 1 || share > most ? most : share < least ? least : share;
 }
 
 static void describe_channels(const struct bench_job *job, struct weir_channel *ret_channels)
@@ -69,11 +95,39 @@ static void describe_channels(const struct bench_job *job, struct weir_channel *
         weir_channel_init(channel, (uint16_t)i);
         channel->weight = job->channels[i].weight;
         channel->flags = job->channels[i].is_urgent ? WEIR_CHANNEL_URGENT : 0;
-        if (job->size > channel->msg_bytes_max) {
+        if (job->size > channel->msg_bytes_max)
             channel->msg_bytes_max = job->size;
-            channel->send_bytes_max = channel->recv_bytes_max = 0; /* the defaults for that */
-        }
+        channel->send_bytes_max = weir_side_queue_bytes(job);
+        channel->recv_bytes_max = 0; /* the default for such messages */
+        if (channel->msg_bytes_max > channel->send_bytes_max)
+            channel->msg_bytes_max = channel->send_bytes_max;
     }
+}
+
+/* What many connections ask of the configuration. */
+static void make_room(struct weir_config *cfg, const struct bench_job *job)
+{
+    cfg->shard_cnt = job->shard_cnt;
+    cfg->socket_send_bytes = job->send_buffer;
+    if (job->conn_cnt <= cfg->peers_max)
+        return;
+    cfg->peers_max = job->conn_cnt;
+    cfg->dials_max = job->conn_cnt;
+}
+
+/* At 127.0.0.1, and at the other addresses with the same port where the case has many connections. */
+static int listen_at(weir_node *node, const struct weir_side_hooks *hooks)
+{
+    char address[32] = "127.0.0.1:0", first[128];
+    int error = weir_node_listen(node, address);
+
+    if (error == 0)
+        error = weir_node_address(node, 0, first, sizeof(first));
+    for (uint32_t i = 1; error == 0 && hooks->is_dialer && i < BENCH_NET_ADDRESSES; i++) {
+        snprintf(address, sizeof(address), "127.0.0.%u%s", i + 1, strrchr(first, ':'));
+        error = weir_node_listen(node, address);
+    }
+    return error;
 }
 
 /* Tells the sender the port behind the last colon of the listener's address. */
@@ -91,55 +145,60 @@ static int publish_port(struct weir_side *side)
     return 0;
 }
 
-bool weir_side_open(struct weir_side *side, struct bench_run *run,
-                    const struct weir_reactor *reactor, void (*on_up)(void *role), void *role)
+/* Creates, attaches, listens and starts; says which of them failed. */
+static int start(struct weir_side *side, const struct weir_reactor *reactor, const char **ret_step)
 {
-    const struct bench_job *job = run->job;
+    const struct bench_job *job = side->run->job;
     struct weir_channel channels[BENCH_CHANNELS_MAX];
     struct weir_reactor own = *reactor;
     struct weir_config cfg;
-    char address[32] = "127.0.0.1:0";
-    const char *step = "weir_node_create";
-    int error;
 
-    *side = (struct weir_side){.run = run, .on_up = on_up};
     weir_config_init(&cfg);
-    cfg.flags = WEIR_CONFIG_CALLER_TURNS | (job->is_busy ? WEIR_CONFIG_BUSY_POLL : 0);
+    side->has_threads = job->which == BENCH_SHARDS;
+    cfg.flags = (side->has_threads ? WEIR_CONFIG_PIN : WEIR_CONFIG_CALLER_TURNS) |
+                (job->is_busy ? WEIR_CONFIG_BUSY_POLL : 0);
     cfg.network_id = "weir-bench";
     cfg.tcp_congestion = job->congestion;
     cfg.socket_recv_bytes = job->recv_buffer;
     cfg.log = on_log;
     cfg.log_ctx = side;
+    make_room(&cfg, job);
     own.size = sizeof(own);
-    own.ctx = role;
+    own.ctx = side->role;
     own.on_peer = on_peer;
     describe_channels(job, channels);
 
-    error = weir_node_create(&side->node, &cfg);
+    *ret_step = "weir_node_create";
+    int error = weir_node_create(&side->node, &cfg);
     if (error == 0) {
-        step = "weir_node_attach";
+        *ret_step = "weir_node_attach";
         error = weir_node_attach(side->node, &own, channels, job->channel_cnt);
     }
-    if (error == 0 && run->who == BENCH_RECEIVER) {
-        step = "weir_node_listen";
-        error = weir_node_listen(side->node, address);
+    if (error == 0 && side->run->who == BENCH_RECEIVER) {
+        *ret_step = "weir_node_listen";
+        error = listen_at(side->node, side->hooks);
     }
     if (error == 0) {
-        step = "weir_node_start";
+        *ret_step = "weir_node_start";
         error = weir_node_start(side->node);
     }
+    return error;
+}
+
+bool weir_side_open(struct weir_side *side, struct bench_run *run,
+                    const struct weir_reactor *reactor, const struct weir_side_hooks *hooks,
+                    void *role)
+{
+    static const struct weir_side_hooks no_hooks;
+    const char *step;
+
+    side->run = run;
+    side->hooks = hooks == NULL ? &no_hooks : hooks;
+    side->role = role;
+    int error = start(side, reactor, &step);
     if (error == 0 && run->who == BENCH_RECEIVER) {
         step = "weir_node_address";
         error = publish_port(side);
-    } else if (error == 0) {
-        uint16_t port = bench_await_port(run);
-        if (port == 0) {
-            bench_fail(run, BENCH_E_RUN, "the receiver did not begin to listen");
-            return false;
-        }
-        snprintf(address, sizeof(address), "127.0.0.1:%u", port);
-        step = "weir_dial";
-        error = weir_dial(side->node, address, 0);
     }
     if (error != 0) {
         weir_side_fail(side, step, error);
@@ -147,15 +206,42 @@ bool weir_side_open(struct weir_side *side, struct bench_run *run,
     }
     run->refresh = refresh;
     run->refresh_ctx = side;
-    return true;
+    if (run->who == BENCH_RECEIVER)
+        return true;
+    side->port = bench_await_port(run);
+    if (side->port == 0) {
+        bench_fail(run, BENCH_E_RUN, "the receiver did not begin to listen");
+        return false;
+    }
+    return side->hooks->is_dialer || weir_side_dial(side, 0);
+}
+
+bool weir_side_dial(struct weir_side *side, uint32_t nth)
+{
+    char address[32];
+
+    snprintf(address, sizeof(address), "127.0.0.%u:%u", nth % BENCH_NET_ADDRESSES + 1, side->port);
+    int error = weir_dial(side->node, address, 0);
+    if (error != 0)
+        weir_side_fail(side, "weir_dial", error);
+    return error == 0;
 }
 
 bool weir_side_turn(struct weir_side *side, weir_ns wait)
 {
+    if (side->has_threads) {
+        const struct timespec nap = {.tv_nsec = WEIR_NS_PER_MS};
+        nanosleep(&nap, NULL);
+        if (side->hooks->collect != NULL)
+            side->hooks->collect(side->role);
+        return !side->is_failed;
+    }
     int64_t cnt = weir_node_turn(side->node, 0, wait);
 
     if (cnt < 0)
         weir_side_fail(side, "weir_node_turn", (int)cnt);
+    if (side->hooks->collect != NULL)
+        side->hooks->collect(side->role);
     return !side->is_failed;
 }
 
@@ -163,7 +249,7 @@ void weir_side_close(struct weir_side *side)
 {
     weir_ns end = bench_now() + WEIR_NS_PER_S;
 
-    if (weir_node_stop(side->node, 0) == 0)
+    if (weir_node_stop(side->node, 0) == 0 && !side->has_threads)
         while (weir_node_turn(side->node, 0, WEIR_NS_PER_MS) >= 0 && bench_now() < end)
             ;
     weir_node_free(side->node);

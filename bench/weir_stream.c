@@ -1,4 +1,4 @@
-/* bench/weir_stream.c: weir one way: throughput, share, and urgent beside bulk.
+/* bench/weir_stream.c: weir one way, the sender: throughput, share, urgent beside bulk, wake and stall.
  *
  * The sender fills each bulk channel until the queue says it is full, when the peer comes up and
  * again each time the channel can be written, always on the shard's thread. Messages are copied in;
@@ -28,7 +28,8 @@ struct sender {
     struct weir_side side; /* first: see on_peer */
     struct bench_source sources[BENCH_CHANNELS_MAX];
     struct references references;
-    uint32_t first_bulk; /* channels from this one on always have something to send */
+    uint32_t first_bulk; /* channels from this one to below ... */
+    uint32_t end_bulk;   /* ... this one always have something to send */
     bool is_stopped;
     bool is_starved; /* all references were out: no on_writable will follow */
 };
@@ -78,13 +79,17 @@ static void fill(struct sender *sender, uint32_t channel)
         bench_source_take(source);
 }
 
-static void fill_all(void *role)
+static void fill_all(struct sender *sender)
 {
-    struct sender *sender = role;
-
     sender->is_starved = false;
-    for (uint32_t i = sender->first_bulk; i < sender->side.run->job->channel_cnt; i++)
+    for (uint32_t i = sender->first_bulk; i < sender->end_bulk; i++)
         fill(sender, i);
+}
+
+static void on_up(void *role, weir_peer peer)
+{
+    (void)peer;
+    fill_all(role);
 }
 
 static void on_writable(void *role, weir_peer peer, uint16_t channel)
@@ -92,7 +97,7 @@ static void on_writable(void *role, weir_peer peer, uint16_t channel)
     struct sender *sender = role;
 
     (void)peer;
-    if (!sender->is_stopped && channel >= sender->first_bulk)
+    if (!sender->is_stopped && channel >= sender->first_bulk && channel < sender->end_bulk)
         fill(sender, channel);
 }
 
@@ -132,18 +137,23 @@ enum bench_status bench_weir_stream_send(struct bench_run *run)
 {
     static struct sender sender;
     const struct weir_reactor reactor = {.on_writable = on_writable};
+    const struct weir_side_hooks hooks = {.on_up = on_up};
     enum bench_phase phase;
     weir_ns due = 0;
 
     sender.first_bulk = run->job->which == BENCH_URGENT ? 1 : 0;
+    sender.end_bulk = run->job->which == BENCH_WAKE ? 1 : run->job->channel_cnt;
     if (!prepare(&sender, run->job))
         return bench_fail(run, BENCH_E_RUN, "no memory for the messages");
-    if (!weir_side_open(&sender.side, run, &reactor, fill_all, &sender))
+    if (!weir_side_open(&sender.side, run, &reactor, &hooks, &sender))
         return BENCH_E_RUN;
     while ((phase = bench_step(run)) != BENCH_DONE) {
         if (phase == BENCH_DRAIN) {
             sender.is_stopped = true;
             bench_publish_sent(run);
+        } else if (phase == BENCH_MEASURE && sender.end_bulk < run->job->channel_cnt) {
+            sender.end_bulk = run->job->channel_cnt; /* `wake`: the other one starts */
+            fill_all(&sender);
         }
         weir_ns wait = send_urgent(&sender, &due);
         if (!weir_side_turn(&sender.side, phase == BENCH_DRAIN ? WEIR_NS_PER_MS : wait))
@@ -152,53 +162,5 @@ enum bench_status bench_weir_stream_send(struct bench_run *run)
             fill_all(&sender);
     }
     weir_side_close(&sender.side);
-    return BENCH_OK;
-}
-
-/* ---- the receiver -------------------------------------------------------------------------- */
-
-static void on_batch(void *role, const struct weir_msg *msgs, uint32_t msg_cnt)
-{
-    struct bench_run *run = ((struct weir_side *)role)->run;
-
-    for (uint32_t i = 0; i < msg_cnt; i++)
-        bench_count(run, msgs[i].channel, msgs[i].data, msgs[i].len);
-}
-
-static void on_batch_urgent(void *role, const struct weir_msg *msgs, uint32_t msg_cnt)
-{
-    struct bench_run *run = ((struct weir_side *)role)->run;
-
-    for (uint32_t i = 0; i < msg_cnt; i++)
-        if (msgs[i].channel == 0)
-            bench_urgent_arrived(run, msgs[i].data, msgs[i].len);
-        else
-            bench_count(run, msgs[i].channel, msgs[i].data, msgs[i].len);
-}
-
-static void on_batch_rate(void *role, const struct weir_msg *msgs, uint32_t msg_cnt)
-{
-    struct bench_run *run = ((struct weir_side *)role)->run;
-
-    for (uint32_t i = 0; i < msg_cnt; i++)
-        bench_pace_arrived(run, msgs[i].data, msgs[i].len);
-}
-
-enum bench_status bench_weir_stream_recv(struct bench_run *run)
-{
-    static struct weir_side side;
-    const struct weir_reactor reactor = {
-        .on_batch = run->job->which == BENCH_URGENT ? on_batch_urgent
-                    : run->job->which == BENCH_RATE ? on_batch_rate
-                                                    : on_batch,
-    };
-
-    if (!weir_side_open(&side, run, &reactor, NULL, &side))
-        return BENCH_E_RUN;
-    while (bench_step(run) != BENCH_DRAIN || !bench_is_drained(run))
-        if (!weir_side_turn(&side, run->phase == BENCH_DRAIN ? WEIR_NS_PER_MS : WEIR_SIDE_WAIT_NS))
-            return BENCH_E_RUN;
-    bench_finish(run);
-    weir_side_close(&side);
     return BENCH_OK;
 }

@@ -26,22 +26,37 @@ import json
 import sys
 
 case, path, rivals = sys.argv[1:]
-rivals = rivals.split(",")
+rivals = [] if rivals == "none" else rivals.split(",")
 with open(path) as file:
     report = json.load(file)
 assert report["schema"] == 1 and report["case"] == case, report["case"]
 for key in "kernel", "cpu", "cores", "congestion", "flags", "load_before", "load_after":
     assert key in report["machine"], key
 assert "-O" in report["machine"]["flags"], report["machine"]["flags"]
-sizes = report["inputs"]["sizes"]
-found = [(result["size"], result["impl"]) for result in report["results"]]
-assert found == [(size, impl) for size in sizes for impl in ["weir"] + rivals
-                 if impl != "iperf3" or size >= 65536], found
+inputs = report["inputs"]
+axis = {"connections": "connections", "churn": "connections", "broadcast": "peers", "shards": "shards"}.get(case)
+points = [(count, size) for count in (inputs[axis] if axis else [None]) for size in inputs["sizes"]]
+found = [(result.get(axis), result["size"], result["impl"]) for result in report["results"]]
+assert found == [point + (impl,) for point in points for impl in ["weir"] + rivals
+                 if impl != "iperf3" or point[1] >= 65536], found
+
+# What each case is about: present, and a number above 0.
+about = {
+    "wake": ["silence_ns", "silence_alone_ns"],
+    "stall": ["others_kept", "all_kept"],
+    "connections": ["msgs_per_s", "cpu_s_per_mmsg", "cpu_s_per_gb"],
+    "broadcast": ["sender_cpu_s_per_mmsg", "msgs_per_s"],
+    "churn": ["conns_per_s", "cpu_s_per_mmsg"],
+    "shards": ["msgs_per_s", "cpu_s_per_mmsg"],
+    "send": ["send_shard_ns", "send_thread_ns", "send_lone_ns"],
+    "micro": ["verify_ns", "encode_ns", "decode_ns", "schedule_ns", "mailbox_ns"],
+}
 for result in report["results"]:
-    name = f'{result["impl"]} {result["size"]}'
-    assert result["impl"] == "iperf3" or result["msgs_received"] > 0, name
+    name = f'{result["impl"]} {result["size"]} {result.get(axis)}'
+    assert result["impl"] == "iperf3" or (result["msgs_received"] > 0) == (case != "micro"), name
     assert result["msgs_lost"] == 0 and result["msgs_out_of_order"] == 0, name
-    assert report["ratio_figure"] in result, name
+    for key in [report["ratio_figure"]] + about.get(case, ["msgs_per_s"]):
+        assert result[key] > 0, (name, key)
     for key, (least, most) in result["spread"].items():
         assert least <= result[key] <= most, (name, key)
     if case in ("rtt", "urgent", "rate"):
@@ -52,10 +67,13 @@ for result in report["results"]:
         if report["inputs"]["rate"] * result["size"] > 1e12: # then nearly all of them are behind
             assert result["unsent_msgs"] > 0 and result["p50_ns"] > 1e8, name
     if result["impl"] == "weir":
-        assert set(result.get("ratio_to", {})) == {impl for size, impl in found if size == result["size"]} - {"weir"}, name
+        others = {impl for count, size, impl in found if (count, size) == (result.get(axis), result["size"])}
+        assert set(result.get("ratio_to", {})) == others - {"weir"}, name
+    if result["impl"] == "weir" and case != "micro":
         assert result["sender_turns_per_msg"] > 0 and result["receiver_syscalls_per_msg"] > 0, name
+        assert result["receiver_cqes_per_msg"] > 0 and result["receiver_syscalls_per_turn"] > 0, name
     if case == "share" and result["impl"] == "weir":
-        assert len(result["channels"]) == len(report["inputs"]["channels"]), name
+        assert len(result["channels"]) == len(inputs["channels"]), name
         assert abs(sum(channel["percent"] for channel in result["channels"]) - 100) < 0.1, name
 print(f"{case}: {len(found)} results, nothing lost")
 PY
@@ -73,6 +91,11 @@ check rate --rate 2000 --size 16,1000,64K
 check rate --rate 20000000 --size 64K # more than anybody can carry
 check throughput --size 64 --congestion system
 check rtt --busy
+rivals=none
+check wake
+check stall --channels 1:2:3
+check send --size 64,65536
+check micro --size 64,65536
 rivals=spin
 check rtt --size 64,100K
 
@@ -131,6 +154,9 @@ refuse rate --size 65K
 refuse rate --rate 0
 refuse rtt --rate 1000
 refuse throughput --unknown
+refuse throughput --connections 2
+refuse wake --channels 1:1:1
+refuse stall --channels 1
 
 code=0
 "$bench" rtt --seconds 0.1 --congestion no-such-thing >"$work/out" 2>"$work/err" || code=$?

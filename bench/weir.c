@@ -1,0 +1,32 @@
+/* bench/weir.c: weir as an implementation: which role it plays in which case. */
+#include "bench/weir_roles.h"
+
+const struct bench_impl bench_weir = {
+    .name = "weir",
+    .what = "two nodes with default settings, through the public API",
+    .notes =
+        {
+            [BENCH_THROUGHPUT] =
+                "messages are copied in; from 1 MiB on handed over by weir_send_buf",
+            [BENCH_STALL] = "channel 0 is paused with weir_channel_pause",
+            [BENCH_CONNECTIONS] = "four channels each, of which one sends",
+            [BENCH_BROADCAST] = "one weir_broadcast a turn",
+            [BENCH_CHURN] = "the side that dialed says goodbye as soon as the peer is up",
+            [BENCH_SHARDS] =
+                "the library's threads, shard i of both nodes pinned to the i-th CPU; one shard: the "
+                "sender on the first, the receiver on the second",
+            [BENCH_MICRO] = "one process, no socket",
+        },
+    .roles =
+        {
+            [BENCH_THROUGHPUT] = {bench_weir_stream_send, bench_weir_stream_recv},
+            [BENCH_RTT] = {bench_weir_rtt_send, bench_weir_rtt_recv},
+            [BENCH_URGENT] = {bench_weir_stream_send, bench_weir_stream_recv},
+            [BENCH_SHARE] = {bench_weir_stream_send, bench_weir_stream_recv},
+            [BENCH_RATE] = {bench_weir_rate_send, bench_weir_stream_recv},
+            [BENCH_WAKE] = {bench_weir_stream_send, bench_weir_stream_recv},
+            [BENCH_STALL] = {bench_weir_stream_send, bench_weir_stream_recv},
+            [BENCH_SEND] = {bench_weir_cost_send, bench_weir_stream_recv},
+            [BENCH_MICRO] = {bench_weir_micro, NULL},
+        },
+};
