@@ -1,5 +1,5 @@
 /* bench/raw.c: the rival without frames: its reads, its writes, and what it does in each case. */
-#include "bench/raw.h"
+#include "bench/raw_crowd.h"
 
 #include <errno.h>
 #include <string.h>
@@ -48,6 +48,11 @@ const struct bench_impl bench_raw = {
                 "the urgent messages have a connection of their own; the receiver polls both",
             [BENCH_SHARE] = "has no channels: one stream, the ceiling of the sum",
             [BENCH_RATE] = "sleeps until a message is due and sends all that are",
+            [BENCH_CONNECTIONS] = "epoll; writes of up to 64 KiB, reads of 64 KiB",
+            [BENCH_BROADCAST] =
+                "one blocking send of the message to each peer; the receiver uses epoll",
+            [BENCH_CHURN] =
+                "connect and close against accept and close, one at a time, no handshake",
         },
     .roles =
         {
@@ -56,5 +61,8 @@ const struct bench_impl bench_raw = {
             [BENCH_URGENT] = {bench_raw_urgent_send, bench_raw_urgent_recv},
             [BENCH_SHARE] = {bench_raw_stream_send, bench_raw_stream_recv},
             [BENCH_RATE] = {bench_raw_rate_send, bench_raw_stream_recv},
+            [BENCH_CONNECTIONS] = {bench_raw_many_send, bench_raw_crowd_recv},
+            [BENCH_BROADCAST] = {bench_raw_broadcast_send, bench_raw_crowd_recv},
+            [BENCH_CHURN] = {bench_raw_churn_send, bench_raw_churn_recv},
         },
 };

@@ -1,5 +1,5 @@
-/* bench/raw.h: the rival without frames; its roles are in raw_stream.c, raw_rtt.c and
- * raw_urgent.c. */
+/* bench/raw.h: the rival without frames; its roles are in raw_stream.c, raw_rtt.c, raw_urgent.c,
+ * raw_crowd.c and raw_many.c. */
 #ifndef WEIR_BENCH_RAW_H
 #define WEIR_BENCH_RAW_H
 
@@ -41,5 +41,9 @@ enum bench_status bench_raw_rtt_send(struct bench_run *run);
 enum bench_status bench_raw_rtt_recv(struct bench_run *run);
 enum bench_status bench_raw_urgent_send(struct bench_run *run);
 enum bench_status bench_raw_urgent_recv(struct bench_run *run);
+enum bench_status bench_raw_many_send(struct bench_run *run);
+enum bench_status bench_raw_broadcast_send(struct bench_run *run);
+enum bench_status bench_raw_churn_send(struct bench_run *run);
+enum bench_status bench_raw_churn_recv(struct bench_run *run);
 
 #endif

@@ -91,9 +91,14 @@ check rate --rate 2000 --size 16,1000,64K
 check rate --rate 20000000 --size 64K # more than anybody can carry
 check throughput --size 64 --congestion system
 check rtt --busy
+rivals=raw
+check connections --connections 1,40,300 --size 8,3000
+check broadcast --peers 1,20 --size 64,65536
+check churn --connections 1,64
 rivals=none
 check wake
 check stall --channels 1:2:3
+check shards --shards 1,2 --size 64
 check send --size 64,65536
 check micro --size 64,65536
 rivals=spin
@@ -155,6 +160,16 @@ refuse rate --rate 0
 refuse rtt --rate 1000
 refuse throughput --unknown
 refuse throughput --connections 2
+refuse connections --connections 0
+refuse connections --connections 16385
+refuse connections --connections 1,,2
+refuse connections --peers 2
+refuse connections --size 7
+refuse connections --size 65537
+refuse connections --against uring
+refuse broadcast --peers none
+refuse churn --size 64
+refuse shards --shards 9
 refuse wake --channels 1:1:1
 refuse stall --channels 1
 
@@ -164,5 +179,6 @@ code=0
 
 "$bench" --help | grep -q 'usage: weir-bench' || fail "--help"
 "$bench" --list | grep -q '^  throughput' || fail "--list"
+"$bench" connections --connections 2 --against none --seconds 0.1 --repeat 1 | grep -q 'connections' || fail "the table's axis"
 "$bench" share --seconds 0.1 --repeat 2 | grep -q 'weight 10' || fail "the table"
 echo "bench_smoke: ok"
