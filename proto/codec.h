@@ -101,7 +101,7 @@ struct weir_agreed {
         uint32_t local_idx;     /* position in our offer's channels */
         uint32_t msg_bytes_max; /* the largest message that we may send on it: the peer's figure */
         uint32_t window_bytes;  /* our credit for sending at start: the peer's figure */
-    } channels[WEIR_CHANNELS_MAX];
+    } channels[WEIR_CHANNELS_MAX]; /* in a codec's state as many as the offer has are there */
 };
 
 enum weir_control_kind {
@@ -131,7 +131,10 @@ struct weir_control {
 
 struct weir_codec {
     const char *name;
-    size_t state_bytes;
+    size_t state_bytes; /* with an offer of WEIR_CHANNELS_MAX channels */
+    /* Of them, at the end of a state, for each channel of the offer: a state that will be begun with fewer
+     * may be so much shorter (weir_codec_state_bytes), as ten thousand idle connections want it. */
+    size_t channel_bytes;
     uint32_t head_bytes;        /* of a frame header */
     size_t handshake_bytes_max; /* received bytes a handshake may take */
     /* 1: mine. 0: not mine. A negative: not known yet, need at least -n bytes in all. When it is not mine
@@ -159,6 +162,12 @@ struct weir_codec {
     /* Reads a verified control frame. 0, or the reason it is malformed. */
     int (*control_read)(const struct weir_frame *frame, struct weir_control *ret_control);
 };
+
+/* What a state takes that is begun with an offer of `channel_cnt` channels or fewer. */
+static inline size_t weir_codec_state_bytes(const struct weir_codec *codec, uint32_t channel_cnt)
+{
+    return codec->state_bytes - (WEIR_CHANNELS_MAX - channel_cnt) * codec->channel_bytes;
+}
 
 /* The native wire, version 1, plain. docs/wire.md */
 extern const struct weir_codec weir_codec_native;

@@ -11,7 +11,7 @@ static void out_queue(struct native_state *native, enum native_out what)
 static void native_begin(void *state, const struct weir_offer *offer, bool is_dialer)
 {
     struct native_state *native = state;
-    memset(native, 0, sizeof *native);
+    memset(native, 0, offsetof(struct native_state, agreed.channels)); /* behind may be nothing */
     native->offer = offer;
     native->frame_bytes_max = offer->frame_bytes_max;
     native->is_dialer = is_dialer;
@@ -202,6 +202,7 @@ static const struct weir_agreed *native_agreed(const void *state)
 const struct weir_codec weir_codec_native = {
     .name = "native",
     .state_bytes = sizeof(struct native_state),
+    .channel_bytes = NATIVE_CHANNEL_BYTES,
     .head_bytes = WEIR_NATIVE_HEAD,
     .handshake_bytes_max = NATIVE_HANDSHAKE_BYTES_MAX,
     .sniff = weir_native_sniff,

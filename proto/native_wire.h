@@ -130,8 +130,13 @@ struct native_state {
     uint8_t out;      /* enum native_out: in the order of the bits, never taken back */
     bool is_dialer;
     bool has_out;              /* pull has not handed out all of `out` */
-    struct weir_agreed agreed; /* valid in READY and BROKEN */
+    struct weir_agreed agreed; /* valid in READY and BROKEN; last: see weir_codec.channel_bytes */
 };
+#define NATIVE_CHANNEL_BYTES (sizeof(((struct native_state *)NULL)->agreed.channels[0]))
+_Static_assert(offsetof(struct native_state, agreed.channels) +
+                       WEIR_CHANNELS_MAX * NATIVE_CHANNEL_BYTES ==
+                   sizeof(struct native_state),
+               "the channels are the end of the state, so that it may be cut");
 _Static_assert(sizeof(struct native_state) <= 1024, "an idle connection stays small");
 
 /* native_preface.c */

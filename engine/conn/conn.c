@@ -14,7 +14,7 @@ int weir_hub_init(struct weir_hub *hub)
 {
     uint32_t conn_cnt = hub->cfg->peers_max;
     uint32_t channel_cnt = hub->channel_cnt;
-    hub->codec_stride = (hub->codec->state_bytes + 63) & ~(size_t)63;
+    hub->codec_stride = (weir_codec_state_bytes(hub->codec, channel_cnt) + 63) & ~(size_t)63;
     hub->conns = weir_heap_alloc(hub->heap, conn_cnt * sizeof(struct weir_conn));
     hub->conn_channels = weir_heap_alloc(hub->heap, (size_t)conn_cnt * channel_cnt *
                                                         sizeof(struct weir_conn_channel));

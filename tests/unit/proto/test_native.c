@@ -261,6 +261,26 @@ Test(native, a_handshake_never_asks_for_more_than_its_limit)
 Test(native, an_idle_connection_is_small)
 {
     cr_assert_leq(CODEC->state_bytes, 1024);
+    cr_assert_leq(weir_codec_state_bytes(CODEC, 4), 192);
+    cr_assert_eq(weir_codec_state_bytes(CODEC, WEIR_CHANNELS_MAX), CODEC->state_bytes);
     cr_assert_eq(CODEC->head_bytes, WEIR_NATIVE_HEAD);
     cr_assert_str_eq(CODEC->name, "native");
+}
+
+/* A connection's state is cut to what its offer needs: what lies behind is another connection's. */
+Test(native, a_state_ends_with_the_channels_of_its_offer)
+{
+    struct end dialer, listener;
+    const struct end *ends[2] = {&dialer, &listener};
+    const uint32_t channel_cnts[2] = {dialer_offer.channel_cnt, listener_offer.channel_cnt};
+    end_begin(&dialer, &dialer_offer, true);
+    end_begin(&listener, &listener_offer, false);
+    ends_shake(&dialer, &listener, SIZE_MAX);
+    cr_assert(dialer.is_ready && listener.is_ready);
+    for (uint32_t side = 0; side < 2; side++) {
+        size_t end = weir_codec_state_bytes(CODEC, channel_cnts[side]);
+        cr_assert_lt(end, CODEC->state_bytes);
+        for (size_t i = end; i < CODEC->state_bytes; i++)
+            cr_assert_eq(ends[side]->state[i], 0xA5, "side %u, byte %zu", side, i);
+    }
 }
