@@ -208,6 +208,10 @@ static struct weir_item *run_open(struct weir_conn *conn, uint32_t channel_idx, 
     /* A lone message takes a small buffer, so that thousands of peers with one message each do not take
      * a frame each; a queue that grows takes full frames. */
     size_t cap = channel->head || channel->was_full_run ? channel->frame_bytes_max : FIRST_RUN;
+    /* What a queue may hold is all that a run of it can: with many peers and small queues a full frame each
+     * would be several times what the queues hold, and more than the pool keeps. */
+    if (cap > conn->hub->channels[channel_idx].send_bytes_max)
+        cap = conn->hub->channels[channel_idx].send_bytes_max;
     if (cap < PREFIX + len)
         cap = PREFIX + len;
     struct weir_item *item = item_take(conn->hub);

@@ -77,6 +77,27 @@ Test(sendq, an_empty_queue_takes_any_message_there_may_be)
     solo_free(box);
 }
 
+/* Ten thousand peers with a small queue each must not take a full frame each. */
+Test(sendq, a_small_queue_takes_small_buffers)
+{
+    struct box *box = box_with(WEIR_OVERFLOW_REFUSE, 16384);
+    struct peer *peer = peer_ready(box);
+    uint64_t number = 0;
+    for (int round = 0; round < 3; round++) {
+        while (box_send(peer->conn, 0, 500, number) == 0)
+            number++;
+        cr_assert_leq(box_pool_stats(box).used_bytes, 4096 + 2 * 16384);
+        peer_listen(peer);
+    }
+    struct heard heard = heard_begin(peer, CHANNEL);
+    for (uint64_t i = 0; i < number; i++)
+        heard_expect(&heard, 500, i);
+    cr_assert(!heard_next(&heard));
+    heard_end(&heard);
+    peer_free(peer);
+    solo_free(box);
+}
+
 /* The default bound is twice the largest message, and a large message has no prefix. */
 Test(sendq, two_of_the_largest_messages_fit_the_default_bound)
 {
