@@ -7,8 +7,8 @@
 
 #include "bench/net.h"
 
-#define QUEUES_BYTES (64u << 20) /* of all connections of a run together */
-#define QUEUE_BYTES_LEAST (16u << 10)
+#define QUEUES_BYTES (64u << 20)      /* of all connections of a run together */
+#define QUEUE_BYTES_LEAST (32u << 10) /* a socket buffer of bench_case_prepare() */
 
 static bool is_environment(int error)
 {
