@@ -152,6 +152,7 @@ struct bench_run {
     enum bench_phase phase; /* as last seen; its mark is written */
     weir_ns phase_end;      /* leader: 0 until the first message */
     struct bench_counts counts;
+    uint64_t *conn_seqs; /* many connections: the next number of each; NULL: one connection */
     /* Brings syscalls, turns and stalls up to date before a mark; may be NULL. */
     void (*refresh)(struct bench_run *run, void *ctx);
     void *refresh_ctx;
@@ -186,10 +187,6 @@ static inline bool bench_does_size(const struct bench_impl *impl, uint32_t size)
 extern const char *const bench_case_names[BENCH_CASE_CNT];
 extern const char *const bench_case_texts[BENCH_CASE_CNT];
 
-/* The number in a message of `connections` and `shards`: whose it is, and the how manieth of that
- * connection. */
-#define BENCH_NUMBER_SHIFT 40u
-
 /* ---- side.c: for the sides ----------------------------------------------------------------- */
 
 /* CLOCK_MONOTONIC, the same in both processes. */
@@ -215,16 +212,30 @@ uint16_t bench_await_port(struct bench_run *run);
 enum bench_status bench_fail(struct bench_run *run, enum bench_status status, const char *format,
                              ...) __attribute__((format(printf, 3, 4)));
 
-/* Counts a message that arrived; false when its number is not the next one of its channel. Messages
- * of fewer than 8 bytes have no number. */
+/* The number in a message of `connections` and `shards`: whose it is, and the how manieth of that
+ * connection. */
+#define BENCH_NUMBER_SHIFT 40u
+
+/* Is it the next one of its connection? */
+static inline bool bench_is_next(struct bench_run *run, uint64_t number)
+{
+    const uint64_t idx = number >> BENCH_NUMBER_SHIFT;
+    const uint64_t seq = number & ((UINT64_C(1) << BENCH_NUMBER_SHIFT) - 1);
+
+    return idx < run->job->conn_cnt && seq == run->conn_seqs[idx]++;
+}
+
+/* Counts a message that arrived and checks its number, the next one of its channel or its connection.
+ * Messages of fewer than 8 bytes have none. */
 static inline void bench_count(struct bench_run *run, uint32_t channel, const uint8_t *data,
                                uint32_t len)
 {
-    uint64_t seq;
+    uint64_t number;
 
-    if (len >= sizeof(seq)) {
-        __builtin_memcpy(&seq, data, sizeof(seq));
-        run->counts.seq_errors += seq != run->counts.msgs[channel];
+    if (len >= sizeof(number)) {
+        __builtin_memcpy(&number, data, sizeof(number));
+        run->counts.seq_errors += run->conn_seqs == NULL ? number != run->counts.msgs[channel]
+                                                         : !bench_is_next(run, number);
     }
     run->counts.msgs[channel]++;
     run->counts.bytes[channel] += len;

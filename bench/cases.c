@@ -85,7 +85,7 @@ const struct bench_case_facts bench_cases[BENCH_CASE_CNT] = {
                            .count_max = BENCH_CONNS_MAX,
                            .size_min = sizeof(uint64_t),
                            .size_max = 65536,
-                           .against = "raw",
+                           .against = "raw,epoll",
                            .seconds = 1,
                            .main = FIG_MSGS_PER_S},
     [BENCH_BROADCAST] = {.sizes = "1K",

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "bench/epoll_loop.h"
+#include "bench/epoll_many.h"
 #include "bench/net.h"
 
 #define WAIT_NS (20 * WEIR_NS_PER_MS) /* most time between two looks at the phase */
@@ -198,6 +199,8 @@ const struct bench_impl bench_epoll = {
             [BENCH_RTT] = "three system calls a turn on each side: send, wait, receive",
             [BENCH_URGENT] = "one stream: an urgent message goes to the front of the next batch",
             [BENCH_SHARE] = "has no channels: one stream, the ceiling of the sum",
+            [BENCH_CONNECTIONS] =
+                "a batch is as large as the socket's buffer, and no connection's own",
         },
     .roles =
         {
@@ -206,5 +209,6 @@ const struct bench_impl bench_epoll = {
             [BENCH_URGENT] = {stream_send, stream_recv},
             [BENCH_SHARE] = {stream_send, stream_recv},
             [BENCH_RATE] = {rate_send, stream_recv},
+            [BENCH_CONNECTIONS] = {bench_epoll_many_send, bench_epoll_many_recv},
         },
 };

@@ -56,7 +56,8 @@ bool bench_raw_crowd_open(struct bench_raw_crowd *crowd, struct bench_run *run, 
 {
     const struct timespec nap = {.tv_nsec = WEIR_NS_PER_MS};
 
-    crowd->memory_before = bench_memory();
+    if (crowd->memory_before == 0)
+        crowd->memory_before = bench_memory();
     crowd->conn_cnt = run->job->conn_cnt;
     crowd->conns = calloc(crowd->conn_cnt, sizeof(crowd->conns[0]));
     crowd->epoll = epoll_create1(EPOLL_CLOEXEC);

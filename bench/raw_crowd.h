@@ -17,7 +17,7 @@ struct bench_raw_crowd {
     struct bench_raw_conn *conns;
     uint32_t conn_cnt;
     int epoll;
-    uint64_t memory_before;
+    uint64_t memory_before; /* 0: bench_raw_crowd_open() looks */
 };
 
 /* Connects, or accepts, all connections (non-blocking from then on) and waits until both sides have

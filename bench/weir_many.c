@@ -6,6 +6,9 @@
 #include "bench/weir_crowd.h"
 #include "bench/weir_roles.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define TICK_NS WEIR_NS_PER_MS
 
 static void fill(struct weir_crowd *crowd, uint32_t idx)
@@ -102,12 +105,7 @@ static void on_batch(void *role, const struct weir_msg *msgs, uint32_t msg_cnt)
     for (uint32_t i = 0; i < msg_cnt; i++) {
         uint64_t number;
         __builtin_memcpy(&number, msgs[i].data, sizeof(number));
-        uint64_t idx = number >> BENCH_NUMBER_SHIFT;
-        if (idx < crowd->conn_cnt)
-            errors +=
-                (number & ((UINT64_C(1) << BENCH_NUMBER_SHIFT) - 1)) != crowd->conns[idx].seq++;
-        else
-            errors++;
+        errors += !bench_is_next(crowd->side.run, number);
         bytes += msgs[i].len;
     }
     weir_crowd_add(&tally->msgs, msg_cnt);
@@ -120,6 +118,10 @@ enum bench_status bench_weir_many_recv(struct bench_run *run)
     static struct weir_crowd crowd;
     const struct weir_reactor reactor = {.on_batch = on_batch};
 
+    run->conn_seqs = malloc(run->job->conn_cnt * sizeof(run->conn_seqs[0]));
+    if (run->conn_seqs == NULL)
+        return bench_fail(run, BENCH_E_RUN, "no memory for %u connections", run->job->conn_cnt);
+    memset(run->conn_seqs, 0, run->job->conn_cnt * sizeof(run->conn_seqs[0]));
     if (!weir_crowd_open(&crowd, run, &reactor))
         return BENCH_E_RUN;
     while (bench_step(run) != BENCH_DRAIN || !bench_is_drained(run)) {

@@ -91,8 +91,9 @@ check rate --rate 2000 --size 16,1000,64K
 check rate --rate 20000000 --size 64K # more than anybody can carry
 check throughput --size 64 --congestion system
 check rtt --busy
-rivals=raw
+rivals=raw,epoll
 check connections --connections 1,40,300 --size 8,3000
+rivals=raw
 check broadcast --peers 1,20 --size 64,65536
 check churn --connections 1,64
 rivals=none
