@@ -25,6 +25,7 @@ struct weir_crowd_tally {
     _Alignas(64) _Atomic uint64_t msgs;
     _Atomic uint64_t bytes, refused, seq_errors;
     _Atomic uint32_t is_busy; /* a callback sends */
+    uint32_t begun_cnt;       /* connections that were looked at when sending began */
     struct bench_peer_map map;
     struct bench_source source;
 };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define TICK_NS WEIR_NS_PER_MS
+#define CONNS_PER_TICK 32u
 
 static void fill(struct weir_crowd *crowd, uint32_t idx)
 {
@@ -48,16 +49,22 @@ static void on_writable(void *role, weir_peer peer, uint16_t channel)
     fill(crowd, bench_peer_map_at(&weir_crowd_tally_of(crowd, peer)->map, peer));
 }
 
-/* Begins, on each shard's thread, once all are up. */
+/* Begins, on each shard's thread, once all are up: some at a time, so that the first are being sent while
+ * the last queues are filled. */
 static weir_ns on_tick(void *role, uint32_t shard, weir_ns now)
 {
     struct weir_crowd *crowd = role;
+    struct weir_crowd_tally *tally = &crowd->tallies[shard];
 
     if (!atomic_load_explicit(&crowd->has_to_send, memory_order_acquire))
         return now + TICK_NS;
-    for (uint32_t i = 0; i < crowd->conn_cnt; i++)
-        if (weir_peer_shard(crowd->conns[i].peer) == shard)
-            fill(crowd, i);
+    for (uint32_t cnt = 0; tally->begun_cnt < crowd->conn_cnt; tally->begun_cnt++) {
+        if (weir_peer_shard(crowd->conns[tally->begun_cnt].peer) != shard)
+            continue;
+        if (cnt++ == CONNS_PER_TICK)
+            return now;
+        fill(crowd, tally->begun_cnt);
+    }
     return 0;
 }
 

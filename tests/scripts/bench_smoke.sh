@@ -69,7 +69,8 @@ for result in report["results"]:
     if result["impl"] == "weir":
         others = {impl for count, size, impl in found if (count, size) == (result.get(axis), result["size"])}
         assert set(result.get("ratio_to", {})) == others - {"weir"}, name
-    if result["impl"] == "weir" and case != "micro":
+    # With many connections and a slow machine a side's turn may be longer than the window.
+    if result["impl"] == "weir" and axis is None and case != "micro":
         assert result["sender_turns_per_msg"] > 0 and result["receiver_syscalls_per_msg"] > 0, name
         assert result["receiver_cqes_per_msg"] > 0 and result["receiver_syscalls_per_turn"] > 0, name
     if case == "share" and result["impl"] == "weir":
@@ -92,7 +93,7 @@ check rate --rate 20000000 --size 64K # more than anybody can carry
 check throughput --size 64 --congestion system
 check rtt --busy
 rivals=raw,epoll
-check connections --connections 1,40,300 --size 8,3000
+check connections --connections 1,8,150 --size 64,3000
 rivals=raw
 check broadcast --peers 1,20 --size 64,65536
 check churn --connections 1,64
