@@ -220,7 +220,8 @@ int main(int argc, char **argv)
         return BENCH_E_RUN;
 
     struct rlimit descriptors;
-    if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0) { /* as many connections as the system allows */
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) ==
+        0) { /* as many connections as the system allows */
         descriptors.rlim_cur = descriptors.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &descriptors);
     }
