@@ -168,8 +168,13 @@ void weir_conn_starve(struct weir_conn *conn)
     if (conn->flags & WEIR_CONN_STARVED)
         return;
     conn->flags |= WEIR_CONN_STARVED;
-    conn->next_starved = conn->hub->starved;
-    conn->hub->starved = conn;
+    struct weir_hub *hub = conn->hub;
+    conn->next_starved = NULL;
+    if (hub->starved)
+        hub->starved_tail->next_starved = conn;
+    else
+        hub->starved = conn;
+    hub->starved_tail = conn;
 }
 
 /* Shuts the socket, now or, when the kernel has no memory for it, in a later turn. */

@@ -231,7 +231,7 @@ struct weir_hub {
     size_t codec_stride;
     struct weir_conn *free_conns;
     struct weir_conn *dirty_head, *dirty_tail;
-    struct weir_conn *starved;
+    struct weir_conn *starved, *starved_tail; /* in the order in which they starved */
     struct weir_conn *resumed;
     uint64_t *finish_tags;             /* the schedulers', per connection and channel */
     uint64_t costs[WEIR_CHANNELS_MAX]; /* weir_sched_cost of each channel's weight */
@@ -331,7 +331,8 @@ static inline bool weir_conn_is_unheard(const struct weir_conn *conn)
 /* Takes the bytes of one receive event. */
 void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event);
 
-/* Arms receive again on connections that starved, once buffers are back. */
+/* Arms receive again on connections that starved, once buffers are back: the first of them, as many as there
+ * are buffers. */
 void weir_rx_rearm(struct weir_hub *hub);
 
 /* Drops every buffer the receive side holds. */

@@ -269,15 +269,22 @@ void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
         weir_verify_flush(hub);
 }
 
+/* Not all at once: a connection that is armed again takes a buffer at once if something waits for it, and
+ * each beyond the buffers would starve again, for nothing but a completion. With 10,000 busy connections and
+ * all of them armed, 170 such completions came for each frame. First come, first served, so that nobody
+ * waits for longer than the others need. */
 void weir_rx_rearm(struct weir_hub *hub)
 {
-    struct weir_conn *conn = hub->starved;
-    hub->starved = NULL;
-    while (conn) {
-        struct weir_conn *next = conn->next_starved;
+    uint32_t left = hub->cfg->recv_buf_cnt;
+    struct weir_conn *last = hub->starved_tail; /* who starves again now, waits for the next turn */
+    while (hub->starved && left) {
+        struct weir_conn *conn = hub->starved;
+        bool is_last = conn == last;
+        hub->starved = conn->next_starved;
         conn->flags &= ~(uint32_t)WEIR_CONN_STARVED;
         if (conn->state != WEIR_CONN_DRAIN && conn->state != WEIR_CONN_FREE &&
             !(conn->flags & WEIR_CONN_OP_RECV)) {
+            left--;
             int error = hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn));
             if (error == 0)
                 conn->flags |= WEIR_CONN_OP_RECV;
@@ -287,7 +294,8 @@ void weir_rx_rearm(struct weir_hub *hub)
                 weir_conn_abort(conn, WEIR_R_INTERNAL);
         }
         weir_conn_settle(conn);
-        conn = next;
+        if (is_last)
+            break;
     }
 }
 

@@ -208,6 +208,46 @@ Test(rx, a_receive_without_buffers_loses_nothing_and_is_armed_once_they_are_back
     solo_free(box);
 }
 
+/* Arming more than there are buffers for only makes them starve again. */
+Test(rx, as_many_are_armed_again_as_there_are_buffers_and_in_their_order)
+{
+    enum { PEERS = 5 };
+    struct box *box = solo_new(2);
+    box->cfg.peers_max = PEERS;
+    box->cfg.recv_buf_cnt = 2;
+    struct script_io *script = solo_open(box);
+    struct peer *peers[PEERS];
+    for (int i = 0; i < PEERS; i++)
+        peers[i] = peer_ready(box);
+    for (int i = 0; i < PEERS; i++)
+        script_recv_end(script, peers[i]->sock, -ENOBUFS);
+    for (int armed = 2; armed < PEERS + 2; armed += 2) {
+        box_turn(box);
+        for (int i = 0; i < PEERS; i++)
+            cr_assert_eq(script->socks[peers[i]->sock].is_receiving, i < armed, "peer %d of %d", i,
+                         armed);
+    }
+    cr_assert_null(box->hub.starved);
+    /* Who starves again stands behind those who wait already. */
+    for (int i = 0; i < PEERS; i++)
+        script_recv_end(script, peers[i]->sock, -ENOBUFS);
+    box_turn(box);
+    script_recv_end(script, peers[0]->sock, -ENOBUFS);
+    box_turn(box);
+    cr_assert(!script->socks[peers[0]->sock].is_receiving);
+    cr_assert(script->socks[peers[2]->sock].is_receiving);
+    /* What is being closed waits for its place in the list and takes nobody's buffer. */
+    for (int i = 0; i < PEERS; i++)
+        weir_conn_abort(peers[i]->conn, WEIR_R_APPLICATION);
+    for (int i = 0; i < 4; i++)
+        box_turn(box);
+    for (int i = 0; i < PEERS; i++) {
+        cr_assert_eq(peers[i]->conn->state, WEIR_CONN_FREE);
+        peer_free(peers[i]);
+    }
+    solo_free(box);
+}
+
 Test(rx, a_receive_that_cannot_be_armed_again_ends_the_connection)
 {
     struct box *box = solo_new(2);
