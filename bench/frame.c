@@ -22,7 +22,7 @@ int frame_writer_init(struct frame_writer *writer, uint32_t size)
     if (size <= FRAME_BYTES_MAX)
         return bench_source_init(&writer->source, size);
 
-    writer->msg_cnt = 2 * (FRAME_BATCH_BYTES / size + 1) + 1;
+    writer->msg_cnt = 2 * (FRAME_GATHER_BYTES / size + 1) + 1;
     writer->msgs = aligned_alloc(4096, ((size_t)writer->msg_cnt * size + 4095) & ~(size_t)4095);
     if (writer->msgs == NULL)
         return -1;
@@ -86,7 +86,7 @@ static void put_vector(struct frame_batch *batch, void *data, size_t len)
 static void fill_gathered(struct frame_writer *writer, struct frame_batch *batch, uint8_t channel,
                           uint64_t msg_max)
 {
-    while (batch->len < FRAME_BATCH_BYTES && batch->vector_cnt + 2 <= FRAME_VECTORS &&
+    while (batch->len < FRAME_GATHER_BYTES && batch->vector_cnt + 2 <= FRAME_VECTORS &&
            msg_max > 0) {
         uint8_t *msg = writer->msgs + (size_t)(writer->seq % writer->msg_cnt) * writer->size;
         uint32_t left = writer->size - writer->at;
