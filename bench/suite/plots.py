@@ -13,9 +13,9 @@ import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
 from goals import size_text  # noqa: E402
 from table import AXES, variant  # noqa: E402
 
-COLORS = {"weir": "#c1272d", "uring": "#0000a7", "raw": "#777777", "epoll": "#008176", "libuv": "#e69f00",
+COLORS = {"weir": "#c1272d", "uring": "#0000a7", "raw": "#777777", "spin": "#56b4e9", "epoll": "#008176", "libuv": "#e69f00",
           "zmq": "#8a2be2", "nng": "#4b2e05", "iperf3": "#000000"}
-OTHERS = ("#56b4e9", "#cc79a7", "#a6761d", "#66a61e")
+OTHERS = ("#cc79a7", "#a6761d", "#66a61e")
 PERCENTILES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 

@@ -216,7 +216,7 @@ def parse():
         epilog="Exit code: 0; 1 a run failed (the rest is written); 2 wrong arguments.")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--quick", dest="mode", action="store_const", const="quick",
-                      help="under 3 minutes: short runs, 3 of each, rivals raw and uring")
+                      help="under 3 minutes: short runs, 3 of each, rivals raw, spin and uring")
     mode.add_argument("--full", dest="mode", action="store_const", const="full",
                       help="every rival, more sizes, the system's congestion control as well; half an hour or more")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results", metavar="DIR",
