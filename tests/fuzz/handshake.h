@@ -94,11 +94,6 @@ static inline void shake(const uint8_t *data, size_t len, bool is_dialer, uint64
     free(state);
 }
 
-static inline bool is_stranger(uint16_t reason)
-{
-    return reason == WEIR_R_NOT_WEIR || reason == WEIR_R_HTTP || reason == WEIR_R_TLS;
-}
-
 static inline void shake_check_agreed(const struct shaken *shaken, const struct model_shake *model,
                                       const struct weir_offer *offer)
 {
@@ -122,7 +117,7 @@ static inline void shake_check_agreed(const struct shaken *shaken, const struct 
 /* A goodbye from the peer takes back what was not yet pulled: then what is due may be missing. */
 static inline bool is_refused(const struct model_shake *model)
 {
-    return model->reason && !model->is_told && !is_stranger(model->reason);
+    return model->reason && !model->is_told && !model->is_stranger;
 }
 
 /* What was sent: preface, hello and goodbye, each if and only if it is due, and each readable. */
@@ -131,7 +126,7 @@ static inline void shake_check_out(const struct shaken *shaken, const struct mod
 {
     const uint8_t *at = shaken->out;
     size_t left = shaken->out_len;
-    bool is_weir = heard >= MODEL_PREFACE && !is_stranger(model->reason);
+    bool is_weir = heard >= MODEL_PREFACE && !model->is_stranger;
     bool has_preface = is_dialer || is_weir;
     bool has_hello = is_dialer ? is_weir : model->is_ready;
     bool has_goodbye = model->reason && model->is_told;
@@ -183,8 +178,9 @@ static inline void handshake_one(const uint8_t *input, size_t size, bool is_dial
     }
     shake(data, len, is_dialer, split, &pieces);
     FUZZ_CHECK(pieces.is_ready == whole.is_ready);
-    FUZZ_CHECK(pieces.fault == whole.fault ||
-               (is_stranger(pieces.fault) && is_stranger(whole.fault)));
+    FUZZ_CHECK(
+        pieces.fault == whole.fault ||
+        (model.is_stranger && pieces.fault >= WEIR_R_NOT_WEIR && pieces.fault <= WEIR_R_TLS));
     if (is_refused(&model))
         shake_check_out(&pieces, &model, is_dialer, len);
     else

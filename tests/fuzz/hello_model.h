@@ -11,9 +11,10 @@
 
 struct model_shake {
     bool is_ready;
-    uint16_t reason; /* why it failed; neither: more bytes are needed */
-    bool is_told;    /* a goodbye with the reason answers it */
-    size_t used;     /* bytes of preface and hello, when ready */
+    bool is_stranger; /* the preface is wrong: who does not speak weir is told nothing */
+    uint16_t reason;  /* why it failed; neither: more bytes are needed */
+    bool is_told;     /* a goodbye with the reason answers it */
+    size_t used;      /* bytes of preface and hello, when ready */
     uint32_t channel_cnt;
     struct {
         uint16_t id;
@@ -158,6 +159,7 @@ static inline struct model_shake model_handshake(const uint8_t *data, size_t len
     if (len == 0)
         return shake;
     shake.reason = model_preface(data, len, !is_dialer);
+    shake.is_stranger = shake.reason != 0;
     if (shake.reason || len < MODEL_PREFACE)
         return shake;
     struct model_frame frame = model_read(data + MODEL_PREFACE, len - MODEL_PREFACE, 0);
