@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "engine/base/check.h"
+
 static void out_queue(struct native_state *native, enum native_out what)
 {
     native->out = (uint8_t)(native->out | what);
@@ -27,11 +29,10 @@ static void native_begin(void *state, const struct weir_offer *offer, bool is_di
 /* Writes all that was ever queued, in order; returns how many bytes that is. */
 static size_t out_write(const struct native_state *native, uint8_t *ret_bytes)
 {
-    size_t len = 0;
-    if (native->out & NATIVE_OUT_PREFACE) {
-        weir_native_preface_write(ret_bytes, native->is_dialer);
-        len += NATIVE_PREFACE_BYTES;
-    }
+    /* A preface was queued before anything else, whoever we are. */
+    WEIR_DCHECK(native->out & NATIVE_OUT_PREFACE);
+    weir_native_preface_write(ret_bytes, native->is_dialer);
+    size_t len = NATIVE_PREFACE_BYTES;
     if (native->out & NATIVE_OUT_HELLO) {
         uint8_t *head = ret_bytes + len;
         uint8_t *payload = head + WEIR_NATIVE_HEAD;

@@ -227,7 +227,8 @@ uint16_t weir_native_hello_read(const uint8_t *payload, uint32_t len,
     hello.version_max = payload[NATIVE_HELLO_AT_VERSION_MAX];
     if (hello.version_min == 0 || hello.version_min > hello.version_max)
         return WEIR_R_BAD_HELLO;
-    if (hello.version_min > NATIVE_VERSION || hello.version_max < NATIVE_VERSION)
+    _Static_assert(NATIVE_VERSION == 1, "version_max cannot be below it");
+    if (hello.version_min > NATIVE_VERSION)
         return WEIR_R_WRONG_VERSION;
     if (!hello_form_read(payload, len, &hello))
         return WEIR_R_BAD_HELLO;

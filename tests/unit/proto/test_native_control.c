@@ -84,6 +84,10 @@ Test(native_control, a_goodbye_text_fills_its_space)
     /* A character that does not fit whole is left out. */
     memcpy(goodbye.text + WEIR_GOODBYE_TEXT_MAX - 1, "\xC3\xA9", 2);
     cr_assert_eq(strlen(there_and_back(&goodbye).text), WEIR_GOODBYE_TEXT_MAX - 1);
+    /* One that is replaced fills what there is. */
+    memcpy(goodbye.text + WEIR_GOODBYE_TEXT_MAX - 1, "\xC2\x80", 2);
+    cr_assert_eq(strlen(there_and_back(&goodbye).text), WEIR_GOODBYE_TEXT_MAX);
+    cr_assert_eq(there_and_back(&goodbye).text[WEIR_GOODBYE_TEXT_MAX - 1], '?');
 }
 
 static const struct {
@@ -94,7 +98,11 @@ static const struct {
     {"\xC2\x85\xC2\xA0", "??\xC2\xA0"}, /* a C1 control; no-break space stays */
     {"\xE2\x80\xAE"
      "abc",
-     "???abc"},         /* right-to-left override */
+     "???abc"}, /* right-to-left override */
+    {"\xE2\x80\xA7\xE2\x80\xA8\xE2\x80\xAF",
+     "\xE2\x80\xA7???\xE2\x80\xAF"}, /* and its neighbours */
+    {"\xE2\x81\xA5\xE2\x81\xA9\xE2\x81\xAA", "\xE2\x81\xA5???\xE2\x81\xAA"},
+    {"5 \xE2\x82\xAC", "5 \xE2\x82\xAC"},
     {"\xC0\xAF", "??"}, /* overlong */
     {"\xE0\x80\xAF", "???"},
     {"\xF0\x80\x80\xAF", "????"},
