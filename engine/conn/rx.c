@@ -23,6 +23,12 @@ static struct weir_frame *frame_slot(struct weir_hub *hub)
 /* Puts the end of a stream in line behind the frames before it. */
 static void fault(struct weir_conn *conn, uint16_t reason)
 {
+    if (conn->state ==
+        WEIR_CONN_HANDSHAKE) { /* there are no frames yet, and nobody to deliver to */
+        conn->flags |= WEIR_CONN_RX_DEAD;
+        weir_conn_close(conn, reason, false);
+        return;
+    }
     struct weir_frame *frame = frame_slot(conn->hub);
     *frame = (struct weir_frame){.kind = WEIR_FRAME_FAULT, .fault = reason, .conn_idx = conn->slot};
     conn->hub->frame_cnt++;
@@ -157,11 +163,18 @@ static void place_end(struct weir_conn *conn)
     conn->place.hold = NULL;
 }
 
+/* A stranger pays for memory with bytes: of a hello that it only announces, no more is taken than its first
+ * class, and then as much again as has come. */
+#define STRANGER_CARRY_BYTES 1024u
+
 /* Keeps the start of something that is not all there. */
 static bool carry_begin(struct weir_conn *conn, const uint8_t *data, size_t len, size_t need)
 {
     WEIR_CHECK(need > len);
-    struct weir_buf *buf = weir_pool_take(conn->hub->pool, need);
+    size_t bytes = need;
+    if (conn->state == WEIR_CONN_HANDSHAKE && need > STRANGER_CARRY_BYTES)
+        bytes = len < STRANGER_CARRY_BYTES ? STRANGER_CARRY_BYTES : len + 1;
+    struct weir_buf *buf = weir_pool_take(conn->hub->pool, bytes);
     if (!buf) {
         fault(conn, WEIR_R_LIMIT_MEMORY);
         return false;
@@ -216,11 +229,30 @@ static void decode(struct weir_conn *conn, uint8_t *data, size_t len, struct wei
     }
 }
 
+/* Makes room for at least a byte more. */
+static bool carry_grow(struct weir_conn *conn)
+{
+    struct weir_buf *old = conn->carry;
+    struct weir_buf *buf = weir_pool_take(conn->hub->pool, old->cap + 1);
+    if (!buf) {
+        fault(conn, WEIR_R_LIMIT_MEMORY);
+        return false;
+    }
+    memcpy(buf->data, old->data, old->len);
+    buf->len = old->len;
+    weir_buf_unref(old);
+    conn->carry = buf;
+    return true;
+}
+
 /* Completes the carry with new bytes; returns how many it took. */
 static size_t carry_on(struct weir_conn *conn, const uint8_t *data, size_t len)
 {
+    if (conn->carry->len == conn->carry->cap && !carry_grow(conn))
+        return len;
     struct weir_buf *carry = conn->carry;
-    size_t take = conn->carry_need - carry->len;
+    size_t end = conn->carry_need < carry->cap ? conn->carry_need : carry->cap;
+    size_t take = end - carry->len;
     if (take > len)
         take = len;
     memcpy(carry->data + carry->len, data, take);

@@ -695,6 +695,69 @@ Test(rx, strangers_are_told_nothing_and_named)
     }
 }
 
+/* Announces the largest hello there is, which is not right and so must be thrown away when it is there. */
+Test(rx, a_stranger_holds_no_more_memory_than_it_has_sent)
+{
+    enum { HELLO_KIND = 16, HELLO_BYTES = 2048, CONTROL_CHANNEL = 0xFFFF };
+    static uint8_t hello[WEIR_FRAME_HEAD_MAX + HELLO_BYTES];
+    uint32_t head_len = weir_codec_native.head_bytes;
+    weir_codec_native.frame_head(hello, HELLO_KIND, CONTROL_CHANNEL, 0, hello + head_len,
+                                 HELLO_BYTES);
+    for (size_t chunk = 1; chunk < 1500; chunk += 1 + chunk / 3) {
+        struct box *box = solo_new(1);
+        solo_open(box);
+        struct peer *peer = peer_new(box, true);
+        uint8_t preface[WEIR_HANDSHAKE_OUT_MAX];
+        peer_connect(peer);
+        peer_raw(peer, preface, weir_codec_native.pull(peer->state, preface, sizeof(preface)));
+        peer_say(peer, 0);
+        size_t len = head_len + HELLO_BYTES;
+        for (size_t at = 0; at < len; at += chunk) {
+            peer_raw(peer, hello + at, len - at < chunk ? len - at : chunk);
+            peer_say(peer, 0);
+            uint64_t sent = at + chunk;
+            uint64_t bound = sent <= 1024 ? 1024 : 2 * sent;
+            cr_assert_leq(box_pool_stats(box).used_bytes, bound, "%zu bytes at a time, %llu sent",
+                          chunk, (unsigned long long)sent);
+        }
+        cr_assert_eq(box->end_cnt, 1, "%zu bytes at a time", chunk);
+        cr_assert_eq(box_last_reason(box), WEIR_R_BAD_HELLO);
+        peer_hang_up(peer);
+        cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+Test(rx, a_stranger_for_whom_there_is_no_memory_is_let_go)
+{
+    static uint8_t hello[WEIR_FRAME_HEAD_MAX + 2048];
+    weir_codec_native.frame_head(hello, 16, 0xFFFF, 0, hello + weir_codec_native.head_bytes, 2048);
+    struct box *box = solo_new(1);
+    box->cfg.pool_bytes_max = 1500; /* for the first class alone */
+    solo_open(box);
+    struct peer *peer = peer_new(box, true);
+    uint8_t preface[WEIR_HANDSHAKE_OUT_MAX];
+    peer_connect(peer);
+    peer_raw(peer, preface, weir_codec_native.pull(peer->state, preface, sizeof(preface)));
+    peer_say(peer, 0);
+    peer_raw(peer, hello, 1000);
+    peer_say(peer, 100);
+    cr_assert_eq(box->end_cnt, 0);
+    peer_raw(peer, hello + 1000, 100);
+    peer_say(peer, 0);
+    cr_assert_eq(box->end_cnt, 1);
+    cr_assert_eq(box_last_reason(box), WEIR_R_LIMIT_MEMORY, "%u", box_last_reason(box));
+    peer_listen(peer);
+    peer_hang_up(peer);
+    for (int i = 0; i < 3; i++)
+        box_turn(box);
+    cr_assert_eq(peer->conn->state, WEIR_CONN_FREE);
+    cr_assert_eq(box_pool_stats(box).used_cnt, 0);
+    peer_free(peer);
+    solo_free(box);
+}
+
 Test(rx, a_peer_of_another_network_is_told_why)
 {
     for (int is_dialer = 0; is_dialer < 2; is_dialer++) {
