@@ -92,7 +92,7 @@ static void flip_at(struct way *way, uint32_t at)
     uint32_t hits = below(2) ? 1 : 1 + (uint32_t)below(span);
     for (uint32_t i = 0; i < hits; i++) {
         /* Every byte at most once, so that no flip is taken back. */
-        uint8_t mask = hits == 1 ? (uint8_t)(1u << below(8)) : (uint8_t)(1 + below(255));
+        uint8_t mask = (uint8_t)(hits == 1 ? 1u << below(8) : 1 + below(255));
         way->piece[at + (i * span) / hits] ^= mask;
         way->bits += (uint32_t)__builtin_popcount(mask);
     }
