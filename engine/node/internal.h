@@ -29,7 +29,8 @@
 #define WEIR_REACTORS_MAX 64u
 #define WEIR_LISTENERS_MAX 16u
 #define WEIR_BATCH_MSGS 1024u
-#define WEIR_EVENTS_PER_TURN 64u /* what their callbacks send is hashed and sent while it is cached */
+#define WEIR_EVENTS_PER_TURN \
+    64u /* what their callbacks send is hashed and sent while it is cached */
 
 #define WEIR_TIMER_TICK 3u
 #define WEIR_TIMER_ACCEPT 4u
