@@ -143,8 +143,8 @@ static void send_some(struct model *model, struct fuzz *fuzz, uint32_t idx)
     if (lane->partial_total) {
         uint32_t left = lane->partial_total - lane->partial_len;
         len = len < left ? len : left;
-        if (len > room && !may_overrun)
-            len = (uint32_t)room;
+        if (len > room)
+            len = (uint32_t)room + may_overrun;
         if (len == 0)
             return;
         uint32_t off = lane->partial_len;
@@ -155,8 +155,8 @@ static void send_some(struct model *model, struct fuzz *fuzz, uint32_t idx)
         send_frame(model, idx, WEIR_FRAME_MORE, off, len);
         return;
     }
-    if (len > room && !may_overrun)
-        len = (uint32_t)room;
+    if (len > room) /* by one byte */
+        len = (uint32_t)room + may_overrun;
     uint32_t shape = fuzz_below(fuzz, 3);
     uint32_t total =
         (uint32_t)(lane->window / 2) + fuzz_below(fuzz, (uint32_t)(lane->window / 2) + 1);
