@@ -23,7 +23,7 @@ CONFIGS = [
     "[node]\nnetwork-id = testnet\nlisten = 127.0.0.1:7000\npeer = 192.0.2.7:7000\nshards=2\n",
     "[channel bulk]\nid = 3\nweight = 5\nurgent = no\nmsg-max = 1M\nsend-max=64M\nrecv-max = 8M\noverflow=drop\n",
     "log-level = debug\npin = yes\nbusy-poll=off\nping-interval = 500ms\nidle-timeout=2m\n",
-    "[channel a]\nid=1\n[channel b]\nid=1\n",
+    "[channel a]\nid=1\n[channel b]\nid=1\n", "[channel a]\nid=65534\n", "[channel a]\nid=65535\n",
     "[node]\npool-bytes-max = 1T ; a comment\n# another\nuser-agent = me\n\n[other]\nx=1\n",
     "[channel \n=\n[", "no equals sign\n", "\ufeff[node]\nshards=1\n", "x" * 250 + "\n",
 ]
