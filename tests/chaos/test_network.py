@@ -93,9 +93,9 @@ def run(options, chance):
 
 def play(options, network):
     share = options.seconds / 4
-    # Pings every 2 s, so a connection is given up after 8 to 12 s of silence: more than retransmissions of a
-    # link that loses a few percent make.
-    common = ["--ping-ms", "2000", "--rate"]
+    # An answer to a ping may take 16 s. Over a slow link that is full both ways, ping and pong each wait behind
+    # what lies below the scheduler, which is some 300 KiB (more than 2 s), and behind retransmissions.
+    common = ["--ping-ms", "4000", "--rate"]
     a = chaos.start_node(1, *common, str(256 << 10), listen=f"{network.hosts[0]}:7711", prefix=network.inside(0))
     b = chaos.start_node(2, *common, str(256 << 10), "--dial", a.address, prefix=network.inside(1))
     nodes = [a, b]
