@@ -106,7 +106,8 @@ static void reset_one(struct sim_sock *sock, int error)
     if (sock->state != SIM_CONNECTED || sock->is_reset)
         return;
     sock->is_reset = true;
-    sock->reset_error = error;
+    /* Who has seen the other end's FIN is told EPIPE (tcp_reset in CLOSE_WAIT; conformance found it). */
+    sock->reset_error = error ? error : sock->is_fin ? EPIPE : 0;
     sock->pipe_len = sock->arrived_len = sock->seg_cnt = 0;
     sim_wake_all(sock, 0);
 }
