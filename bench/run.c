@@ -15,6 +15,7 @@
 
 /* Beyond its phases, a run may take this long for processes, handshake and the rest to drain. */
 #define SLACK_NS (15 * WEIR_NS_PER_S)
+#define SLACK_EACH_NS (5 * WEIR_NS_PER_MS) /* each connection is made and ended */
 
 static const char *const side_names[2] = {"sender", "receiver"};
 
@@ -179,7 +180,8 @@ enum bench_status bench_run_once(const struct bench_impl *impl, const struct ben
         }
     }
 
-    weir_ns patience = job->warmup_ns + job->alone_ns + job->window_ns + SLACK_NS;
+    weir_ns patience =
+        job->warmup_ns + job->alone_ns + job->window_ns + SLACK_NS + job->conn_cnt * SLACK_EACH_NS;
     enum bench_status status = watch(pids, patience, &child_signal, failed);
     sigprocmask(SIG_SETMASK, &before, NULL);
 

@@ -179,8 +179,8 @@ code=0
 "$bench" rtt --seconds 0.1 --congestion no-such-thing >"$work/out" 2>"$work/err" || code=$?
 [ $code = 3 ] && [ -s "$work/err" ] || fail "a congestion control that does not exist: exit $code"
 
-"$bench" --help | grep -q 'usage: weir-bench' || fail "--help"
-"$bench" --list | grep -q '^  throughput' || fail "--list"
-"$bench" connections --connections 2 --against none --seconds 0.1 --repeat 1 | grep -q 'connections' || fail "the table's axis"
-"$bench" share --seconds 0.1 --repeat 2 | grep -q 'weight 10' || fail "the table"
+"$bench" --help | grep 'usage: weir-bench' >/dev/null || fail "--help"
+"$bench" --list | grep '^  throughput' >/dev/null || fail "--list"
+"$bench" connections --connections 2 --against none --seconds 0.1 --repeat 1 | grep 'connections' >/dev/null || fail "the table's axis"
+"$bench" share --seconds 0.1 --repeat 2 | grep 'weight 10' >/dev/null || fail "the table"
 echo "bench_smoke: ok"
