@@ -7,6 +7,7 @@
 
 #include "bench/callgrind/hotpath.h"
 #include "bench/callgrind/pipe_io.h"
+#include "engine/node/internal.h"
 #include "weir/weir.h"
 
 #define CHANNELS 3u
@@ -108,7 +109,7 @@ static void make(struct end *end)
         weir_channel_init(&channels[i], i);
         channels[i].weight = weights[i];
     }
-    check(weir_node_create(&end->node, &cfg) == 0, "weir_node_create");
+    check(weir_node_create_on(&end->node, &cfg, &pipe_host) == 0, "weir_node_create_on");
     check(weir_node_attach(end->node, &reactor, channels, channel_cnt) == 0, "weir_node_attach");
     if (end == &ends[1])
         check(weir_node_listen(end->node, "127.0.0.1:7000") == 0, "weir_node_listen");

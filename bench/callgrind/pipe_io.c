@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/io/io.h"
 #include "weir/error.h"
 #include "weir/node.h"
 
@@ -228,15 +227,15 @@ static const struct weir_io_ops ops = {
     .stats = op_stats,
 };
 
-/* ---- in place of the engine's own ---------------------------------------------------------------- */
+/* ---- the host ------------------------------------------------------------------------------------ */
 
-int __wrap_weir_io_uring_create(struct weir_io **ret_io, const struct weir_io_config *cfg);
-weir_ns __wrap_weir_now(void);
-
-int __wrap_weir_io_uring_create(struct weir_io **ret_io, const struct weir_io_config *cfg)
+static int host_create(void *ctx, uint32_t shard, const struct weir_io_config *cfg,
+                       struct weir_io **ret_io)
 {
     struct pipe *pipe = calloc(1, sizeof(*pipe));
 
+    (void)ctx;
+    (void)shard;
     if (pipe == NULL || pipe_cnt == 2 || cfg->recv_buf_cnt > BUFS_MAX)
         abort();
     pipe->io.ops = &ops;
@@ -250,10 +249,20 @@ int __wrap_weir_io_uring_create(struct weir_io **ret_io, const struct weir_io_co
     return 0;
 }
 
-weir_ns __wrap_weir_now(void)
+static uint64_t host_now(void *ctx)
 {
+    (void)ctx;
     return clock_ns;
 }
+
+static void host_random(void *ctx, void *ret_bytes, size_t len)
+{
+    (void)ctx;
+    op_random(NULL, ret_bytes, len);
+}
+
+const struct weir_io_host pipe_host = {
+    .create = host_create, .now = host_now, .random = host_random};
 
 /* ---- moving -------------------------------------------------------------------------------------- */
 
