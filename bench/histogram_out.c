@@ -75,6 +75,21 @@ static int write_one(const struct bench_histogram *histogram, const char *path)
     return -1;
 }
 
+/* "1000-" in a case that varies a count besides the size. */
+static const char *count_text(const struct bench_report *report, const struct bench_result *result,
+                              char ret_text[16])
+{
+    ret_text[0] = 0;
+    if (bench_cases[report->options->which].axis != BENCH_AXIS_NONE)
+        snprintf(ret_text, 16, "%u-", result->count);
+    return ret_text;
+}
+
+static const char *second_name(const struct bench_report *report)
+{
+    return report->options->which == BENCH_WAKE ? "-alone" : "-from-call";
+}
+
 int bench_histograms_write(const struct bench_report *report, const char *dir)
 {
     const char *name = bench_case_names[report->options->which];
@@ -86,13 +101,14 @@ int bench_histograms_write(const struct bench_report *report, const char *dir)
     }
     for (uint32_t i = 0; i < report->result_cnt && status == 0; i++) {
         const struct bench_result *result = &report->results[i];
-        char path[4200];
+        char path[4200], count[16];
         for (uint32_t k = 0; k < 2 && status == 0; k++) {
             const struct bench_histogram *histogram = &result->latencies[k];
             if (result->latencies == NULL || histogram->cnt == 0)
                 continue;
-            snprintf(path, sizeof(path), "%.4000s/%s-%u-%s%s.hgrm", dir, name, result->size,
-                     result->impl->name, k == 0 ? "" : "-from-call");
+            snprintf(path, sizeof(path), "%.4000s/%s-%u-%s%s%s.hgrm", dir, name, result->size,
+                     count_text(report, result, count), result->impl->name,
+                     k == 0 ? "" : second_name(report));
             status = write_one(histogram, path);
         }
     }

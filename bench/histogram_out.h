@@ -10,8 +10,8 @@
  * five for each halving of what is left, and three lines of sums that begin with '#'. */
 void bench_histogram_print(const struct bench_histogram *histogram, FILE *file);
 
-/* Writes the histograms of every result to DIR/<case>-<size>-<impl>.hgrm and, where there are two,
- * DIR/<case>-<size>-<impl>-from-call.hgrm; makes DIR if it is not there. A case that knows nothing of
+/* Writes the histograms of every result to DIR/<case>-<size>[-<count>]-<impl>.hgrm and, where there are
+ * two, the second to ...-from-call.hgrm (`wake`: ...-alone.hgrm); makes DIR if it is not there. A case that knows nothing of
  * latency writes nothing. Returns 0, or -1 and says on standard error which file could not be written. */
 int bench_histograms_write(const struct bench_report *report, const char *dir);
 
