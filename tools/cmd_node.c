@@ -47,7 +47,7 @@ static const struct cli_option own_options[] = {
 };
 
 #define OWN_CNT (sizeof(own_options) / sizeof(own_options[0]))
-#define OPTIONS_MAX 64
+#define OPTIONS_MAX 128
 
 static int set_option(void *ctx, int key, const char *value)
 {

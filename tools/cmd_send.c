@@ -11,6 +11,7 @@
 
 #include "cli.h"
 #include "commands.h"
+#include "credentials.h"
 #include "file_list.h"
 #include "json_out.h"
 #include "sender.h"
@@ -25,6 +26,7 @@ struct send_args {
     char **operands;
     int operand_cnt;
     bool is_json, is_quiet;
+    struct credentials credentials;
 };
 
 enum {
@@ -35,6 +37,8 @@ enum {
     KEY_WEIGHT,
     KEY_NETWORK,
     KEY_CONGESTION,
+    KEY_PROXY,
+    KEY_PROXY_AUTH,
     KEY_WAIT,
     KEY_QUIET,
     KEY_JSON
@@ -48,6 +52,8 @@ static const struct cli_option options[] = {
     {"weight", "N", "its weight, 1..1000 (1)", KEY_WEIGHT},
     {"network-id", "TEXT", "the receiver's network id (weir)", KEY_NETWORK},
     {"tcp-congestion", "NAME", "congestion control (the system's)", KEY_CONGESTION},
+    {"proxy", "ADDR", "dial through this SOCKS5 proxy: HOST:PORT or unix:PATH", KEY_PROXY},
+    {"proxy-auth-file", "FILE", "USER:PASSWORD for it, in a file of mode 0600", KEY_PROXY_AUTH},
     {"wait", "TIME", "keep dialing for so long, as 10s (do not)", KEY_WAIT},
     {"quiet", NULL, "no progress on a terminal, no summary", KEY_QUIET},
     {"json", NULL, "print the summary as JSON", KEY_JSON},
@@ -87,6 +93,18 @@ static int set_option(void *ctx, int key, const char *value)
     case KEY_CONGESTION:
         args->connection.tcp_congestion = value;
         break;
+    case KEY_PROXY:
+        args->connection.proxy = value;
+        break;
+    case KEY_PROXY_AUTH: {
+        char why[160];
+        if (!credentials_read(&args->credentials, value, why, sizeof(why)))
+            return cli_fail(CLI_USAGE, "send", NULL, "--proxy-auth-file: %s: %s (WEIR_E_CONFIG)",
+                            value, why);
+        args->connection.proxy_user = args->credentials.user;
+        args->connection.proxy_password = args->credentials.password;
+        break;
+    }
     case KEY_WAIT:
         expected = "--wait is a time up to 24h with its unit, as 500ms or 10s";
         is_good = cli_duration(value, 0, 24 * 3600 * WEIR_NS_PER_S, &args->connection.wait_ns);

@@ -116,6 +116,9 @@ static int start_node(struct sender *sender, const struct sender_options *option
     if (options->network_id != NULL)
         config.network_id = options->network_id;
     config.tcp_congestion = options->tcp_congestion;
+    config.proxy = options->proxy;
+    config.proxy_user = options->proxy_user;
+    config.proxy_password = options->proxy_password;
     config.log = cli_log;
     config.log_ctx = (void *)(uintptr_t) "send";
     int error = weir_node_create(&sender->node, &config);
@@ -153,7 +156,9 @@ static int connect_peer(struct sender *sender, const struct sender_options *opti
     pthread_mutex_lock(&sender->lock);
     while (!sender->is_up) {
         /* Whoever does not listen yet may begin to; a peer that answered and refused will not change. */
-        bool may_change = sender->reason < WEIR_R_NOT_WEIR && weir_now() < deadline;
+        bool may_change =
+            (sender->reason < WEIR_R_NOT_WEIR || sender->reason >= WEIR_R_PROXY_DOWN) &&
+            weir_now() < deadline;
         if (sender->is_over && !may_change)
             break;
         sender->is_over = false;

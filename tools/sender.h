@@ -16,8 +16,10 @@ struct sender;
 
 struct sender_options {
     const char *address;
-    const char *network_id;     /* NULL: the default */
-    const char *tcp_congestion; /* NULL: the system's */
+    const char *network_id;                  /* NULL: the default */
+    const char *tcp_congestion;              /* NULL: the system's */
+    const char *proxy;                       /* NULL: none */
+    const char *proxy_user, *proxy_password; /* NULL: fresh random ones */
     uint16_t channel, weight;
     weir_ns wait_ns; /* how long to keep dialing somebody who does not answer */
 };

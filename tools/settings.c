@@ -5,8 +5,19 @@
 #include <string.h>
 
 #include "cli.h"
+#include "credentials.h"
 
-enum kind { KIND_COUNT, KIND_SIZE, KIND_SIZE64, KIND_TIME, KIND_TEXT, KIND_LEVEL, KIND_SWITCH };
+enum kind {
+    KIND_COUNT,
+    KIND_SIZE,
+    KIND_SIZE64,
+    KIND_TIME,
+    KIND_TEXT,
+    KIND_LEVEL,
+    KIND_SWITCH,
+    KIND_SECRET,     /* a text that no message shows */
+    KIND_CREDENTIALS /* a file with user and password, which it sets */
+};
 
 struct field {
     const char *name;
@@ -74,6 +85,15 @@ static const struct field fields[] = {
     {"dial-head-start", KIND_TIME, AT(dial_head_start_ns), 10 * WEIR_NS_PER_MS, DAY,
      "of each address of a name over the next (250ms)"},
     {"names-max", KIND_COUNT, AT(names_max), 1, 65536, "names that wait to be looked up (256)"},
+    {"proxy", KIND_TEXT, AT(proxy), 3, 263,
+     "dial through this SOCKS5 proxy: HOST:PORT or unix:PATH (none)"},
+    {"proxy-auth-file", KIND_CREDENTIALS, 0, 0, 0,
+     "USER:PASSWORD for it, in a file of mode 0600 (fresh random ones)"},
+    {"proxy-user", KIND_TEXT, AT(proxy_user), 1, 255, "the same here, with"},
+    {"proxy-password", KIND_SECRET, AT(proxy_password), 1, 255,
+     "which other users of this machine can see"},
+    {"proxy-shared", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_PROXY_SHARED,
+     "offer the proxy no credentials: Tor's circuits are shared"},
     {"tcp-congestion", KIND_TEXT, AT(tcp_congestion), 1, 15, "congestion control (the system's)"},
 };
 
@@ -110,7 +130,8 @@ static char *keep_text(struct settings *settings, const char *text)
 
 bool settings_name(size_t idx, struct setting_name *ret_name)
 {
-    static const char *const arguments[] = {"N", "SIZE", "SIZE", "TIME", "TEXT", "LEVEL", NULL};
+    static const char *const arguments[] = {"N",     "SIZE", "SIZE", "TIME", "TEXT",
+                                            "LEVEL", NULL,   "TEXT", "FILE"};
     if (idx >= FIELD_CNT)
         return false;
     *ret_name =
@@ -144,6 +165,11 @@ static void say_range(const struct field *field, const char *value, char why[SET
     case KIND_LEVEL:
         snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is none of error, warn, info, debug", value);
         break;
+    case KIND_SECRET:
+        snprintf(why, SETTINGS_WHY_BYTES, "it is not a text of %llu to %llu bytes", min, max);
+        break;
+    case KIND_CREDENTIALS: /* has been said */
+        break;
     case KIND_SWITCH:
         snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is neither yes nor no", value);
         break;
@@ -160,6 +186,21 @@ static bool level_of(const char *text, uint64_t *ret_level)
         }
     }
     return false;
+}
+
+static bool set_credentials(struct settings *settings, const char *path,
+                            char why[SETTINGS_WHY_BYTES])
+{
+    struct credentials read;
+    char what[160];
+    if (!credentials_read(&read, path, what, sizeof(what))) {
+        snprintf(why, SETTINGS_WHY_BYTES, "%.80s: %s", path, what);
+        return false;
+    }
+    settings->config.proxy_user = keep_text(settings, read.user);
+    settings->config.proxy_password = keep_text(settings, read.password);
+    explicit_bzero(&read, sizeof(read));
+    return settings->config.proxy_user != NULL && settings->config.proxy_password != NULL;
 }
 
 static bool set_field(struct settings *settings, const struct field *field, const char *value)
@@ -186,7 +227,10 @@ static bool set_field(struct settings *settings, const struct field *field, cons
         is_good = cli_bool(value, &is_on);
         number = is_on ? settings->config.flags | field->max : settings->config.flags & ~field->max;
         break;
-    case KIND_TEXT: {
+    case KIND_CREDENTIALS:
+        return false; /* not a field: see set_credentials */
+    case KIND_TEXT:
+    case KIND_SECRET: {
         size_t len = strlen(value);
         const char *copy =
             len >= field->min && len <= field->max ? keep_text(settings, value) : NULL;
@@ -234,6 +278,8 @@ bool settings_set(struct settings *settings, const char *name, const char *value
     for (size_t i = 0; i < FIELD_CNT; i++) {
         if (strcmp(fields[i].name, name) != 0)
             continue;
+        if (fields[i].kind == KIND_CREDENTIALS)
+            return set_credentials(settings, value, why);
         if (set_field(settings, &fields[i], value))
             return true;
         say_range(&fields[i], value, why);

@@ -55,6 +55,7 @@ void weir_hub_fini(struct weir_hub *hub)
         conn->flags &= ~(uint32_t)WEIR_CONN_OP_SEND;
         if (conn->sock >= 0)
             hub->io->ops->close(hub->io, conn->sock);
+        weir_prelude_drop(conn);
         weir_wheel_cancel(hub->wheel, &conn->timer);
         weir_rx_reset(conn);
         weir_tx_reset(conn);
@@ -149,7 +150,7 @@ static void conn_put(struct weir_conn *conn)
     weir_uncount(&hub->metrics.conn_cnt, 1);
 }
 
-static void arm_recv(struct weir_conn *conn)
+void weir_conn_arm_recv(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
     int error = hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn));
@@ -207,7 +208,8 @@ void weir_conn_established(struct weir_conn *conn)
     if (is_dialer)
         conn->flags |= WEIR_CONN_HAS_PULL;
     hub->io->ops->tune(hub->io, conn->sock);
-    arm_recv(conn);
+    if (!(conn->flags & (WEIR_CONN_OP_RECV | WEIR_CONN_STARVED))) /* else a prelude has armed it */
+        weir_conn_arm_recv(conn);
     weir_conn_mark_dirty(conn);
     weir_keepalive_set(conn);
 }
@@ -394,6 +396,7 @@ void weir_conn_settle(struct weir_conn *conn)
     weir_sendq_reset(conn);
     if (conn->flags & (WEIR_CONN_DIRTY | WEIR_CONN_STARVED | WEIR_CONN_RESUMED))
         return; /* a list of the hub holds it until its stage comes round, which settles it */
+    weir_prelude_drop(conn);
     if (conn->sock >= 0)
         hub->io->ops->close(hub->io, conn->sock);
     conn->sock = -1;
@@ -439,12 +442,16 @@ static void on_connect(struct weir_conn *conn, int32_t res)
     if (conn->state != WEIR_CONN_DIALING)
         return;
     if (res < 0) {
-        weir_conn_abort(conn, reason_of_errno(-res));
+        weir_conn_abort(conn, conn->prelude ? WEIR_R_PROXY_DOWN : reason_of_errno(-res));
+        return;
+    }
+    if (conn->hub->ops->connected)
+        conn->hub->ops->connected(conn);
+    if (conn->prelude) {
+        weir_prelude_begin(conn);
         return;
     }
     weir_count(&conn->hub->metrics.dialed, 1);
-    if (conn->hub->ops->connected)
-        conn->hub->ops->connected(conn);
     weir_conn_established(conn);
 }
 
@@ -453,7 +460,9 @@ static void on_recv(struct weir_conn *conn, const struct weir_io_event *event)
     struct weir_hub *hub = conn->hub;
     if (!(event->flags & WEIR_IO_MORE))
         conn->flags &= ~(uint32_t)WEIR_CONN_OP_RECV;
-    if (event->res > 0) {
+    if (event->res > 0 && conn->state == WEIR_CONN_DIALING) {
+        weir_prelude_recv(conn, event);
+    } else if (event->res > 0) {
         weir_rx_event(conn, event);
     } else if (event->flags & WEIR_IO_BUF) {
         hub->io->ops->recv_done(hub->io, event->buf_idx);
@@ -464,6 +473,10 @@ static void on_recv(struct weir_conn *conn, const struct weir_io_event *event)
         return;
     if (event->res > 0 || event->res == -ENOBUFS || event->res == -EINTR || event->res == -EAGAIN) {
         weir_conn_starve(conn);
+        return;
+    }
+    if (conn->state == WEIR_CONN_DIALING) {
+        weir_conn_abort(conn, WEIR_R_PROXY_CLOSED);
         return;
     }
     if (event->res < 0) {

@@ -8,6 +8,7 @@
  *   sendq.c    messages -> queued items per channel
  *   sched.c    which channel's frame is next (start-time fair queueing)
  *   tx.c       picked frames -> one send
+ *   prelude.c  what a dialed connection says to a proxy before its handshake
  *   keepalive.c  deadlines: handshake, ping, idle, stall, goodbye
  *
  *            open/accept            hello agreed             close asked or fault
@@ -18,7 +19,7 @@
  *                                                                     | last operation ended
  *                                                                     v
  *                                                                   FREE
- *   DIALING    the connect is in flight; nothing else is
+ *   DIALING    the connect is in flight, nothing else is; then perhaps a prelude: bytes to and from a proxy
  *   HANDSHAKE  bytes flow, the codec has not agreed; no channel exists
  *   READY      messages flow; `live_gen` names the generation to other threads
  *   GOODBYE    the application has been told; only queued frames (on request) and the goodbye go out,
@@ -39,6 +40,7 @@
 #include "engine/base/addr.h"
 #include "engine/base/wheel.h"
 #include "engine/conn/item.h"
+#include "engine/conn/prelude.h"
 #include "engine/conn/sched.h"
 #include "engine/io/io.h"
 #include "engine/mem/pool.h"
@@ -152,6 +154,7 @@ struct weir_conn {
     uint64_t bytes_queued, bytes_held;
     uint64_t wire_tx, wire_rx, frames_tx, frames_rx;
     struct weir_addr addr;
+    struct weir_prelude *prelude; /* NULL: none, or it is done and its last send has ended */
     struct weir_conn *next_dirty, *next_starved, *next_resumed, *next_free;
 };
 
@@ -289,6 +292,9 @@ void weir_conn_said_goodbye(struct weir_conn *conn); /* GOODBYE -> LINGER */
 /* Tries again what the kernel had no memory for. */
 void weir_conn_retry(struct weir_conn *conn);
 void weir_conn_settle(struct weir_conn *conn); /* DRAIN -> FREE when nothing is in flight */
+
+/* Arms receive. */
+void weir_conn_arm_recv(struct weir_conn *conn);
 
 /* Has receive armed again at the end of the turn. */
 void weir_conn_starve(struct weir_conn *conn);

@@ -317,6 +317,10 @@ static void flush_one(struct weir_conn *conn)
     weir_conn_retry(conn);
     if ((conn->flags & WEIR_CONN_OP_SEND) && !WEIR_PLANTED(SENDS))
         return; /* its event makes it dirty again */
+    if (conn->prelude) {
+        weir_prelude_flush(conn);
+        return;
+    }
     if (conn->state != WEIR_CONN_HANDSHAKE && conn->state != WEIR_CONN_READY &&
         conn->state != WEIR_CONN_GOODBYE)
         return;
@@ -358,6 +362,10 @@ void weir_tx_event(struct weir_conn *conn, int32_t res)
 {
     struct weir_hub *hub = conn->hub;
     conn->flags &= ~(uint32_t)WEIR_CONN_OP_SEND;
+    if (conn->prelude) {
+        weir_prelude_sent(conn, res);
+        return;
+    }
     if (conn->state == WEIR_CONN_DRAIN || !conn->tx)
         return;
     if (res == -EAGAIN || res == -EINTR) {

@@ -5,7 +5,8 @@
 #include "engine/node/internal.h"
 
 #define MIB (1024u * 1024u)
-#define KNOWN_CONFIG_FLAGS (WEIR_CONFIG_CALLER_TURNS | WEIR_CONFIG_PIN | WEIR_CONFIG_BUSY_POLL)
+#define KNOWN_CONFIG_FLAGS \
+    (WEIR_CONFIG_CALLER_TURNS | WEIR_CONFIG_PIN | WEIR_CONFIG_BUSY_POLL | WEIR_CONFIG_PROXY_SHARED)
 #define DAY_NS (UINT64_C(86400) * WEIR_NS_PER_S)
 
 void weir_log(weir_node *node, int level, const char *format, ...)
@@ -192,6 +193,53 @@ static bool take_text(weir_node *node, const char *field, const char **text, cha
     return true;
 }
 
+static bool take_credential(weir_node *node, const char *field, const char **text,
+                            char ret_copy[WEIR_SOCKS5_TEXT_MAX + 1])
+{
+    size_t len = strnlen(*text, WEIR_SOCKS5_TEXT_MAX + 1);
+    if (len == 0 || len > WEIR_SOCKS5_TEXT_MAX) {
+        weir_log(node, WEIR_LOG_ERROR, "config: %s needs 1 to %u bytes", field,
+                 WEIR_SOCKS5_TEXT_MAX);
+        return false;
+    }
+    memcpy(ret_copy, *text, len + 1);
+    *text = ret_copy;
+    return true;
+}
+
+static bool take_proxy(weir_node *node)
+{
+    struct weir_config *cfg = &node->cfg;
+    struct weir_proxy *proxy = &node->proxy;
+    bool has_user = cfg->proxy_user || cfg->proxy_password;
+    if (!cfg->proxy) {
+        if (has_user)
+            weir_log(node, WEIR_LOG_ERROR, "config: proxy_user or proxy_password without a proxy");
+        return !has_user;
+    }
+    if (weir_target_parse(&proxy->at, cfg->proxy) != 0 ||
+        (proxy->at.addr.family != WEIR_ADDR_UNIX && proxy->at.addr.port == 0) ||
+        weir_target_is_onion(&proxy->at)) {
+        weir_log(node, WEIR_LOG_ERROR, "config: proxy is neither HOST:PORT nor unix:PATH");
+        return false;
+    }
+    cfg->proxy = NULL; /* the caller's string; ours is node->proxy */
+    node->has_proxy = true;
+    proxy->auth =
+        cfg->flags & WEIR_CONFIG_PROXY_SHARED ? WEIR_PROXY_AUTH_NONE : WEIR_PROXY_AUTH_FRESH;
+    if (!has_user)
+        return true;
+    if (!cfg->proxy_user || !cfg->proxy_password || proxy->auth == WEIR_PROXY_AUTH_NONE) {
+        weir_log(node, WEIR_LOG_ERROR,
+                 "config: proxy_user and proxy_password go together, and not with "
+                 "WEIR_CONFIG_PROXY_SHARED");
+        return false;
+    }
+    proxy->auth = WEIR_PROXY_AUTH_GIVEN;
+    return take_credential(node, "proxy_user", &cfg->proxy_user, proxy->user) &&
+           take_credential(node, "proxy_password", &cfg->proxy_password, proxy->password);
+}
+
 int weir_config_take(weir_node *node, const struct weir_config *cfg)
 {
     struct weir_config *own = &node->cfg;
@@ -212,7 +260,7 @@ int weir_config_take(weir_node *node, const struct weir_config *cfg)
         !take_text(node, "tcp_congestion", &own->tcp_congestion, node->tcp_congestion, 1,
                    sizeof(node->tcp_congestion) - 1))
         return WEIR_E_CONFIG;
-    return 0;
+    return take_proxy(node) ? 0 : WEIR_E_CONFIG;
 }
 
 int weir_channel_take(weir_node *node, const struct weir_channel *channel,

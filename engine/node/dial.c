@@ -24,11 +24,11 @@ void weir_dial_forget(weir_node *node, const struct weir_target *target)
     pthread_mutex_unlock(&node->mutex);
 }
 
-static int check_target(weir_node *node, const struct weir_target *target)
+static int check_target(weir_node *node, const struct weir_target *target, uint32_t flags)
 {
     if (target->addr.family != WEIR_ADDR_UNIX && target->addr.port == 0)
         return WEIR_E_ADDRESS;
-    if (weir_target_is_onion(target)) {
+    if (weir_target_is_onion(target) && (!node->has_proxy || (flags & WEIR_DIAL_DIRECT))) {
         weir_log(node, WEIR_LOG_ERROR, "dial %s: a name under .onion needs a proxy", target->name);
         return WEIR_E_ADDRESS;
     }
@@ -37,12 +37,12 @@ static int check_target(weir_node *node, const struct weir_target *target)
 
 int weir_dial(weir_node *node, const char *address, uint32_t flags)
 {
-    if (!node || !address || (flags & ~(uint32_t)WEIR_DIAL_PERSIST))
+    if (!node || !address || (flags & ~(uint32_t)(WEIR_DIAL_PERSIST | WEIR_DIAL_DIRECT)))
         return WEIR_E_MISUSE;
     struct weir_target target;
     int error = weir_target_parse(&target, address);
     if (!error)
-        error = check_target(node, &target);
+        error = check_target(node, &target, flags);
     if (error)
         return error;
     int state = atomic_load(&node->state);

@@ -127,10 +127,45 @@ static const struct reason_entry reasons[WEIR_REASON_CNT] = {
                              "The memory budget of the peer or of its shard is exhausted."},
     [WEIR_R_OVERFLOW] = {"overflow", "A send queue was full, and its policy is to close."},
     [WEIR_R_INTERNAL] = {"internal", "The engine could not go on after a ring or system error."},
+
+    [WEIR_R_PROXY_DOWN] = {"proxy-down", "The proxy itself cannot be reached."},
+    [WEIR_R_PROXY_CLOSED] = {"proxy-closed", "The proxy closed the connection before it answered."},
+    [WEIR_R_PROXY_PROTOCOL] = {"proxy-protocol", "The proxy's bytes are not SOCKS5."},
+    [WEIR_R_PROXY_METHOD] = {"proxy-method", "The proxy accepts none of the ways to authenticate."},
+    [WEIR_R_PROXY_AUTH] = {"proxy-auth", "The proxy refused user and password."},
+    [WEIR_R_PROXY_GENERAL] = {"proxy-general", "The proxy failed, it says (reply 1)."},
+    [WEIR_R_PROXY_RULES] = {"proxy-rules",
+                            "The rules of the proxy forbid the connection (reply 2)."},
+    [WEIR_R_PROXY_NETWORK] = {"proxy-network", "The proxy has no route to the network (reply 3)."},
+    [WEIR_R_PROXY_HOST] = {"proxy-host",
+                           "The proxy cannot reach the host, or find its name (reply 4)."},
+    [WEIR_R_PROXY_REFUSED] = {"proxy-refused", "The target refused the proxy (reply 5)."},
+    [WEIR_R_PROXY_TTL] = {"proxy-ttl", "The connection took the proxy too long (reply 6)."},
+    [WEIR_R_PROXY_COMMAND] = {"proxy-command", "The proxy does not make connections (reply 7)."},
+    [WEIR_R_PROXY_TYPE] = {"proxy-type", "The proxy does not know this type of address (reply 8)."},
+    [WEIR_R_PROXY_ONION_NOT_FOUND] = {"proxy-onion-not-found",
+                                      "The onion service has no descriptor (reply F0)."},
+    [WEIR_R_PROXY_ONION_INVALID] = {"proxy-onion-invalid",
+                                    "The descriptor of the onion service is invalid (reply F1)."},
+    [WEIR_R_PROXY_ONION_INTRO] = {"proxy-onion-intro",
+                                  "No introduction to the onion service was possible (reply F2)."},
+    [WEIR_R_PROXY_ONION_RENDEZVOUS] =
+        {"proxy-onion-rendezvous", "The onion service did not come to the rendezvous (reply F3)."},
+    [WEIR_R_PROXY_ONION_NO_AUTH] = {"proxy-onion-no-auth",
+                                    "The onion service wants client authorization (reply F4)."},
+    [WEIR_R_PROXY_ONION_BAD_AUTH] =
+        {"proxy-onion-bad-auth",
+         "The client authorization for the onion service is wrong (reply F5)."},
+    [WEIR_R_PROXY_ONION_ADDRESS] = {"proxy-onion-address",
+                                    "The onion address is malformed (reply F6)."},
+    [WEIR_R_PROXY_ONION_TIMEOUT] =
+        {"proxy-onion-timeout", "The introduction to the onion service took too long (reply F7)."},
+    [WEIR_R_PROXY_UNKNOWN] = {"proxy-unknown", "The proxy failed with a code that is not known."},
 };
 
 static_assert(-WEIR_E_KEY_EXPOSED + 1 == WEIR_ERROR_CNT, "WEIR_ERROR_CNT counts the codes");
-static_assert(WEIR_R_INTERNAL + 1 == WEIR_REASON_CNT, "WEIR_REASON_CNT is past the last reason");
+static_assert(WEIR_R_PROXY_UNKNOWN + 1 == WEIR_REASON_CNT,
+              "WEIR_REASON_CNT is past the last reason");
 
 static const struct error_entry *find_error(int error)
 {

@@ -116,6 +116,8 @@ struct weir_node {
     struct weir_resolver *resolver; /* NULL before the first name */
     weir_lookup_fn lookup;          /* weir_lookup_system, or a test's, set before start */
     void *lookup_ctx;
+    struct weir_proxy proxy; /* with has_proxy */
+    bool has_proxy;
     bool is_lookup_instant; /* it never blocks, and is called on the shard: a simulator's table */
 };
 

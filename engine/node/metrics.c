@@ -46,6 +46,8 @@ static void add_shard(struct weir_metrics *sum, const struct weir_shard *shard,
     sum->heap_allocs += weir_heap_alloc_cnt(shard->hub.heap);
     for (uint32_t i = 0; i < WEIR_REASON_CNT; i++)
         sum->closes[i] += get(&hub->closes[i]);
+    for (uint32_t i = 0; i < sizeof(sum->closes_first) / sizeof(sum->closes_first[0]); i++)
+        sum->closes_first[i] = sum->closes[i];
     for (uint32_t i = 0; i < channel_cnt; i++)
         add_channel(&sum->channels[i], hub, i);
 }

@@ -352,5 +352,6 @@ void weir_node_free(weir_node *node)
     weir_heap_release(node->dial_shards);
     pthread_cond_destroy(&node->cond);
     pthread_mutex_destroy(&node->mutex);
+    explicit_bzero(&node->proxy, sizeof(node->proxy)); /* credentials */
     weir_heap_release(node);
 }

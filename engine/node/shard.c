@@ -179,6 +179,7 @@ int weir_shard_init(struct weir_shard *shard)
     shard->dialer.forget = dial_forgotten;
     shard->dialer.failed = dial_failed;
     shard->dialer.ask = weir_dial_ask;
+    shard->dialer.proxy = node->has_proxy ? &node->proxy : NULL;
     shard->dialer.ctx = shard;
     if (node->cfg.flags & WEIR_CONFIG_PIN)
         pin(shard);

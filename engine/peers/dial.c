@@ -33,6 +33,15 @@ uint64_t weir_dial_backoff(uint64_t min_ns, uint64_t max_ns, uint32_t attempt_cn
     return wait - half + (half ? random % (half + 1) : 0);
 }
 
+/* Whom the connection is made to: the proxy, or the target itself. */
+static const struct weir_target *hop_of(const struct weir_dialer *dialer,
+                                        const struct weir_dial_entry *entry)
+{
+    bool is_direct =
+        (entry->flags & WEIR_DIAL_DIRECT) || !weir_proxy_is_for(dialer->proxy, &entry->target);
+    return is_direct ? &entry->target : &dialer->proxy->at;
+}
+
 /* ---- rounds -------------------------------------------------------------------------------- */
 
 static bool is_alive(const struct weir_dial_entry *entry, uint32_t at)
@@ -103,7 +112,9 @@ static void fail_round(struct weir_dialer *dialer, struct weir_dial_entry *entry
 
 static uint16_t reason_of_error(int error)
 {
-    return error == WEIR_E_LIMIT ? WEIR_R_LIMIT_PEERS : WEIR_R_UNREACHABLE;
+    return error == WEIR_E_LIMIT   ? WEIR_R_LIMIT_PEERS
+           : error == WEIR_E_NOMEM ? WEIR_R_LIMIT_MEMORY
+                                   : WEIR_R_UNREACHABLE;
 }
 
 static bool has_conn(const struct weir_dial_entry *entry)
@@ -115,16 +126,41 @@ static bool has_conn(const struct weir_dial_entry *entry)
     return false;
 }
 
+/* Starts one connect. Through a proxy the connection's address is the target's all the same, or none: who is
+ * at the other end is what it is for. */
+static int dial_one(struct weir_dialer *dialer, struct weir_dial_entry *entry,
+                    const struct weir_addr *addr, struct weir_conn **ret_conn)
+{
+    struct weir_hub *hub = dialer->hub;
+    bool is_proxied = hop_of(dialer, entry) != &entry->target;
+    struct weir_prelude *prelude = NULL;
+    if (is_proxied) {
+        prelude = weir_proxy_prelude(dialer->proxy, hub, &entry->target);
+        if (!prelude)
+            return WEIR_E_NOMEM;
+    }
+    int error = weir_conn_dial(hub, addr, (uint32_t)(entry - dialer->entries), ret_conn);
+    if (error) {
+        if (prelude)
+            prelude->ops->free(prelude);
+        return error;
+    }
+    if (is_proxied) {
+        (*ret_conn)->prelude = prelude;
+        (*ret_conn)->addr = entry->target.addr;
+    }
+    return 0;
+}
+
 /* Starts the next connect, and its head start; the round has failed when there is none and none runs. */
 static void race_on(struct weir_dialer *dialer, struct weir_dial_entry *entry)
 {
     struct weir_hub *hub = dialer->hub;
-    uint32_t idx = (uint32_t)(entry - dialer->entries);
-    const struct weir_addr *addrs = entry->addrs ? entry->addrs : &entry->target.addr;
+    const struct weir_addr *addrs = entry->addrs ? entry->addrs : &hop_of(dialer, entry)->addr;
     weir_wheel_cancel(hub->wheel, &entry->timer);
     while (entry->next_addr < entry->addr_cnt) {
         uint32_t at = entry->next_addr++;
-        int error = weir_conn_dial(hub, &addrs[at], idx, &entry->conns[at]);
+        int error = dial_one(dialer, entry, &addrs[at], &entry->conns[at]);
         if (error) {
             entry->conns[at] = NULL;
             entry->reason = reason_of_error(error);
@@ -151,7 +187,8 @@ static void begin_race(struct weir_dialer *dialer, struct weir_dial_entry *entry
 static void begin_round(struct weir_dialer *dialer, struct weir_dial_entry *entry)
 {
     struct weir_hub *hub = dialer->hub;
-    if (!weir_target_is_name(&entry->target)) {
+    const struct weir_target *hop = hop_of(dialer, entry);
+    if (!weir_target_is_name(hop)) {
         begin_race(dialer, entry, 1);
         return;
     }
@@ -160,8 +197,7 @@ static void begin_round(struct weir_dialer *dialer, struct weir_dial_entry *entr
                                      .entry_idx = (uint32_t)(entry - dialer->entries),
                                      .entry_gen = entry->gen,
                                      .deadline_ns = hub->now_ns + hub->cfg->name_timeout_ns};
-    uint16_t reason =
-        dialer->ask(dialer->ctx, &question, entry->target.name, entry->target.addr.port);
+    uint16_t reason = dialer->ask(dialer->ctx, &question, hop->name, hop->addr.port);
     if (reason)
         fail_round(dialer, entry, reason);
     else if (entry->phase == WEIR_DIAL_NAMING && entry->gen == question.entry_gen)
@@ -287,7 +323,7 @@ bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t 
         entry_idx < dialer->entry_max ? place_of(dialer, entry, slot, gen) : WEIR_RESOLVED_MAX;
     /* The end may be of a dial that was cancelled since, and the entry another one's by now. */
     if (at == WEIR_RESOLVED_MAX || entry->phase == WEIR_DIAL_FREE)
-        return reason != WEIR_R_RACE;
+        return was_ready || reason != WEIR_R_RACE;
     entry->conns[at] = NULL;
     if (entry->phase == WEIR_DIAL_UP && at != entry->winner)
         return false;

@@ -12,6 +12,9 @@
  *   UP       the first connect that ended well is the one; the others were aborted with WEIR_R_RACE
  * A plain dial is forgotten instead of WAITING.
  *
+ * With a proxy, "address" above is the proxy's and the target's name goes to it as it is; the prelude
+ * (peers/proxy.h) runs while the entry is UP already, within the dial deadline.
+ *
  * An application hears once of a round that failed, with the reason of the address that failed last.
  * A name is looked up anew in each round.
  *
@@ -27,6 +30,7 @@
 
 #include "engine/base/target.h"
 #include "engine/conn/conn.h"
+#include "engine/peers/proxy.h"
 #include "engine/peers/resolver.h"
 
 #define WEIR_TIMER_DIAL 2u
@@ -59,6 +63,7 @@ struct weir_dialer {
     struct weir_hub *hub;
     struct weir_dial_entry *entries;
     uint32_t entry_max;
+    const struct weir_proxy *proxy; /* NULL: none */
     /* Told when an entry is gone, so that the node's count is right. */
     void (*forget)(void *ctx, const struct weir_target *target);
     /* Told when a round failed without a connection whose end would say so. */

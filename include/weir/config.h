@@ -36,6 +36,8 @@ enum weir_config_flags {
     WEIR_CONFIG_PIN = 1u << 1, /* shard i is pinned to the i-th CPU the process may use */
     WEIR_CONFIG_BUSY_POLL =
         1u << 2, /* shards spin instead of sleeping: lower latency, a full core */
+    WEIR_CONFIG_PROXY_SHARED = 1u << 3, /* the proxy is offered no credentials at all: with Tor,
+                                         * connections share circuits */
 };
 
 struct weir_config {
@@ -84,6 +86,11 @@ struct weir_config {
     weir_ns dial_head_start_ns; /* of each address of a name over the next; default 250 ms, not
                                  * below 10 ms (RFC 8305) */
     uint32_t names_max;         /* host names that wait to be looked up; default 256 */
+    const char *proxy; /* SOCKS5 proxy to dial through: "HOST:PORT" or "unix:PATH"; default: none.
+                                 * Each connection offers it fresh random credentials, so that Tor gives
+                                 * each a circuit of its own; see WEIR_CONFIG_PROXY_SHARED */
+    const char *proxy_user; /* credentials for it instead, 1 .. 255 bytes each; default: none */
+    const char *proxy_password;
 };
 
 enum weir_overflow {

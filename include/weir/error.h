@@ -92,8 +92,35 @@ enum weir_reason {
     WEIR_R_LIMIT_MEMORY = 65, /* the peer's or the shard's memory budget is exhausted */
     WEIR_R_OVERFLOW = 66,     /* a send queue was full and its policy is to close */
     WEIR_R_INTERNAL = 67,     /* the engine could not go on (ring or system error) */
+    /* the SOCKS5 proxy that was dialed through */
+    WEIR_R_PROXY_DOWN = 80,     /* the proxy itself cannot be reached */
+    WEIR_R_PROXY_CLOSED = 81,   /* the proxy closed the connection before it answered */
+    WEIR_R_PROXY_PROTOCOL = 82, /* the proxy's bytes are not SOCKS5 */
+    WEIR_R_PROXY_METHOD = 83,   /* the proxy accepts none of the ways to authenticate */
+    WEIR_R_PROXY_AUTH = 84,     /* the proxy refused user and password */
+    WEIR_R_PROXY_GENERAL = 85,  /* the proxy failed, it says (reply 1) */
+    WEIR_R_PROXY_RULES = 86,    /* the rules of the proxy forbid the connection (reply 2) */
+    WEIR_R_PROXY_NETWORK = 87,  /* the proxy has no route to the network (reply 3) */
+    WEIR_R_PROXY_HOST = 88,     /* the proxy cannot reach the host, or find its name (reply 4) */
+    WEIR_R_PROXY_REFUSED = 89,  /* the target refused the proxy (reply 5) */
+    WEIR_R_PROXY_TTL = 90,      /* the connection took the proxy too long (reply 6) */
+    WEIR_R_PROXY_COMMAND = 91,  /* the proxy does not make connections (reply 7) */
+    WEIR_R_PROXY_TYPE = 92,     /* the proxy does not know this type of address (reply 8) */
+    WEIR_R_PROXY_ONION_NOT_FOUND = 93, /* the onion service has no descriptor (reply F0) */
+    WEIR_R_PROXY_ONION_INVALID = 94, /* the descriptor of the onion service is invalid (reply F1) */
+    WEIR_R_PROXY_ONION_INTRO =
+        95, /* no introduction to the onion service was possible (reply F2) */
+    WEIR_R_PROXY_ONION_RENDEZVOUS =
+        96, /* the onion service did not come to the rendezvous (reply F3) */
+    WEIR_R_PROXY_ONION_NO_AUTH = 97, /* the onion service wants client authorization (reply F4) */
+    WEIR_R_PROXY_ONION_BAD_AUTH =
+        98, /* the client authorization for the onion service is wrong (reply F5) */
+    WEIR_R_PROXY_ONION_ADDRESS = 99, /* the onion address is malformed (reply F6) */
+    WEIR_R_PROXY_ONION_TIMEOUT =
+        100,                    /* the introduction to the onion service took too long (reply F7) */
+    WEIR_R_PROXY_UNKNOWN = 101, /* the proxy failed with a code that is not known */
 };
-#define WEIR_REASON_CNT 68
+#define WEIR_REASON_CNT 102
 
 /* Returns the code's name, as "WEIR_E_FULL"; "WEIR_E_?" for a number that is not a code.
  * Thread: any thread. */

@@ -24,6 +24,8 @@ struct weir_channel_metrics {
     uint64_t credit_stalls;              /* times the channel had bytes but no credit */
 };
 
+#define WEIR_REASONS_MAX 256u /* above every enum weir_reason that will be */
+
 struct weir_metrics {
     uint32_t size;                         /* in: sizeof(struct weir_metrics) */
     uint32_t channel_cnt;                  /* entries of `channels` that are filled */
@@ -41,9 +43,11 @@ struct weir_metrics {
     uint64_t recv_starved;              /* times the receive ring ran empty */
     uint64_t mailbox_bytes;             /* waiting now */
     uint64_t broadcasts,
-        broadcast_encodes;            /* calls, and how often a payload was encoded and hashed */
-    uint64_t closes[WEIR_REASON_CNT]; /* connections ended, by reason */
+        broadcast_encodes; /* calls, and how often a payload was encoded and hashed */
+    uint64_t closes_first
+        [68]; /* the first of `closes`: for programs that were compiled when it was here */
     struct weir_channel_metrics channels[WEIR_CHANNELS_MAX];
+    uint64_t closes[WEIR_REASONS_MAX]; /* connections ended, and attempts that failed, by reason */
 };
 
 struct weir_peer_info {

@@ -108,7 +108,8 @@ WEIR_API void weir_node_free(weir_node *node);
 
 enum weir_dial_flags {
     WEIR_DIAL_PERSIST =
-        1u << 0, /* dial again, with backoff and jitter, whenever it fails or ends */
+        1u << 0,                /* dial again, with backoff and jitter, whenever it fails or ends */
+    WEIR_DIAL_DIRECT = 1u << 1, /* not through weir_config.proxy */
 };
 
 /* Dials an address (as weir_node_listen takes it, port not 0), or "NAME:PORT" with a host name of up to
@@ -116,6 +117,9 @@ enum weir_dial_flags {
  * IPv4 and IPv6 in turn, each with a head start of dial_head_start_ns over the next, and the first that
  * connects is kept (RFC 8305). The outcome is one on_peer event, however many addresses failed; the reasons
  * WEIR_R_NAME_* say what is wrong with a name.
+ * With weir_config.proxy everything but unix sockets is dialed through the proxy, which looks names up, so
+ * that no name of a peer is ever asked for here; names under .onion can only be dialed so. The reasons
+ * WEIR_R_PROXY_* say what the proxy answered.
  * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (dials_max), WEIR_E_STATE (stopping), WEIR_E_FULL (mailbox), and those
  * of making the rings (see weir_node_listen). */
 WEIR_API WEIR_MUST_CHECK int weir_dial(weir_node *node, const char *address, uint32_t flags);

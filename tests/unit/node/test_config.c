@@ -200,7 +200,7 @@ Test(config, only_known_flags_are_taken)
     for (uint32_t bit = 0; bit < 32; bit++) {
         struct weir_config cfg = empty();
         cfg.flags = 1u << bit;
-        cr_assert_eq(take(&cfg), bit < 3 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
+        cr_assert_eq(take(&cfg), bit < 4 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
         struct weir_channel channel = {.size = sizeof(channel), .flags = 1u << bit}, own;
         cr_assert_eq(take_channel(&channel, &own), bit < 1 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
     }
@@ -435,4 +435,55 @@ Test(config, an_older_and_a_newer_channel_are_taken_alike)
     cr_assert_eq(take_channel(&newer.channel, &own), 0);
     newer.more = UINT64_C(1) << 63;
     cr_assert_eq(take_channel(&newer.channel, &own), WEIR_E_VERSION);
+}
+
+/* ---- the proxy ----------------------------------------------------------------------------- */
+
+Test(config, a_proxy_and_its_credentials)
+{
+    static char text255[256], text256[257];
+    memset(text255, 'x', 255);
+    memset(text256, 'x', 256);
+    static const struct {
+        const char *proxy, *user, *password;
+        uint32_t flags;
+        int error;
+        uint8_t auth;
+    } cases[] = {
+        {"127.0.0.1:9050", NULL, NULL, 0, 0, WEIR_PROXY_AUTH_FRESH},
+        {"[::1]:9050", NULL, NULL, WEIR_CONFIG_PROXY_SHARED, 0, WEIR_PROXY_AUTH_NONE},
+        {"unix:/run/tor/socks", NULL, NULL, 0, 0, WEIR_PROXY_AUTH_FRESH},
+        {"localhost:9050", "me", "secret", 0, 0, WEIR_PROXY_AUTH_GIVEN},
+        {"localhost:9050", text255, text255, 0, 0, WEIR_PROXY_AUTH_GIVEN},
+        {NULL, NULL, NULL, 0, 0, 0},
+        {"localhost", NULL, NULL, 0, WEIR_E_CONFIG, 0},
+        {"127.0.0.1:0", NULL, NULL, 0, WEIR_E_CONFIG, 0},
+        {"", NULL, NULL, 0, WEIR_E_CONFIG, 0},
+        {"socks5://localhost:1", NULL, NULL, 0, WEIR_E_CONFIG, 0},
+        {"proxy.onion:1", NULL, NULL, 0, WEIR_E_CONFIG, 0},
+        {"localhost:9050", "me", NULL, 0, WEIR_E_CONFIG, 0},
+        {"localhost:9050", NULL, "secret", 0, WEIR_E_CONFIG, 0},
+        {"localhost:9050", "", "secret", 0, WEIR_E_CONFIG, 0},
+        {"localhost:9050", "me", "", 0, WEIR_E_CONFIG, 0},
+        {"localhost:9050", text256, "secret", 0, WEIR_E_CONFIG, 0},
+        {"localhost:9050", "me", text256, 0, WEIR_E_CONFIG, 0},
+        {"localhost:9050", "me", "secret", WEIR_CONFIG_PROXY_SHARED, WEIR_E_CONFIG, 0},
+        {NULL, "me", "secret", 0, WEIR_E_CONFIG, 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct weir_config cfg = empty();
+        cfg.proxy = cases[i].proxy;
+        cfg.proxy_user = cases[i].user;
+        cfg.proxy_password = cases[i].password;
+        cfg.flags = cases[i].flags;
+        cr_assert_eq(take(&cfg), cases[i].error, "case %zu: %s", i, said);
+        cr_assert_eq(said[0] != '\0', cases[i].error != 0);
+        cr_assert_null(strstr(said, "secret"), "%s", said);
+        if (cases[i].error)
+            continue;
+        cr_assert_eq(node->has_proxy, cases[i].proxy != NULL);
+        cr_assert_eq(node->proxy.auth, cases[i].auth);
+        cr_assert_str_eq(node->proxy.user, cases[i].user ? cases[i].user : "");
+        cr_assert_str_eq(node->proxy.password, cases[i].password ? cases[i].password : "");
+    }
 }

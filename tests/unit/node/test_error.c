@@ -91,6 +91,28 @@ static bool is_reason(int reason)
     case WEIR_R_LIMIT_MEMORY:
     case WEIR_R_OVERFLOW:
     case WEIR_R_INTERNAL:
+    case WEIR_R_PROXY_DOWN:
+    case WEIR_R_PROXY_CLOSED:
+    case WEIR_R_PROXY_PROTOCOL:
+    case WEIR_R_PROXY_METHOD:
+    case WEIR_R_PROXY_AUTH:
+    case WEIR_R_PROXY_GENERAL:
+    case WEIR_R_PROXY_RULES:
+    case WEIR_R_PROXY_NETWORK:
+    case WEIR_R_PROXY_HOST:
+    case WEIR_R_PROXY_REFUSED:
+    case WEIR_R_PROXY_TTL:
+    case WEIR_R_PROXY_COMMAND:
+    case WEIR_R_PROXY_TYPE:
+    case WEIR_R_PROXY_ONION_NOT_FOUND:
+    case WEIR_R_PROXY_ONION_INVALID:
+    case WEIR_R_PROXY_ONION_INTRO:
+    case WEIR_R_PROXY_ONION_RENDEZVOUS:
+    case WEIR_R_PROXY_ONION_NO_AUTH:
+    case WEIR_R_PROXY_ONION_BAD_AUTH:
+    case WEIR_R_PROXY_ONION_ADDRESS:
+    case WEIR_R_PROXY_ONION_TIMEOUT:
+    case WEIR_R_PROXY_UNKNOWN:
         return true;
     }
     return false;

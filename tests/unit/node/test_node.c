@@ -306,7 +306,7 @@ Test(node, dialing_has_its_rules)
     weir_node *node = make(&cfg);
     IS(weir_dial(NULL, "127.0.0.1:1", 0), WEIR_E_MISUSE);
     IS(weir_dial(node, NULL, 0), WEIR_E_MISUSE);
-    IS(weir_dial(node, "127.0.0.1:1", 2), WEIR_E_MISUSE);
+    IS(weir_dial(node, "127.0.0.1:1", 4), WEIR_E_MISUSE);
     IS(weir_dial(node, "127.0.0.1:0", 0), WEIR_E_ADDRESS);
     IS(weir_dial(node, "not an address", 0), WEIR_E_ADDRESS);
     IS(weir_dial_cancel(node, "127.0.0.1:1"), WEIR_E_GONE);
@@ -372,7 +372,7 @@ Test(node, a_peer_that_is_not_there_is_gone)
     IS(weir_try_send(node, nobody, 2, "x", 1), WEIR_E_NO_CHANNEL);
     IS(weir_send_buf(node, nobody, 1, NULL), WEIR_E_MISUSE);
     IS(weir_send(node, nobody, 1, "x", 1, 0), WEIR_E_SHARD_THREAD);
-    IS(weir_disconnect(node, nobody, 68), WEIR_E_MISUSE);
+    IS(weir_disconnect(node, nobody, WEIR_REASON_CNT), WEIR_E_MISUSE);
     IS(weir_disconnect(node, nobody, -1), WEIR_E_MISUSE);
     IS(weir_channel_pause(node, nobody, 2, 1), WEIR_E_NO_CHANNEL);
     cr_assert_eq(weir_peer_shard((weir_peer){(UINT64_C(9) << 32) | (5u << 24) | 77}), 5);
