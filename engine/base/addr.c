@@ -167,3 +167,97 @@ bool weir_addr_is_equal(const struct weir_addr *a, const struct weir_addr *b)
     }
     return true;
 }
+
+/* ---- groups of addresses ------------------------------------------------------------------- */
+
+static void mask(uint8_t ip[16], uint32_t bits)
+{
+    for (uint32_t i = 0; i < 16; i++) {
+        uint32_t begin = 8 * i;
+        if (begin >= bits)
+            ip[i] = 0;
+        else if (begin + 8 > bits)
+            ip[i] = (uint8_t)(ip[i] & (0xFF00u >> (bits - begin)));
+    }
+}
+
+/* The IPv4 address that an IPv6 one stands for, or NULL. */
+static const uint8_t *ipv4_in(const uint8_t ip[16])
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+    static const uint8_t nat64[12] = {0x00, 0x64, 0xFF, 0x9B};
+    return memcmp(ip, mapped, 12) == 0 || memcmp(ip, nat64, 12) == 0 ? ip + 12 : NULL;
+}
+
+bool weir_addr_prefix(struct weir_prefix *ret_prefix, const struct weir_addr *addr,
+                      uint32_t ipv4_bits, uint32_t ipv6_bits)
+{
+    const uint8_t *ipv4 = addr->family == WEIR_ADDR_IPV4   ? addr->ip
+                          : addr->family == WEIR_ADDR_IPV6 ? ipv4_in(addr->ip)
+                                                           : NULL;
+    if (!ipv4 && addr->family != WEIR_ADDR_IPV6)
+        return false;
+    memset(ret_prefix, 0, sizeof(*ret_prefix));
+    ret_prefix->family = ipv4 ? WEIR_ADDR_IPV4 : WEIR_ADDR_IPV6;
+    ret_prefix->bits = (uint8_t)(ipv4 ? ipv4_bits : ipv6_bits);
+    memcpy(ret_prefix->ip, ipv4 ? ipv4 : addr->ip, ipv4 ? 4 : 16);
+    mask(ret_prefix->ip, ret_prefix->bits);
+    return true;
+}
+
+bool weir_addr_is_loopback(const struct weir_addr *addr)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    struct weir_prefix prefix;
+    if (!weir_addr_prefix(&prefix, addr, 32, 128))
+        return addr->family == WEIR_ADDR_UNIX;
+    return prefix.family == WEIR_ADDR_IPV4 ? prefix.ip[0] == 127 : memcmp(prefix.ip, one, 16) == 0;
+}
+
+int weir_prefix_parse(struct weir_prefix *ret_prefix, const char *text)
+{
+    if (!text)
+        return WEIR_E_ADDRESS;
+    size_t len = strnlen(text, WEIR_PREFIX_TEXT_BYTES);
+    const char *slash = memchr(text, '/', len);
+    size_t ip_len = slash ? (size_t)(slash - text) : len;
+    struct weir_addr addr = {.family = WEIR_ADDR_IPV4};
+    bool is_good = parse_ip(AF_INET, text, ip_len, addr.ip);
+    if (!is_good) {
+        addr.family = WEIR_ADDR_IPV6;
+        is_good = parse_ip(AF_INET6, text, ip_len, addr.ip);
+    }
+    uint32_t bits = addr.family == WEIR_ADDR_IPV4 ? 32 : 128;
+    if (is_good && slash)
+        is_good = parse_number(slash + 1, len - ip_len - 1, bits, &bits);
+    if (!is_good)
+        return WEIR_E_ADDRESS;
+    /* One that is mapped has to be written as the IPv4 prefix that it is, or to be whole. */
+    struct weir_prefix prefix;
+    bool is_whole = bits == (addr.family == WEIR_ADDR_IPV4 ? 32u : 128u);
+    if (addr.family == WEIR_ADDR_IPV6 && ipv4_in(addr.ip) && !is_whole)
+        return WEIR_E_ADDRESS;
+    (void)weir_addr_prefix(&prefix, &addr, addr.family == WEIR_ADDR_IPV4 ? bits : 32, bits);
+    if (prefix.family == addr.family && memcmp(prefix.ip, addr.ip, 16) != 0)
+        return WEIR_E_ADDRESS;
+    *ret_prefix = prefix;
+    return 0;
+}
+
+void weir_prefix_format(const struct weir_prefix *prefix, char *ret_text)
+{
+    char ip[INET6_ADDRSTRLEN];
+    int family = prefix->family == WEIR_ADDR_IPV4 ? AF_INET : AF_INET6;
+    WEIR_CHECK(inet_ntop(family, prefix->ip, ip, sizeof(ip)) != NULL);
+    snprintf(ret_text, WEIR_PREFIX_TEXT_BYTES, "%s/%u", ip, prefix->bits);
+}
+
+bool weir_prefix_covers(const struct weir_prefix *prefix, const struct weir_prefix *other)
+{
+    if (prefix->family != other->family || prefix->bits > other->bits)
+        return false;
+    uint8_t ip[16];
+    memcpy(ip, other->ip, sizeof(ip));
+    mask(ip, prefix->bits);
+    return memcmp(ip, prefix->ip, sizeof(ip)) == 0;
+}
