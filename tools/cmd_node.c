@@ -29,6 +29,7 @@ enum {
     KEY_CHANNEL,
     KEY_LISTEN,
     KEY_PEER,
+    KEY_BAN,
     KEY_JSON,
     KEY_QUIET,
     KEY_DRAIN,
@@ -38,6 +39,7 @@ enum {
 static const struct cli_option own_options[] = {
     {"listen", "ADDR", "listen there; may be given up to 16 times", KEY_LISTEN},
     {"peer", "ADDR", "keep this peer dialed; may be given often", KEY_PEER},
+    {"ban", "PREFIX", "ban an address or subnet, as 192.0.2.0/24; may be given often", KEY_BAN},
     {"channel", "SPEC", "attach a channel; may be given often", KEY_CHANNEL},
     {"config", "FILE", "read an INI file; flags win over it", KEY_CONFIG},
     {"drain", "TIME", "how long stopping may wait for queued messages (2s)", KEY_DRAIN},
@@ -80,7 +82,8 @@ static int set_option(void *ctx, int key, const char *value)
         break;
     case KEY_LISTEN:
     case KEY_PEER:
-        name = key == KEY_PEER ? "peer" : "listen";
+    case KEY_BAN:
+        name = key == KEY_PEER ? "peer" : key == KEY_BAN ? "ban" : "listen";
         is_good = settings_set(&args->settings, name, value, why);
         break;
     default: {
@@ -109,11 +112,12 @@ static int read_args(struct node_args *args, int argc, char **argv)
         .name = "node",
         .usage = "[--listen ADDR]... [--peer ADDR]... [--channel SPEC]... [--config FILE]",
         .intro = "Runs a node until SIGINT or SIGTERM. Messages that arrive are counted.",
-        .notes = "A channel's SPEC is a list of\n" SETTINGS_CHANNEL_HELP "\n"
-                 "Without any, one channel with id 1 and the defaults is attached.\n\n"
-                 "The INI file has the same names: a section [node] with the settings, listen and\n"
-                 "peer, and a section [channel NAME] per channel. A SIZE may end in K, M or G, a\n"
-                 "TIME ends in ms, s, m or h.",
+        .notes =
+            "A channel's SPEC is a list of\n" SETTINGS_CHANNEL_HELP "\n"
+            "Without any, one channel with id 1 and the defaults is attached.\n\n"
+            "The INI file has the same names: a section [node] with the settings, listen,\n"
+            "peer and ban, and a section [channel NAME] per channel. A SIZE may end in K, M or G, a\n"
+            "TIME ends in ms, s, m or h.",
         .options = options,
         .option_cnt = cnt,
         .set = set_option,
@@ -298,6 +302,11 @@ static int build(struct node_args *args, struct watch *watch)
         error = weir_node_listen(watch->node, settings->listens[i]);
         if (error != 0)
             return cli_fail_weir("node", error, "cannot listen at %s", settings->listens[i]);
+    }
+    for (uint32_t i = 0; i < settings->ban_cnt; i++) {
+        error = weir_ban(watch->node, settings->bans[i], WEIR_NS_FOREVER, 0);
+        if (error != 0)
+            return cli_fail_weir("node", error, "cannot ban %s", settings->bans[i]);
     }
     error = weir_node_start(watch->node);
     if (error != 0)

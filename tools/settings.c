@@ -15,6 +15,7 @@ enum kind {
     KIND_TEXT,
     KIND_LEVEL,
     KIND_SWITCH,
+    KIND_LIMIT,      /* a count, or "none" */
     KIND_SECRET,     /* a text that no message shows */
     KIND_CREDENTIALS /* a file with user and password, which it sets */
 };
@@ -94,6 +95,30 @@ static const struct field fields[] = {
      "which other users of this machine can see"},
     {"proxy-shared", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_PROXY_SHARED,
      "offer the proxy no credentials: Tor's circuits are shared"},
+    {"inbound-max", KIND_LIMIT, AT(inbound_max), 1, 1000000,
+     "connections from peers, of the whole node (none)"},
+    {"outbound-max", KIND_LIMIT, AT(outbound_max), 1, 1000000, "dialed connections (none)"},
+    {"address-max", KIND_LIMIT, AT(address_max), 1, 1000000, "inbound from one address (16)"},
+    {"subnet-max", KIND_LIMIT, AT(subnet_max), 1, 1000000, "inbound from one subnet (64)"},
+    {"subnet-bits-ipv4", KIND_COUNT, AT(subnet_bits_ipv4), 8, 32, "what a subnet is (24)"},
+    {"subnet-bits-ipv6", KIND_COUNT, AT(subnet_bits_ipv6), 16, 64, "likewise (56)"},
+    {"address-burst", KIND_LIMIT, AT(address_burst), 1, 1000000,
+     "new connections of an address at once (16)"},
+    {"address-interval", KIND_TIME, AT(address_interval_ns), WEIR_NS_PER_US, DAY,
+     "and one more each (200ms)"},
+    {"subnet-burst", KIND_LIMIT, AT(subnet_burst), 1, 1000000, "the same of a subnet (64)"},
+    {"subnet-interval", KIND_TIME, AT(subnet_interval_ns), WEIR_NS_PER_US, DAY, "(50ms)"},
+    {"limit-loopback", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_LIMIT_LOOPBACK,
+     "limits per address and scores count this machine too"},
+    {"score-ban", KIND_COUNT, AT(score_ban), 1, 1000000,
+     "points of misbehaviour at which an address is banned (100)"},
+    {"score-disconnect", KIND_COUNT, AT(score_disconnect), 1, 1000000,
+     "at which it is disconnected (50)"},
+    {"score-half-life", KIND_TIME, AT(score_half_life_ns), WEIR_NS_PER_S, DAY,
+     "in which points halve (10m)"},
+    {"ban-time", KIND_TIME, AT(ban_ns), WEIR_NS_PER_S, 3650 * DAY, "how long (1h)"},
+    {"bans-max", KIND_COUNT, AT(bans_max), 1, 65536, "bans at once (4096)"},
+    {"ban-path", KIND_TEXT, AT(ban_path), 1, 1000, "file in which bans outlive the process (none)"},
     {"tcp-congestion", KIND_TEXT, AT(tcp_congestion), 1, 15, "congestion control (the system's)"},
 };
 
@@ -131,7 +156,7 @@ static char *keep_text(struct settings *settings, const char *text)
 bool settings_name(size_t idx, struct setting_name *ret_name)
 {
     static const char *const arguments[] = {"N",     "SIZE", "SIZE", "TIME", "TEXT",
-                                            "LEVEL", NULL,   "TEXT", "FILE"};
+                                            "LEVEL", NULL,   "N",    "TEXT", "FILE"};
     if (idx >= FIELD_CNT)
         return false;
     *ret_name =
@@ -139,13 +164,38 @@ bool settings_name(size_t idx, struct setting_name *ret_name)
     return true;
 }
 
+/* A time in the largest unit that it is a whole number of. */
+static const char *exact_time(char text[32], unsigned long long ns)
+{
+    static const struct {
+        unsigned long long ns;
+        const char *name;
+    } units[] = {{3600 * WEIR_NS_PER_S, "h"},
+                 {WEIR_NS_PER_S, "s"},
+                 {WEIR_NS_PER_MS, "ms"},
+                 {WEIR_NS_PER_US, "us"}};
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (ns % units[i].ns == 0) {
+            snprintf(text, 32, "%llu%s", ns / units[i].ns, units[i].name);
+            return text;
+        }
+    }
+    snprintf(text, 32, "%lluns", ns);
+    return text;
+}
+
 static void say_range(const struct field *field, const char *value, char why[SETTINGS_WHY_BYTES])
 {
     unsigned long long min = field->min, max = field->max;
+    char from[32], to[32];
     switch (field->kind) {
     case KIND_COUNT:
         snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is not a number from %llu to %llu", value, min,
                  max);
+        break;
+    case KIND_LIMIT:
+        snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is neither a number from %llu to %llu nor none",
+                 value, min, max);
         break;
     case KIND_SIZE:
     case KIND_SIZE64:
@@ -155,8 +205,8 @@ static void say_range(const struct field *field, const char *value, char why[SET
         break;
     case KIND_TIME:
         snprintf(why, SETTINGS_WHY_BYTES,
-                 "'%.40s' is not a time from %llums to 24h with its unit (as 500ms, 10s or 2m)",
-                 value, min / WEIR_NS_PER_MS);
+                 "'%.40s' is not a time from %s to %s with its unit (as 500ms, 10s or 2m)", value,
+                 exact_time(from, min), exact_time(to, max));
         break;
     case KIND_TEXT:
         snprintf(why, SETTINGS_WHY_BYTES, "'%.70s' is not a text of %llu to %llu bytes", value, min,
@@ -212,6 +262,12 @@ static bool set_field(struct settings *settings, const struct field *field, cons
     switch (field->kind) {
     case KIND_COUNT:
         is_good = cli_number(value, field->min, field->max, &number);
+        break;
+    case KIND_LIMIT:
+        is_good = strcmp(value, "none") == 0;
+        number = UINT32_MAX;
+        if (!is_good)
+            is_good = cli_number(value, field->min, field->max, &number);
         break;
     case KIND_LEVEL:
         is_good = level_of(value, &number);
@@ -275,6 +331,9 @@ bool settings_set(struct settings *settings, const char *name, const char *value
     if (strcmp(name, "peer") == 0)
         return add_address(settings, settings->peers, &settings->peer_cnt, SETTINGS_PEERS_MAX,
                            value, why);
+    if (strcmp(name, "ban") == 0)
+        return add_address(settings, settings->bans, &settings->ban_cnt, SETTINGS_PEERS_MAX, value,
+                           why);
     for (size_t i = 0; i < FIELD_CNT; i++) {
         if (strcmp(fields[i].name, name) != 0)
             continue;

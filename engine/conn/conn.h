@@ -81,8 +81,9 @@ enum weir_conn_flags {
     WEIR_CONN_HAS_PULL = 1u << 16, /* the codec may have bytes to send */
     WEIR_CONN_TOLD = 1u << 17,     /* the end was reported */
     WEIR_CONN_WANT_SHUTDOWN =
-        1u << 19,                 /* the kernel did not take it: tried again in the tx stage */
-    WEIR_CONN_RESUMED = 1u << 18, /* on the hub's list: held messages may be delivered */
+        1u << 19,                  /* the kernel did not take it: tried again in the tx stage */
+    WEIR_CONN_ADMITTED = 1u << 24, /* the node's limits count it */
+    WEIR_CONN_RESUMED = 1u << 18,  /* on the hub's list: held messages may be delivered */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */

@@ -5,8 +5,9 @@
 #include "engine/node/internal.h"
 
 #define MIB (1024u * 1024u)
-#define KNOWN_CONFIG_FLAGS \
-    (WEIR_CONFIG_CALLER_TURNS | WEIR_CONFIG_PIN | WEIR_CONFIG_BUSY_POLL | WEIR_CONFIG_PROXY_SHARED)
+#define KNOWN_CONFIG_FLAGS                                                \
+    (WEIR_CONFIG_CALLER_TURNS | WEIR_CONFIG_PIN | WEIR_CONFIG_BUSY_POLL | \
+     WEIR_CONFIG_PROXY_SHARED | WEIR_CONFIG_LIMIT_LOOPBACK)
 #define DAY_NS (UINT64_C(86400) * WEIR_NS_PER_S)
 
 void weir_log(weir_node *node, int level, const char *format, ...)
@@ -74,6 +75,21 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(name_timeout_ns, 10 * WEIR_NS_PER_S);
     DEFAULT(dial_head_start_ns, 250 * WEIR_NS_PER_MS);
     DEFAULT(names_max, 256);
+    DEFAULT(inbound_max, UINT32_MAX);
+    DEFAULT(outbound_max, UINT32_MAX);
+    DEFAULT(address_max, 16);
+    DEFAULT(subnet_max, 64);
+    DEFAULT(subnet_bits_ipv4, 24);
+    DEFAULT(subnet_bits_ipv6, 56);
+    DEFAULT(address_burst, 16);
+    DEFAULT(subnet_burst, 64);
+    DEFAULT(address_interval_ns, 200 * WEIR_NS_PER_MS);
+    DEFAULT(subnet_interval_ns, 50 * WEIR_NS_PER_MS);
+    DEFAULT(score_ban, 100);
+    DEFAULT(score_disconnect, 50);
+    DEFAULT(score_half_life_ns, 600 * WEIR_NS_PER_S);
+    DEFAULT(ban_ns, 3600 * WEIR_NS_PER_S);
+    DEFAULT(bans_max, 4096);
 #undef DEFAULT
 }
 
@@ -148,6 +164,45 @@ static bool check_sizes(weir_node *node)
                  cfg->recv_buf_cnt);
         return false;
     }
+    return true;
+}
+
+static bool check_limits(weir_node *node)
+{
+    const struct weir_config *cfg = &node->cfg;
+#define LIMIT(field)              \
+    if (cfg->field != UINT32_MAX) \
+    RANGE(field, 1, 1000000)
+    LIMIT(inbound_max);
+    LIMIT(outbound_max);
+    LIMIT(address_max);
+    LIMIT(subnet_max);
+    LIMIT(address_burst);
+    LIMIT(subnet_burst);
+#undef LIMIT
+    RANGE(subnet_bits_ipv4, 8, 32);
+    RANGE(subnet_bits_ipv6, 16, 64);
+    RANGE(address_interval_ns, WEIR_NS_PER_US, DAY_NS);
+    RANGE(subnet_interval_ns, WEIR_NS_PER_US, DAY_NS);
+    RANGE(score_ban, 1, WEIR_POINTS_MAX);
+    RANGE(score_disconnect, 1, WEIR_POINTS_MAX);
+    RANGE(score_half_life_ns, WEIR_NS_PER_S, DAY_NS);
+    RANGE(ban_ns, WEIR_NS_PER_S, 3650 * DAY_NS);
+    RANGE(bans_max, 1, 65536);
+    return true;
+}
+
+static bool take_ban_path(weir_node *node)
+{
+    const char *path = node->cfg.ban_path;
+    size_t len = path ? strnlen(path, sizeof(node->guard.path)) : 0;
+    if (path && (len == 0 || len > 1000)) {
+        weir_log(node, WEIR_LOG_ERROR, "config: ban_path needs 1 to 1000 bytes");
+        return false;
+    }
+    if (path)
+        memcpy(node->guard.path, path, len + 1);
+    node->cfg.ban_path = path ? node->guard.path : NULL;
     return true;
 }
 
@@ -250,7 +305,7 @@ int weir_config_take(weir_node *node, const struct weir_config *cfg)
     }
     own->size = sizeof(*own);
     set_defaults(own);
-    if (!check_sizes(node) || !check_times(node) ||
+    if (!check_sizes(node) || !check_limits(node) || !check_times(node) || !take_ban_path(node) ||
         !take_text(node, "network_id", &own->network_id, node->network_id, 1,
                    WEIR_NETWORK_ID_BYTES_MAX) ||
         !take_text(node, "user_agent", &own->user_agent, node->user_agent, 0,

@@ -19,6 +19,7 @@ void weir_dial_forget(weir_node *node, const struct weir_target *target)
         node->dial_cnt--;
         node->dials[i] = node->dials[node->dial_cnt];
         node->dial_shards[i] = node->dial_shards[node->dial_cnt];
+        node->dial_flags[i] = node->dial_flags[node->dial_cnt];
         break;
     }
     pthread_mutex_unlock(&node->mutex);
@@ -61,6 +62,7 @@ int weir_dial(weir_node *node, const char *address, uint32_t flags)
         error = weir_shard_post(node->shards[shard], note, false);
     if (!error) {
         node->dials[node->dial_cnt] = target;
+        node->dial_flags[node->dial_cnt] = flags;
         node->dial_shards[node->dial_cnt++] = shard;
     }
     pthread_mutex_unlock(&node->mutex);
@@ -117,6 +119,8 @@ uint16_t weir_dial_ask(void *ctx, const struct weir_question *question, const ch
                        uint16_t port)
 {
     weir_node *node = ((struct weir_shard *)ctx)->node;
+    if (node->host && !node->lookup)
+        return WEIR_R_NAME_NOT_FOUND; /* a simulated world has no DNS but what a test gives it */
     if (node->is_lookup_instant) {
         struct weir_addr addrs[WEIR_RESOLVED_MAX];
         uint32_t cnt = 0;

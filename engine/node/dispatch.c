@@ -131,6 +131,19 @@ static void on_ready(struct weir_conn *conn)
     tell_all(shard, weir_peer_of(conn), WEIR_PEER_UP, WEIR_R_NONE);
 }
 
+/* Whether a connection was worth dialing: a message came and the peer did no wrong, or it stayed for longer
+ * than any wait between two dials is. */
+static bool is_useful(const struct weir_conn *conn, uint16_t reason)
+{
+    const struct weir_hub *hub = conn->hub;
+    if (hub->now_ns - conn->opened_ns >= hub->cfg->redial_max_ns)
+        return true;
+    bool has_message = false;
+    for (uint32_t i = 0; i < hub->channel_cnt; i++)
+        has_message |= conn->channels[i].rx_used != 0;
+    return has_message && weir_score_points(reason) == 0;
+}
+
 static void on_ended(struct weir_conn *conn, uint16_t reason, bool was_ready)
 {
     struct weir_shard *shard = shard_of(conn->hub);
@@ -139,12 +152,14 @@ static void on_ended(struct weir_conn *conn, uint16_t reason, bool was_ready)
     weir_log(shard->node, was_ready ? WEIR_LOG_INFO : WEIR_LOG_DEBUG, "peer %016llx %s: %s, %s",
              (unsigned long long)weir_peer_of(conn).v, was_ready ? "down" : "failed", text,
              weir_reason_name(reason));
+    weir_guard_ended(shard, conn, reason);
     WEIR_CHECK(shard->ended_cnt < shard->ended_max);
     uint32_t at = (shard->ended_head + shard->ended_cnt++) % shard->ended_max;
     shard->ended[at] = (struct weir_ended){.peer = weir_peer_of(conn).v,
                                            .dial_idx = conn->dial_idx,
                                            .reason = reason,
-                                           .was_ready = was_ready};
+                                           .was_ready = was_ready,
+                                           .was_useful = was_ready && is_useful(conn, reason)};
 }
 
 void weir_dispatch_ended(struct weir_shard *shard)
@@ -157,7 +172,8 @@ void weir_dispatch_ended(struct weir_shard *shard)
         weir_peer peer = {ended.peer};
         if (ended.dial_idx != UINT32_MAX &&
             !weir_dialer_ended(&shard->dialer, ended.dial_idx, weir_peer_slot(peer),
-                               weir_peer_gen(peer), ended.reason, ended.was_ready))
+                               weir_peer_gen(peer), ended.reason, ended.was_ready,
+                               ended.was_useful))
             continue;
         tell_all(shard, (weir_peer){ended.was_ready ? ended.peer : 0},
                  ended.was_ready ? WEIR_PEER_DOWN : WEIR_PEER_FAILED, ended.reason);

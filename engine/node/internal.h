@@ -9,6 +9,7 @@
  *   broadcast.c one message to many
  *   dial.c      dial, cancel; names that are asked for
  *   peer.c      disconnect, pause, info, keep
+ *   guard.c     who may be connected: limits, scores, bans; guard_file.c keeps the bans in a file
  *   metrics.c   counters
  */
 #ifndef WEIR_ENGINE_NODE_INTERNAL_H
@@ -22,8 +23,11 @@
 #include "engine/conn/conn.h"
 #include "engine/mem/mailbox.h"
 #include "engine/mem/thread.h"
+#include "engine/peers/admit.h"
+#include "engine/peers/bans.h"
 #include "engine/peers/dial.h"
 #include "engine/peers/resolver.h"
+#include "engine/peers/score.h"
 #include "weir/node.h"
 
 #define WEIR_REACTORS_MAX 64u
@@ -49,7 +53,21 @@ struct weir_ended { /* an event that waits for its place in the turn */
     uint64_t peer;
     uint32_t dial_idx;
     uint16_t reason;
-    bool was_ready;
+    bool was_ready, was_useful;
+};
+
+struct weir_guard { /* everything behind `mutex` but what is set before start */
+    pthread_mutex_t mutex;
+    struct weir_admit *admit;
+    struct weir_score *score;
+    struct weir_bans *bans;
+    uint64_t points; /* given so far */
+    char path[1008]; /* of the file of bans; "": none */
+    pthread_cond_t cond;
+    pthread_t saver;
+    bool has_saver, is_stopping;
+    uint64_t version, saved_version; /* of the bans; the file's */
+    int64_t wall_skew_s;             /* tests move the wall clock */
 };
 
 struct weir_shard {
@@ -112,7 +130,9 @@ struct weir_node {
     _Atomic uint32_t waiter_cnt; /* threads in weir_send */
     struct weir_target *dials;   /* being dialed, dial_cnt of cfg.dials_max */
     uint32_t dial_cnt;
-    uint32_t *dial_shards;
+    uint32_t *dial_shards, *dial_flags;
+    struct weir_guard guard;
+    bool has_guard;                 /* made, perhaps in part */
     struct weir_resolver *resolver; /* NULL before the first name */
     weir_lookup_fn lookup;          /* weir_lookup_system, or a test's, set before start */
     void *lookup_ctx;
@@ -184,6 +204,8 @@ enum weir_letter_kind {
     WEIR_LETTER_REFUSED,
     WEIR_LETTER_STOP,
     WEIR_LETTER_NAMED,
+    WEIR_LETTER_BANS,
+    WEIR_LETTER_BLAME,
 };
 
 struct weir_info_answer { /* shared by the asker and the shard; the last one frees it */
@@ -271,6 +293,28 @@ void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_inf
 /* Sends a shared message to this shard's peers; returns how many took it. */
 int64_t weir_broadcast_here(struct weir_shard *shard, uint32_t channel_idx,
                             struct weir_shared *shared, const struct weir_fanout *fanout);
+
+/* ---- guard.c ------------------------------------------------------------------------------- */
+
+/* `seeds` are secret and random. Errors: WEIR_E_NOMEM, WEIR_E_ACCESS (the file of bans cannot be read). */
+int weir_guard_init(weir_node *node, const uint64_t seeds[2]);
+void weir_guard_fini(weir_node *node);
+/* A connection came: 0 and it is counted, or why not. */
+uint16_t weir_guard_accept(weir_node *node, const struct weir_addr *addr, uint64_t now_ns);
+void weir_guard_left(weir_node *node, const struct weir_addr *addr);
+/* The same for dials; `ctx` is the shard. */
+uint16_t weir_guard_dial(void *ctx);
+void weir_guard_dial_left(void *ctx);
+bool weir_guard_may_dial(void *ctx, const struct weir_addr *addr, uint32_t dial_flags);
+/* A connection ended: it is not counted any more, and may cost its address points. */
+void weir_guard_ended(struct weir_shard *shard, struct weir_conn *conn, uint16_t reason);
+/* Closes whom the bans are about. */
+void weir_guard_sweep(struct weir_shard *shard);
+void weir_guard_blame(struct weir_shard *shard, weir_peer peer, uint32_t points);
+/* guard_file.c. load: before start. changed: the mutex is held. */
+int weir_guard_load(weir_node *node, uint64_t now_s);
+void weir_guard_changed(weir_node *node);
+void weir_guard_end_saver(weir_node *node);
 
 /* ---- dial.c -------------------------------------------------------------------------------- */
 

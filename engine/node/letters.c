@@ -159,6 +159,12 @@ static void run_one(struct weir_shard *shard, struct weir_note *note)
     case WEIR_LETTER_DIAL_CANCEL:
         run_dial(shard, note);
         break;
+    case WEIR_LETTER_BANS:
+        weir_guard_sweep(shard);
+        break;
+    case WEIR_LETTER_BLAME:
+        weir_guard_blame(shard, note->peer, note->flags);
+        break;
     case WEIR_LETTER_NAMED:
         run_named(shard, note);
         break;

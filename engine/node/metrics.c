@@ -64,6 +64,10 @@ int weir_metrics_read(weir_node *node, struct weir_metrics *ret_metrics)
         sum.channels[i].id = node->channels[i].id;
     for (uint32_t i = 0; i < node->shard_cnt; i++)
         add_shard(&sum, node->shards[i], node->channel_cnt);
+    pthread_mutex_lock(&node->guard.mutex);
+    sum.bans = weir_bans_cnt(node->guard.bans);
+    sum.points = node->guard.points;
+    pthread_mutex_unlock(&node->guard.mutex);
     memcpy(ret_metrics, &sum, size);
     return 0;
 }

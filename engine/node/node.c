@@ -51,20 +51,30 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
     node->shards = weir_heap_alloc(NULL, node->cfg.shard_cnt * sizeof(struct weir_shard *));
     node->dials = weir_heap_alloc(NULL, node->cfg.dials_max * sizeof(struct weir_target));
     node->dial_shards = weir_heap_alloc(NULL, node->cfg.dials_max * sizeof(uint32_t));
+    node->dial_flags = weir_heap_alloc(NULL, node->cfg.dials_max * sizeof(uint32_t));
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&node->mutex, NULL);
     pthread_cond_init(&node->cond, &attr);
     pthread_condattr_destroy(&attr);
-    if (!node->channel_idx_of || !node->shards || !node->dials || !node->dial_shards) {
+    if (!node->channel_idx_of || !node->shards || !node->dials || !node->dial_shards ||
+        !node->dial_flags) {
         weir_node_free(node);
         return WEIR_E_NOMEM;
     }
     memset(node->channel_idx_of, 0xFF, 65536);
-    if (!fill_random(node, node->offer.nonce, sizeof(node->offer.nonce))) {
+    uint64_t seeds[2]; /* not the nonce, which is told to peers */
+    if (!fill_random(node, node->offer.nonce, sizeof(node->offer.nonce)) ||
+        !fill_random(node, seeds, sizeof(seeds))) {
         weir_node_free(node);
         return WEIR_E_SYSTEM;
+    }
+    node->has_guard = true;
+    error = weir_guard_init(node, seeds);
+    if (error) {
+        weir_node_free(node);
+        return error;
     }
     *ret_node = node;
     return 0;
@@ -328,6 +338,7 @@ int weir_node_stop(weir_node *node, weir_ns drain)
         return 0;
     join_threads(node);
     weir_dial_end_names(node);
+    weir_guard_end_saver(node);
     atomic_store(&node->state, WEIR_NODE_STOPPED);
     int error = 0;
     for (uint32_t i = 0; i < node->shard_cnt; i++) {
@@ -350,6 +361,9 @@ void weir_node_free(weir_node *node)
     weir_heap_release(node->channel_idx_of);
     weir_heap_release(node->dials);
     weir_heap_release(node->dial_shards);
+    weir_heap_release(node->dial_flags);
+    if (node->has_guard)
+        weir_guard_fini(node);
     pthread_cond_destroy(&node->cond);
     pthread_mutex_destroy(&node->mutex);
     explicit_bzero(&node->proxy, sizeof(node->proxy)); /* credentials */

@@ -179,6 +179,9 @@ int weir_shard_init(struct weir_shard *shard)
     shard->dialer.forget = dial_forgotten;
     shard->dialer.failed = dial_failed;
     shard->dialer.ask = weir_dial_ask;
+    shard->dialer.admit = weir_guard_dial;
+    shard->dialer.left = weir_guard_dial_left;
+    shard->dialer.may_dial = weir_guard_may_dial;
     shard->dialer.proxy = node->has_proxy ? &node->proxy : NULL;
     shard->dialer.ctx = shard;
     if (node->cfg.flags & WEIR_CONFIG_PIN)
@@ -289,14 +292,40 @@ static struct weir_shard *lighter(struct weir_shard *shard)
     return own > least + 1 + least / 8 ? best : shard;
 }
 
+/* Makes a connection that the node's limits have counted. Returns 0, or why there is no room for it. */
+static uint16_t adopt_admitted(struct weir_shard *shard, int sock, const struct weir_addr *addr)
+{
+    struct weir_hub *hub = &shard->hub;
+    struct weir_conn *conn;
+    uint64_t pending = atomic_load_explicit(&hub->metrics.handshake_cnt, memory_order_relaxed);
+    if (weir_conn_accept(hub, sock, &conn) != 0)
+        return pending >= hub->cfg->handshakes_max ? WEIR_R_LIMIT_HANDSHAKES : WEIR_R_LIMIT_PEERS;
+    conn->addr = *addr; /* as it was counted */
+    if (conn->flags & WEIR_CONN_TOLD)
+        weir_guard_left(shard->node, addr); /* it has ended already */
+    else
+        conn->flags |= WEIR_CONN_ADMITTED;
+    return 0;
+}
+
 void weir_shard_adopt(struct weir_shard *shard, int sock)
 {
-    struct weir_conn *conn;
-    if (!shard->is_stopping && weir_conn_accept(&shard->hub, sock, &conn) == 0)
-        return;
+    struct weir_hub *hub = &shard->hub;
+    struct weir_addr addr;
+    if (!shard->io->ops->peer_addr(shard->io, sock, &addr))
+        addr = (struct weir_addr){.family = WEIR_ADDR_NONE};
+    uint16_t reason = WEIR_R_SHUTDOWN;
+    if (!shard->is_stopping)
+        reason = weir_guard_accept(shard->node, &addr, hub->now_ns);
+    if (!reason) {
+        reason = adopt_admitted(shard, sock, &addr);
+        if (!reason)
+            return;
+        weir_guard_left(shard->node, &addr);
+    }
     shard->io->ops->close(shard->io, sock);
-    weir_count(&shard->hub.metrics.refused, 1);
-    weir_count(&shard->hub.metrics.closes[WEIR_R_LIMIT_PEERS], 1);
+    weir_count(&hub->metrics.refused, 1);
+    weir_count(&hub->metrics.closes[reason], 1);
 }
 
 static void on_accept(struct weir_shard *shard, const struct weir_io_event *event)

@@ -58,6 +58,13 @@ static void drop_addrs(struct weir_dial_entry *entry)
     entry->addr_cnt = entry->next_addr = 0;
 }
 
+static void leave(struct weir_dialer *dialer, struct weir_dial_entry *entry)
+{
+    if (entry->is_admitted)
+        dialer->left(dialer->ctx);
+    entry->is_admitted = false;
+}
+
 static void forget(struct weir_dialer *dialer, struct weir_dial_entry *entry)
 {
     bool is_race = entry->phase == WEIR_DIAL_RACING && entry->addr_cnt > 1;
@@ -68,10 +75,15 @@ static void forget(struct weir_dialer *dialer, struct weir_dial_entry *entry)
     for (uint32_t i = 0; i < WEIR_RESOLVED_MAX; i++) {
         if (is_alive(entry, i) && is_race)
             weir_conn_abort(entry->conns[i], WEIR_R_RACE);
-        else if (is_alive(entry, i))
+        else if (is_alive(entry, i)) {
             entry->conns[i]->dial_idx = UINT32_MAX;
+            if (entry->is_admitted)
+                entry->conns[i]->flags |= WEIR_CONN_ADMITTED; /* counted until its end */
+            entry->is_admitted = false;
+        }
         entry->conns[i] = NULL;
     }
+    leave(dialer, entry);
     dialer->forget(dialer->ctx, &entry->target);
 }
 
@@ -90,6 +102,7 @@ static void wait_again(struct weir_dialer *dialer, struct weir_dial_entry *entry
     entry->gen++;
     drop_addrs(entry);
     memset(entry->conns, 0, sizeof(entry->conns));
+    leave(dialer, entry);
     if (!WEIR_PLANTED(REDIAL))
         weir_wheel_set(hub->wheel, &entry->timer, hub->now_ns + wait);
 }
@@ -112,9 +125,10 @@ static void fail_round(struct weir_dialer *dialer, struct weir_dial_entry *entry
 
 static uint16_t reason_of_error(int error)
 {
-    return error == WEIR_E_LIMIT   ? WEIR_R_LIMIT_PEERS
-           : error == WEIR_E_NOMEM ? WEIR_R_LIMIT_MEMORY
-                                   : WEIR_R_UNREACHABLE;
+    return error == WEIR_E_LIMIT    ? WEIR_R_LIMIT_PEERS
+           : error == WEIR_E_NOMEM  ? WEIR_R_LIMIT_MEMORY
+           : error == WEIR_E_ACCESS ? WEIR_R_BANNED
+                                    : WEIR_R_UNREACHABLE;
 }
 
 static bool has_conn(const struct weir_dial_entry *entry)
@@ -134,6 +148,9 @@ static int dial_one(struct weir_dialer *dialer, struct weir_dial_entry *entry,
     struct weir_hub *hub = dialer->hub;
     bool is_proxied = hop_of(dialer, entry) != &entry->target;
     struct weir_prelude *prelude = NULL;
+    const struct weir_addr *peer = is_proxied ? &entry->target.addr : addr;
+    if (dialer->may_dial && !dialer->may_dial(dialer->ctx, peer, entry->flags))
+        return WEIR_E_ACCESS;
     if (is_proxied) {
         prelude = weir_proxy_prelude(dialer->proxy, hub, &entry->target);
         if (!prelude)
@@ -181,6 +198,12 @@ static void begin_race(struct weir_dialer *dialer, struct weir_dial_entry *entry
     entry->reason = WEIR_R_UNREACHABLE;
     entry->addr_cnt = addr_cnt;
     entry->next_addr = 0;
+    uint16_t reason = dialer->admit ? dialer->admit(dialer->ctx) : 0;
+    if (reason) {
+        fail_round(dialer, entry, reason);
+        return;
+    }
+    entry->is_admitted = dialer->admit != NULL;
     race_on(dialer, entry);
 }
 
@@ -316,7 +339,7 @@ void weir_dialer_connected(struct weir_dialer *dialer, struct weir_conn *conn)
 }
 
 bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot, uint32_t gen,
-                       uint16_t reason, bool was_ready)
+                       uint16_t reason, bool was_ready, bool was_useful)
 {
     struct weir_dial_entry *entry = &dialer->entries[entry_idx];
     uint32_t at =
@@ -336,7 +359,7 @@ bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t 
         if (has_conn(entry))
             return false;
     }
-    if (was_ready)
+    if (was_useful)
         entry->attempt_cnt = 0;
     end_round(dialer, entry, reason);
     return true;
@@ -346,4 +369,9 @@ const struct weir_target *weir_dialer_target(const struct weir_dialer *dialer,
                                              const struct weir_conn *conn)
 {
     return conn->dial_idx < dialer->entry_max ? &dialer->entries[conn->dial_idx].target : NULL;
+}
+
+uint32_t weir_dialer_flags(const struct weir_dialer *dialer, const struct weir_conn *conn)
+{
+    return conn->dial_idx < dialer->entry_max ? dialer->entries[conn->dial_idx].flags : 0;
 }

@@ -19,8 +19,14 @@
  * A name is looked up anew in each round.
  *
  * Backoff: the n-th wait (n from 0) is min(redial_max, redial_min * 2^n), of which the second half is
- * random ("equal jitter"), so that nodes that lost a peer together do not come back together. The count
- * starts again once a connection was ready.
+ * random ("equal jitter"), so that nodes that lost a peer together do not come back together:
+ *
+ *     wait(n) = W/2 + random(0 .. W/2),  W = min(redial_max, redial_min * 2^n)
+ *
+ * n counts rounds that were in vain. It starts again at 0 after a connection that was *useful*: on which a
+ * message arrived (and that did not end by a fault of the peer's), or that stayed for redial_max. One that
+ * only shook hands and went is in vain: otherwise a peer that accepts and hangs up would be dialed four times
+ * a second for ever.
  */
 #ifndef WEIR_ENGINE_PEERS_DIAL_H
 #define WEIR_ENGINE_PEERS_DIAL_H
@@ -50,6 +56,7 @@ struct weir_dial_entry {
     uint32_t attempt_cnt; /* failures in a row */
     uint32_t gen;         /* counts rounds: an answer to an earlier one is nobody's */
     uint8_t phase;        /* enum weir_dial_phase */
+    bool is_admitted;     /* the node's limit on outbound connections counts it */
     uint16_t reason;      /* RACING: why the latest address failed */
     uint32_t addr_cnt;    /* RACING: how many addresses, and which is next */
     uint32_t next_addr;
@@ -71,6 +78,11 @@ struct weir_dialer {
     /* Asks for a name; weir_dialer_answer follows, perhaps. Returns 0 or a reason. */
     uint16_t (*ask)(void *ctx, const struct weir_question *question, const char *name,
                     uint16_t port);
+    /* The node's limits; NULL: none. admit returns 0, and left follows once, or a reason. may_dial says whether
+     * an address is not banned. */
+    uint16_t (*admit)(void *ctx);
+    void (*left)(void *ctx);
+    bool (*may_dial)(void *ctx, const struct weir_addr *addr, uint32_t flags);
     void *ctx;
 };
 
@@ -101,11 +113,14 @@ void weir_dialer_connected(struct weir_dialer *dialer, struct weir_conn *conn);
 /* A dialed connection, known by slot and generation, ended.
  * Returns whether the application should hear of it: not while other addresses are being tried. */
 bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot, uint32_t gen,
-                       uint16_t reason, bool was_ready);
+                       uint16_t reason, bool was_ready, bool was_useful);
 
 /* The target of a dialed connection, NULL when it is not being dialed any more (or never was). */
 const struct weir_target *weir_dialer_target(const struct weir_dialer *dialer,
                                              const struct weir_conn *conn);
+
+/* The flags of a dialed connection's dial, 0 as above. */
+uint32_t weir_dialer_flags(const struct weir_dialer *dialer, const struct weir_conn *conn);
 
 /* The wait before attempt `attempt_cnt`; `random` is any 64 bits. */
 uint64_t weir_dial_backoff(uint64_t min_ns, uint64_t max_ns, uint32_t attempt_cnt, uint64_t random);

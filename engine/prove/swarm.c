@@ -71,6 +71,9 @@ static void draw_node(struct run *run, uint32_t idx)
     cfg->stall_timeout_ns = between(run, 2000, 10000) * WEIR_NS_PER_MS;
     cfg->redial_min_ns = between(run, 5, 300) * WEIR_NS_PER_MS;
     cfg->redial_max_ns = cfg->redial_min_ns + between(run, 0, 2000) * WEIR_NS_PER_MS;
+    /* The world damages bytes, and an honest peer pays for it. A ban that ends soon is part of the run: nodes
+     * must come together again after it. */
+    cfg->ban_ns = WEIR_NS_PER_S;
     cfg->goodbye_linger_ns = between(run, 50, 1000) * WEIR_NS_PER_MS;
     cfg->network_id = "proving-ground";
     for (uint32_t i = 0; i < run->channel_cnt; i++)

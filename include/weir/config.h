@@ -38,6 +38,8 @@ enum weir_config_flags {
         1u << 2, /* shards spin instead of sleeping: lower latency, a full core */
     WEIR_CONFIG_PROXY_SHARED = 1u << 3, /* the proxy is offered no credentials at all: with Tor,
                                          * connections share circuits */
+    WEIR_CONFIG_LIMIT_LOOPBACK = 1u
+                                 << 4, /* limits and scores per address count this machine's too */
 };
 
 struct weir_config {
@@ -91,6 +93,27 @@ struct weir_config {
                                  * each a circuit of its own; see WEIR_CONFIG_PROXY_SHARED */
     const char *proxy_user; /* credentials for it instead, 1 .. 255 bytes each; default: none */
     const char *proxy_password;
+    /* Limits of the whole node (docs/limits.md). An address is an IPv4 address or an IPv6 /64; loopback and unix
+     * sockets are in no address and no subnet, unless WEIR_CONFIG_LIMIT_LOOPBACK. UINT32_MAX: no limit. */
+    uint32_t
+        inbound_max; /* connections that peers made; default UINT32_MAX: peers_max of each shard */
+    uint32_t outbound_max;       /* that were dialed, or are being; default UINT32_MAX, likewise */
+    uint32_t address_max;        /* inbound from one address; default 16 */
+    uint32_t subnet_max;         /* inbound from one subnet; default 64 */
+    uint32_t subnet_bits_ipv4;   /* what a subnet is, 8 .. 32; default 24 */
+    uint32_t subnet_bits_ipv6;   /* 16 .. 64; default 56 */
+    uint32_t address_burst;      /* new connections of an address at once, 1 ..; default 16 */
+    uint32_t subnet_burst;       /* of a subnet; default 64 */
+    weir_ns address_interval_ns; /* and one more each; default 200 ms */
+    weir_ns subnet_interval_ns;  /* default 50 ms */
+    /* Misbehaviour: points per address that halve with time; see weir_blame. */
+    uint32_t score_ban; /* points at which an address is banned, 1 .. 1,000,000; default 100 */
+    uint32_t score_disconnect;  /* at which weir_blame disconnects, likewise; default 50 */
+    weir_ns score_half_life_ns; /* default 10 min */
+    weir_ns ban_ns;             /* how long, 1 s .. 10 years; default 1 h */
+    uint32_t bans_max;          /* entries of the table, 1 .. 65,536; default 4096 */
+    const char
+        *ban_path; /* file in which bans outlive the process, up to 1,000 bytes; default: none */
 };
 
 enum weir_overflow {

@@ -88,10 +88,18 @@ enum weir_reason {
     WEIR_R_CREDIT = 58,          /* more bytes than were granted */
     WEIR_R_FLOOD = 59,           /* more control frames than a peer has reason to send */
     /* limits */
-    WEIR_R_LIMIT_PEERS = 64,  /* no room for another peer */
-    WEIR_R_LIMIT_MEMORY = 65, /* the peer's or the shard's memory budget is exhausted */
-    WEIR_R_OVERFLOW = 66,     /* a send queue was full and its policy is to close */
-    WEIR_R_INTERNAL = 67,     /* the engine could not go on (ring or system error) */
+    WEIR_R_LIMIT_PEERS = 64,      /* no room for another peer */
+    WEIR_R_LIMIT_MEMORY = 65,     /* the peer's or the shard's memory budget is exhausted */
+    WEIR_R_OVERFLOW = 66,         /* a send queue was full and its policy is to close */
+    WEIR_R_INTERNAL = 67,         /* the engine could not go on (ring or system error) */
+    WEIR_R_LIMIT_INBOUND = 68,    /* as many peers as there may be have dialed us */
+    WEIR_R_LIMIT_OUTBOUND = 69,   /* as many peers as there may be were dialed */
+    WEIR_R_LIMIT_ADDRESS = 70,    /* too many connections come from one address */
+    WEIR_R_LIMIT_SUBNET = 71,     /* too many connections come from one subnet */
+    WEIR_R_LIMIT_RATE = 72,       /* an address or its subnet connects too often */
+    WEIR_R_LIMIT_HANDSHAKES = 73, /* too many strangers are waiting for their handshake */
+    WEIR_R_BANNED = 74,           /* the address is banned */
+    WEIR_R_MISBEHAVED = 75,       /* the application found the peer misbehaving */
     /* the SOCKS5 proxy that was dialed through */
     WEIR_R_PROXY_DOWN = 80,     /* the proxy itself cannot be reached */
     WEIR_R_PROXY_CLOSED = 81,   /* the proxy closed the connection before it answered */

@@ -47,7 +47,10 @@ struct weir_metrics {
     uint64_t closes_first
         [68]; /* the first of `closes`: for programs that were compiled when it was here */
     struct weir_channel_metrics channels[WEIR_CHANNELS_MAX];
-    uint64_t closes[WEIR_REASONS_MAX]; /* connections ended, and attempts that failed, by reason */
+    uint64_t
+        closes[WEIR_REASONS_MAX]; /* connections ended, refused and attempted in vain, by reason */
+    uint64_t bans;                /* that hold now */
+    uint64_t points;              /* of misbehaviour, given so far */
 };
 
 struct weir_peer_info {

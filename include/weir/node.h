@@ -61,7 +61,7 @@ struct weir_reactor {
 /* ---- life ---------------------------------------------------------------------------------- */
 
 /* Makes a node from a configuration, which is copied. No ring and no thread exist yet.
- * Errors: WEIR_E_CONFIG (a field out of range), WEIR_E_VERSION (a newer struct that uses unknown
+ * Errors: WEIR_E_ACCESS (ban_path exists and cannot be read), WEIR_E_CONFIG (a field out of range), WEIR_E_VERSION (a newer struct that uses unknown
  * fields), WEIR_E_NOMEM. A line for the log callback names the field. */
 WEIR_API WEIR_MUST_CHECK int weir_node_create(weir_node **ret_node, const struct weir_config *cfg);
 
@@ -139,6 +139,37 @@ WEIR_API int weir_peer_info(weir_node *node, weir_peer peer, struct weir_peer_in
 
 /* The shard that owns the peer. */
 WEIR_API uint32_t weir_peer_shard(weir_peer peer);
+
+/* ---- misbehaviour and bans ----------------------------------------------------------------- */
+
+/* Says that a peer misbehaved, by points (1 .. 1,000,000) that are added to its address's. The engine does the
+ * same for what breaks the wire format (docs/limits.md has how many points for what). Points halve every
+ * score_half_life_ns. At score_disconnect the peer is closed with WEIR_R_MISBEHAVED, at score_ban its address
+ * (of IPv6 the /64) is banned for ban_ns. Peers that are kept dialed (WEIR_DIAL_PERSIST), connections from
+ * their addresses, unix sockets, and loopback without WEIR_CONFIG_LIMIT_LOOPBACK have no score.
+ * Errors: WEIR_E_GONE, WEIR_E_MISUSE, WEIR_E_NOMEM, WEIR_E_FULL (mailbox). */
+WEIR_API int weir_blame(weir_node *node, weir_peer peer, uint32_t points);
+
+/* Bans an address or a subnet ("192.0.2.7", "192.0.2.0/24", "2001:db8::/32") for `duration` (0: ban_ns,
+ * WEIR_NS_FOREVER), rounded up to seconds, with a reason for lists and logs (0: WEIR_R_BANNED). Connections are
+ * closed with WEIR_R_BANNED, further ones refused, and plain dials fail; persistent dials go on, since somebody
+ * asked for them. With weir_config.ban_path bans outlive the process. From create on.
+ * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (bans_max), WEIR_E_MISUSE. */
+WEIR_API int weir_ban(weir_node *node, const char *prefix, weir_ns duration, int reason);
+
+/* Ends the ban of exactly that prefix. Errors: WEIR_E_GONE (there is none), WEIR_E_ADDRESS. */
+WEIR_API int weir_unban(weir_node *node, const char *prefix);
+
+struct weir_ban_info {
+    char prefix[64];
+    uint64_t since_s, until_s; /* seconds since 1970, UTC; until UINT64_MAX: for ever */
+    int32_t reason;            /* enum weir_reason */
+    uint8_t is_manual;         /* by weir_ban, not by a score */
+    uint8_t reserved[35];
+};
+
+/* Lists the bans that hold. Returns how many there are; at most `ban_max` are filled in. */
+WEIR_API int64_t weir_ban_list(weir_node *node, struct weir_ban_info *ret_bans, size_t ban_max);
 
 /* ---- sending ------------------------------------------------------------------------------- */
 

@@ -56,6 +56,21 @@ static const struct field config_fields[] = {
     CONFIG(name_timeout_ns, 10 * S, MS, DAY),
     CONFIG(dial_head_start_ns, 250 * MS, 10 * MS, DAY),
     CONFIG(names_max, 256, 1, 65536),
+    FIELD(weir_config, inbound_max, UINT32_MAX, 1, 1000000, UINT32_MAX),
+    FIELD(weir_config, outbound_max, UINT32_MAX, 1, 1000000, UINT32_MAX),
+    FIELD(weir_config, address_max, 16, 1, 1000000, UINT32_MAX),
+    FIELD(weir_config, subnet_max, 64, 1, 1000000, UINT32_MAX),
+    FIELD(weir_config, address_burst, 16, 1, 1000000, UINT32_MAX),
+    FIELD(weir_config, subnet_burst, 64, 1, 1000000, UINT32_MAX),
+    CONFIG(subnet_bits_ipv4, 24, 8, 32),
+    CONFIG(subnet_bits_ipv6, 56, 16, 64),
+    CONFIG(address_interval_ns, 200 * MS, 1000, DAY),
+    CONFIG(subnet_interval_ns, 50 * MS, 1000, DAY),
+    CONFIG(score_ban, 100, 1, 1000000),
+    CONFIG(score_disconnect, 50, 1, 1000000),
+    CONFIG(score_half_life_ns, 600 * S, S, DAY),
+    CONFIG(ban_ns, 3600 * S, S, 3650 * DAY),
+    CONFIG(bans_max, 4096, 1, 65536),
 };
 #define CONFIG_FIELDS (sizeof(config_fields) / sizeof(config_fields[0]))
 
@@ -200,7 +215,7 @@ Test(config, only_known_flags_are_taken)
     for (uint32_t bit = 0; bit < 32; bit++) {
         struct weir_config cfg = empty();
         cfg.flags = 1u << bit;
-        cr_assert_eq(take(&cfg), bit < 4 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
+        cr_assert_eq(take(&cfg), bit < 5 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
         struct weir_channel channel = {.size = sizeof(channel), .flags = 1u << bit}, own;
         cr_assert_eq(take_channel(&channel, &own), bit < 1 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
     }

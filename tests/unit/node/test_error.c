@@ -91,6 +91,14 @@ static bool is_reason(int reason)
     case WEIR_R_LIMIT_MEMORY:
     case WEIR_R_OVERFLOW:
     case WEIR_R_INTERNAL:
+    case WEIR_R_LIMIT_INBOUND:
+    case WEIR_R_LIMIT_OUTBOUND:
+    case WEIR_R_LIMIT_ADDRESS:
+    case WEIR_R_LIMIT_SUBNET:
+    case WEIR_R_LIMIT_RATE:
+    case WEIR_R_LIMIT_HANDSHAKES:
+    case WEIR_R_BANNED:
+    case WEIR_R_MISBEHAVED:
     case WEIR_R_PROXY_DOWN:
     case WEIR_R_PROXY_CLOSED:
     case WEIR_R_PROXY_PROTOCOL:

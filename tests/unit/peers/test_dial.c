@@ -111,6 +111,7 @@ struct rig {
     uint32_t told_cnt; /* of the box's ends, passed on */
     uint32_t forget_cnt, failed_cnt;
     uint16_t failed_reason;
+    bool is_useful;  /* what the node would say of a connection that ends */
     bool is_holding; /* ends wait, as they do until their place in the turn */
 };
 
@@ -142,7 +143,7 @@ static void rig_turn(struct box *box)
         if (box->ends[at].dial_idx != UINT32_MAX)
             (void)weir_dialer_ended(&rig->dialer, box->ends[at].dial_idx, box->ends[at].conn->slot,
                                     box->ends[at].gen, box->ends[at].reason,
-                                    box->ends[at].was_ready);
+                                    box->ends[at].was_ready, rig->is_useful);
     }
 }
 
@@ -231,9 +232,10 @@ Test(dial, a_persistent_dial_comes_again_with_backoff_until_it_is_cancelled)
     rig_free(rig);
 }
 
-Test(dial, a_connection_that_was_ready_starts_the_backoff_again)
+static void end_after_ready(bool is_useful, uint32_t least, uint32_t most)
 {
     struct rig *rig = rig_new(4);
+    rig->is_useful = is_useful;
     struct weir_target addr = addr_of(1);
     cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
     for (uint32_t i = 0; i < 6; i++) {
@@ -250,9 +252,20 @@ Test(dial, a_connection_that_was_ready_starts_the_backoff_again)
     cr_assert_eq(peer->conn->state, WEIR_CONN_READY);
     peer_hang_up(peer);
     cr_assert_eq(box_last_reason(rig->box), WEIR_R_EOF);
-    cr_assert_leq(until_dial(rig, 3000), 103, "the first wait, and not the eighth");
+    uint32_t waited = until_dial(rig, 3000);
+    cr_assert(waited >= least && waited <= most, "%u ms", waited);
     peer_free(peer);
     rig_free(rig);
+}
+
+Test(dial, a_connection_that_was_useful_starts_the_backoff_again)
+{
+    end_after_ready(true, 50, 103);
+}
+
+Test(dial, one_that_only_shook_hands_does_not)
+{
+    end_after_ready(false, 500, 1003);
 }
 
 Test(dial, ourselves_are_not_dialed_again)

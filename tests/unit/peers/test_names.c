@@ -67,7 +67,8 @@ static void rig_turn(struct box *box)
         uint32_t at = rig->told_cnt++ % BOX_ENDS;
         if (box->ends[at].dial_idx == UINT32_MAX ||
             weir_dialer_ended(&rig->dialer, box->ends[at].dial_idx, box->ends[at].conn->slot,
-                              box->ends[at].gen, box->ends[at].reason, box->ends[at].was_ready)) {
+                              box->ends[at].gen, box->ends[at].reason, box->ends[at].was_ready,
+                              box->ends[at].was_ready)) {
             rig->fail_cnt += !box->ends[at].was_ready;
             rig->fail_reason = box->ends[at].reason;
         }

@@ -113,7 +113,8 @@ static void on_turn(struct box *box)
     while (world->told_cnt < box->end_cnt) {
         uint32_t at = world->told_cnt++ % BOX_ENDS;
         if (weir_dialer_ended(&world->dialer, box->ends[at].dial_idx, box->ends[at].conn->slot,
-                              box->ends[at].gen, box->ends[at].reason, box->ends[at].was_ready)) {
+                              box->ends[at].gen, box->ends[at].reason, box->ends[at].was_ready,
+                              box->ends[at].was_ready)) {
             world->fail_cnt++;
             world->fail_reason = box->ends[at].reason;
         }

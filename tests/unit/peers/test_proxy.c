@@ -59,7 +59,8 @@ static void rig_turn(struct box *box)
     while (rig->told_cnt < box->end_cnt) {
         uint32_t at = rig->told_cnt++ % BOX_ENDS;
         if (weir_dialer_ended(&rig->dialer, box->ends[at].dial_idx, box->ends[at].conn->slot,
-                              box->ends[at].gen, box->ends[at].reason, box->ends[at].was_ready)) {
+                              box->ends[at].gen, box->ends[at].reason, box->ends[at].was_ready,
+                              box->ends[at].was_ready)) {
             rig->fail_cnt++;
             rig->fail_reason = box->ends[at].reason;
         }
