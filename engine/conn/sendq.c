@@ -250,9 +250,6 @@ int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *da
 {
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
     bool is_small = PREFIX + len <= channel->frame_bytes_max;
-    /* It exists only inside a run, and this peer takes none (its window is one byte). */
-    if (WEIR_UNLIKELY(len == 0 && !is_small && channel->is_agreed))
-        return WEIR_E_TOO_BIG;
     int error = check(conn, channel_idx, len, is_small ? PREFIX + len : len, is_reserved);
     if (WEIR_UNLIKELY(error))
         return error;
@@ -269,6 +266,8 @@ int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *da
         account(conn, channel_idx, PREFIX + len, len);
         return 0;
     }
+    if (len == 0) /* it exists only inside a run, and this peer takes none (its window is one byte) */
+        return WEIR_E_TOO_BIG;
     struct weir_buf *buf = weir_pool_take(conn->hub->pool, len);
     if (!buf)
         return WEIR_E_NOMEM;
