@@ -266,7 +266,8 @@ int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *da
         account(conn, channel_idx, PREFIX + len, len);
         return 0;
     }
-    if (len == 0) /* it exists only inside a run, and this peer takes none (its window is one byte) */
+    if (len ==
+        0) /* it exists only inside a run, and this peer takes none (its window is one byte) */
         return WEIR_E_TOO_BIG;
     struct weir_buf *buf = weir_pool_take(conn->hub->pool, len);
     if (!buf)

@@ -204,6 +204,20 @@ int weir_shard_init(struct weir_shard *shard)
     return 0;
 }
 
+static void publish(struct weir_shard *shard)
+{
+    struct weir_hub_metrics *metrics = &shard->hub.metrics;
+    struct weir_io_stats io_stats;
+    struct weir_pool_stats pool_stats;
+    shard->io->ops->stats(shard->io, &io_stats);
+    weir_pool_stats(shard->hub.pool, &pool_stats);
+    atomic_store_explicit(&metrics->syscalls, io_stats.syscalls, memory_order_relaxed);
+    atomic_store_explicit(&metrics->completions, io_stats.completions, memory_order_relaxed);
+    atomic_store_explicit(&metrics->recv_starved, io_stats.recv_starved, memory_order_relaxed);
+    atomic_store_explicit(&metrics->pool_bytes, pool_stats.used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&metrics->pool_bufs, pool_stats.used_cnt, memory_order_relaxed);
+}
+
 /* Ends what is in flight on connections, where a node is freed with some or gave up on them: closing a
  * socket cancels nothing, and the kernel must not send from memory that is somebody else's by then. */
 static void end_operations(struct weir_shard *shard)
@@ -251,8 +265,10 @@ void weir_shard_fini(struct weir_shard *shard)
     shard->batch = NULL;
     shard->events = NULL;
     shard->ended = NULL;
-    if (hub->pool)
+    if (hub->pool) {
         weir_pool_reclaim(hub->pool);
+        publish(shard); /* what the last turn saw may have come back since */
+    }
     weir_pool_free(hub->pool);
     hub->pool = NULL;
     weir_waiters_wake(shard->node);
@@ -444,21 +460,6 @@ static uint64_t wait_of(struct weir_shard *shard, uint64_t wait_max)
     return wait < wait_max ? wait : wait_max;
 }
 
-static void publish(struct weir_shard *shard)
-{
-    struct weir_hub_metrics *metrics = &shard->hub.metrics;
-    struct weir_io_stats io_stats;
-    struct weir_pool_stats pool_stats;
-    shard->io->ops->stats(shard->io, &io_stats);
-    weir_pool_stats(shard->hub.pool, &pool_stats);
-    atomic_store_explicit(&metrics->syscalls, io_stats.syscalls, memory_order_relaxed);
-    atomic_store_explicit(&metrics->completions, io_stats.completions, memory_order_relaxed);
-    atomic_store_explicit(&metrics->recv_starved, io_stats.recv_starved, memory_order_relaxed);
-    atomic_store_explicit(&metrics->pool_bytes, pool_stats.used_bytes, memory_order_relaxed);
-    atomic_store_explicit(&metrics->pool_bufs, pool_stats.used_cnt, memory_order_relaxed);
-    weir_count(&metrics->turns, 1);
-}
-
 int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
 {
     struct weir_hub *hub = &shard->hub;
@@ -489,6 +490,7 @@ int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
     weir_tx_flush(hub);
     weir_rx_rearm(hub);
     publish(shard);
+    weir_count(&hub->metrics.turns, 1);
     return event_cnt;
 }
 
