@@ -34,7 +34,8 @@ static const struct {
     [WEIR_CANARY_CREDIT] = {"credit", "rest loss"},
     [WEIR_CANARY_RELEASE] = {"release", "release rest"},
     [WEIR_CANARY_WAKE] = {"wake", "wake"},
-    [WEIR_CANARY_STREAM] = {"stream", "stream"},
+    [WEIR_CANARY_STREAM] = {"stream",
+                            "stream check"}, /* or in a send of the same bytes to another */
     [WEIR_CANARY_SAME] = {"same", "same"},
 };
 
