@@ -69,10 +69,10 @@ static _Atomic int is_stopped;
 static void *keep_sending(void *arg)
 {
     static uint8_t msg[150000];
-    (void)arg;
+    const weir_peer *peer = arg;
     for (uint64_t seq = 0; !atomic_load(&is_stopped); seq++) {
         it_fill(msg, len_of(seq), seq);
-        if (weir_send(b.node, it_peer(&b, 0), 1, msg, len_of(seq), IT_PATIENCE) != 0)
+        if (weir_send(b.node, *peer, 1, msg, len_of(seq), IT_PATIENCE) != 0)
             break;
     }
     return NULL;
@@ -83,8 +83,8 @@ IT_TEST(stop, everything_arrives_also_while_the_peer_sends)
     enum { CNT = 500 };
     pthread_t thread;
     pair();
-    weir_peer peer = it_link(&a, &b);
-    pthread_create(&thread, NULL, keep_sending, NULL);
+    weir_peer peer = it_link(&a, &b), back = it_peer(&b, 0);
+    pthread_create(&thread, NULL, keep_sending, &back);
     send_some(&a, peer, 2, CNT);
     IT_OK(weir_node_stop(a.node, 30 * WEIR_NS_PER_S));
     atomic_store(&is_stopped, 1);
