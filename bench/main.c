@@ -234,9 +234,10 @@ int main(int argc, char **argv)
                 "figures are of both together\n",
                 report.cpus.sender);
     enum bench_status status = choose_congestion(&options, &job, &report.machine);
-    if (status != BENCH_OK)
+    if (status != BENCH_OK) {
+        free(report.results);
         return (int)status;
-
+    }
     status = run_all(&report);
     if (report.result_cnt > 0) {
         if (options.is_json && bench_json_print(&report) != 0) {

@@ -67,11 +67,11 @@ void weir_world_free(weir_world *world)
 {
     if (!world)
         return;
-    for (uint32_t i = 0; i < world->node_cnt; i++) {
+    for (uint32_t i = 0; i < world->node_cnt; i++)
         if (world->nodes[i]->node)
             weir_world_node_free(world, world->nodes[i]->node);
+    for (uint32_t i = 0; i < world->node_cnt; i++) /* looked through for each node until here */
         free(world->nodes[i]);
-    }
     weir_sim_free(world->sim);
     free(world);
 }
