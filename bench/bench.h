@@ -97,6 +97,7 @@ struct bench_mark {
     weir_ns now; /* 0: the phase was skipped */
     double cpu_s;
     uint64_t preempted; /* times another process was given the core instead */
+    uint64_t waited_ns; /* of its threads, ready to run and without a core */
     struct bench_counts counts;
 };
 

@@ -25,6 +25,7 @@ const char *const bench_figure_names[FIG_NAMED_CNT] = {
     [FIG_SENDER_CPU] = "sender_cpu",
     [FIG_RECEIVER_CPU] = "receiver_cpu",
     [FIG_PREEMPTED_PER_S] = "preempted_per_s",
+    [FIG_WAITED_MS_PER_S] = "waited_ms_per_s",
     [FIG_SENDER_SYSCALLS_PER_MSG] = "sender_syscalls_per_msg",
     [FIG_RECEIVER_SYSCALLS_PER_MSG] = "receiver_syscalls_per_msg",
     [FIG_SENDER_TURNS_PER_MSG] = "sender_turns_per_msg",
@@ -72,7 +73,7 @@ bool bench_figure_is_less_better(enum bench_figure figure)
 struct window {
     double seconds;
     double cpu; /* share of one core */
-    double preempted, msgs, bytes, syscalls, turns, completions, stalls;
+    double preempted, waited_ms, msgs, bytes, syscalls, turns, completions, stalls;
     uint64_t channel_bytes[BENCH_CHANNELS_MAX];
 };
 
@@ -86,6 +87,7 @@ static struct window between(const struct bench_side *side, enum bench_phase fro
         return (struct window){.seconds = (double)NAN};
     window.cpu = (b->cpu_s - a->cpu_s) / window.seconds;
     window.preempted = (double)(b->preempted - a->preempted) / window.seconds;
+    window.waited_ms = (double)(b->waited_ns - a->waited_ns) * 1e-6 / window.seconds;
     window.syscalls = (double)(b->counts.syscalls - a->counts.syscalls);
     window.stalls = (double)(b->counts.stalls - a->counts.stalls);
     window.completions = (double)(b->counts.completions - a->counts.completions);
@@ -165,6 +167,7 @@ static void add_cost(double *v, const struct window *out, const struct window *i
     v[FIG_SENDER_CPU] = out->cpu;
     v[FIG_RECEIVER_CPU] = in->cpu;
     v[FIG_PREEMPTED_PER_S] = out->preempted + in->preempted;
+    v[FIG_WAITED_MS_PER_S] = out->waited_ms + in->waited_ms;
     v[FIG_CPU_S_PER_GB] = cpu_s / (count->bytes * 1e-9);
     v[FIG_CPU_S_PER_MMSG] = cpu_s / (count->msgs * 1e-6);
     v[FIG_SENDER_CPU_S_PER_MMSG] = out->cpu * out->seconds / (out->msgs * 1e-6);

@@ -97,6 +97,7 @@ static json_t *machine(const struct bench_report *report)
     json_object_set_new(out, "cores_allowed", json_integer(report->cpus.cnt));
     json_object_set_new(out, "sender_cpu", json_integer(report->cpus.sender));
     json_object_set_new(out, "receiver_cpu", json_integer(report->cpus.receiver));
+    json_object_set_new(out, "niceness", json_integer(report->cpus.niceness));
     json_object_set_new(out, "load_before", number(in->load_before));
     json_object_set_new(out, "load_after", number(in->load_after));
     json_object_set_new(out, "weir", json_string(weir_version()));

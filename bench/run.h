@@ -7,7 +7,8 @@
 /* The processors of the two sides; equal when the process may use only one. */
 struct bench_cpus {
     int sender, receiver;
-    int cnt; /* how many the process may use */
+    int cnt;      /* how many the process may use */
+    int niceness; /* of both sides */
 };
 
 void bench_cpus_choose(struct bench_cpus *ret_cpus);

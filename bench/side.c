@@ -2,6 +2,7 @@
 #include "bench/bench.h"
 #include "bench/pace.h"
 
+#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,32 @@ static void read_usage(struct bench_mark *out)
     out->preempted = (uint64_t)usage.ru_nivcsw;
 }
 
+/* How long this process's threads have been ready to run and had no core: the second number of each
+ * thread's schedstat (Documentation/scheduler/sched-stats.rst). 0 where the kernel does not say. */
+static uint64_t read_waited(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    uint64_t sum = 0;
+
+    if (tasks == NULL)
+        return 0;
+    for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+        char path[sizeof(task->d_name) + 32];
+        unsigned long long waited = 0;
+        if (task->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof(path), "/proc/self/task/%s/schedstat", task->d_name);
+        FILE *file = fopen(path, "re");
+        if (file == NULL)
+            continue;
+        if (fscanf(file, "%*u %llu", &waited) == 1)
+            sum += waited;
+        fclose(file);
+    }
+    closedir(tasks);
+    return sum;
+}
+
 static void mark(struct bench_run *run, enum bench_phase phase, weir_ns now)
 {
     struct bench_mark *out = &run->shared->sides[run->who].marks[phase];
@@ -36,6 +63,7 @@ static void mark(struct bench_run *run, enum bench_phase phase, weir_ns now)
         run->refresh(run, run->refresh_ctx);
     out->now = now;
     read_usage(out);
+    out->waited_ns = read_waited();
     out->counts = run->counts;
     run->phase = phase;
 }

@@ -11,10 +11,11 @@
     {                                                            \
         FIG_RECEIVER_SYSCALLS_PER_MSG, "rcv", 1, 5, false        \
     }
-#define END_COLUMNS                                    \
-    {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false}, \
-    {                                                  \
-        FIG_CNT, NULL, 0, 0, false                     \
+#define END_COLUMNS                                        \
+    {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false},     \
+        {FIG_WAITED_MS_PER_S, "waited ms/s", 1, 1, false}, \
+    {                                                      \
+        FIG_CNT, NULL, 0, 0, false                         \
     }
 
 static const struct bench_column throughput_columns[] = {

@@ -2,7 +2,7 @@
  *
  * The sender fills each bulk channel until the queue says it is full, when the peer comes up and
  * again each time the channel can be written, always on the shard's thread. Messages are copied in;
- * from 1 MiB on they are handed over without a copy (weir_send_buf), from an array of static
+ * from 64 KiB on they are handed over without a copy (weir_send_buf), from an array of static
  * messages.
  */
 #include "bench/weir_roles.h"
@@ -14,13 +14,13 @@
 #include "bench/pace.h"
 #include "bench/source.h"
 
-#define BY_REFERENCE_BYTES (1024u * 1024)
-#define REFERENCE_CNT 8u /* the queue (two messages) and what the kernel has are fewer */
+#define BY_REFERENCE_BYTES (64u * 1024)
+#define REFERENCE_CNT_EXTRA 6u /* beyond what the queues hold: what is in a send */
 
 /* Messages that weir may hold; the one that came back last is used first, it may still be
  * cached. */
 struct references {
-    uint8_t *free[REFERENCE_CNT];
+    uint8_t **free;
     uint32_t free_cnt;
 };
 
@@ -103,10 +103,19 @@ static void on_writable(void *role, weir_peer peer, uint16_t channel)
 
 static bool prepare(struct sender *sender, const struct bench_job *job)
 {
-    for (uint32_t i = 0; job->size < BY_REFERENCE_BYTES && i < job->channel_cnt; i++)
-        if (bench_source_init(&sender->sources[i], job->size) != 0)
-            return false;
-    for (uint32_t i = 0; job->size >= BY_REFERENCE_BYTES && i < REFERENCE_CNT; i++) {
+    if (job->size < BY_REFERENCE_BYTES) {
+        for (uint32_t i = 0; i < job->channel_cnt; i++)
+            if (bench_source_init(&sender->sources[i], job->size) != 0)
+                return false;
+        return true;
+    }
+
+    uint32_t cnt =
+        job->channel_cnt * (weir_side_queue_bytes(job) / job->size) + REFERENCE_CNT_EXTRA;
+    sender->references.free = calloc(cnt, sizeof(*sender->references.free));
+    if (sender->references.free == NULL)
+        return false;
+    for (uint32_t i = 0; i < cnt; i++) {
         uint8_t *data = aligned_alloc(4096, ((size_t)job->size + 4095) & ~(size_t)4095);
         if (data == NULL)
             return false;

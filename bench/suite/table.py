@@ -25,6 +25,7 @@ COLUMNS = [
     ("sender_syscalls_per_msg", "calls/msg snd", 1, False), ("receiver_syscalls_per_msg", "rcv", 1, False),
     ("sender_cqes_per_msg", "CQEs/msg snd", 1, False), ("receiver_cqes_per_msg", "rcv", 1, False),
     ("preempted_per_s", "preempted/s", 1, False),
+    ("waited_ms_per_s", "waited ms/s", 1, False),
 ]
 AXES = ("connections", "peers", "shards")
 
