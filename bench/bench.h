@@ -75,6 +75,7 @@ struct bench_job {
     uint32_t recv_buffer;   /* SO_RCVBUF of every socket; 0: the system's autotuning */
     uint32_t send_buffer;   /* SO_SNDBUF, likewise */
     bool is_busy;           /* spin instead of sleeping */
+    bool is_mixed;          /* `share`: messages of `size` and of fractions of it */
     uint32_t conn_cnt;      /* connections; in `broadcast` peers; in `churn` how many at a time */
     uint32_t shard_cnt;     /* of weir's nodes */
     uint32_t channel_cnt;

@@ -174,6 +174,8 @@ static char *make_label(const char *case_name, const json_t *inputs, const json_
         append(text, sizeof(text), " %.20s", congestion);
     if (json_is_true(json_object_get(inputs, "busy")))
         append(text, sizeof(text), " busy");
+    if (json_is_true(json_object_get(inputs, "mixed")))
+        append(text, sizeof(text), " mixed");
     if (json_is_integer(json_object_get(inputs, "recv_buffer")))
         append(text, sizeof(text), " recv_buffer %lld",
                (long long)json_integer_value(json_object_get(inputs, "recv_buffer")));

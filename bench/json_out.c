@@ -82,6 +82,8 @@ static json_t *inputs(const struct bench_report *report)
     if (options->which == BENCH_RATE)
         json_object_set_new(out, "rate", json_integer(options->rate));
     json_object_set_new(out, "busy", json_boolean(options->is_busy));
+    if (options->which == BENCH_SHARE)
+        json_object_set_new(out, "mixed", json_boolean(options->is_mixed));
     return out;
 }
 

@@ -209,6 +209,7 @@ int main(int argc, char **argv)
         .rate = options.rate,
         .recv_buffer = options.recv_buffer,
         .is_busy = options.is_busy,
+        .is_mixed = options.is_mixed,
         .channel_cnt = options.channel_cnt,
     };
     memcpy(job.channels, options.channels, sizeof(job.channels));

@@ -75,6 +75,8 @@ static const char help[] =
     "  --peers N[,N..]         broadcast: to how many (default 1,8,64,512)\n"
     "  --shards N[,N..]        shards: of each of the two nodes (default 1,2)\n"
     "  --rate N                rate: messages a second (default 50000)\n"
+    "  --mixed                 share: messages of the given size and of a 4th, a 16th and a 256th of it, at\n"
+    "                          random, on every channel\n"
     "  --busy                  spin instead of sleeping, all implementations\n"
     "  --json                  one JSON document on standard output instead of a table\n"
     "  --histogram DIR         also every latency histogram, as DIR/CASE-SIZE-IMPL.hgrm\n"
@@ -336,6 +338,7 @@ enum {
     OPT_PEERS,
     OPT_SHARDS,
     OPT_BUSY,
+    OPT_MIXED,
     OPT_JSON,
     OPT_HISTOGRAM,
     OPT_HELP,
@@ -356,6 +359,7 @@ static const struct option long_options[] = {
     {"peers", required_argument, NULL, OPT_PEERS},
     {"shards", required_argument, NULL, OPT_SHARDS},
     {"busy", no_argument, NULL, OPT_BUSY},
+    {"mixed", no_argument, NULL, OPT_MIXED},
     {"json", no_argument, NULL, OPT_JSON},
     {"histogram", required_argument, NULL, OPT_HISTOGRAM},
     {"help", no_argument, NULL, OPT_HELP},
@@ -397,6 +401,9 @@ static bool take_option(struct bench_options *options, int option, const char *a
     case OPT_BUSY:
         options->is_busy = true;
         return true;
+    case OPT_MIXED:
+        options->is_mixed = true;
+        return options->which == BENCH_SHARE || complain("--mixed: only share mixes sizes");
     case OPT_JSON:
         options->is_json = true;
         return true;

@@ -26,7 +26,7 @@ struct bench_options {
     uint32_t recv_buffer;      /* 0: the system's autotuning */
     uint32_t rate;             /* messages a second, in `rate` */
     const char *histogram_dir; /* NULL: none are written */
-    bool is_json, is_busy;
+    bool is_json, is_busy, is_mixed;
 };
 
 /* Sets everything that `options->which` has a default for. */

@@ -56,6 +56,8 @@ static void print_head(const struct bench_report *report)
            report->cpus.receiver, report->cpus.cnt < 2 ? " (only one may be used)" : "",
            congestion != NULL ? congestion : machine->congestion_system,
            congestion != NULL ? "" : " (the system's)", options->is_busy ? ", spinning" : "");
+    if (options->is_mixed)
+        puts("  messages of that size and of a 4th, a 16th and a 256th of it");
     if (options->recv_buffer != 0)
         printf("  SO_RCVBUF of every socket %u bytes\n", options->recv_buffer);
     if (options->which == BENCH_RATE)

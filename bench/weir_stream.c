@@ -34,6 +34,11 @@ struct sender {
     bool is_starved; /* all references were out: no on_writable will follow */
 };
 
+static bool is_by_reference(const struct bench_job *job)
+{
+    return job->size >= BY_REFERENCE_BYTES && !job->is_mixed;
+}
+
 static void give_back(void *ctx, void *data, size_t len)
 {
     struct references *references = ctx;
@@ -65,17 +70,30 @@ static bool send_reference(struct sender *sender, uint32_t channel)
         weir_send_buf(sender->side.node, sender->side.peer, (uint16_t)channel, buf));
 }
 
+/* How long message `seq` of a channel is. Which it is has no period that could fall in step with what a
+ * turn sends (the multiplier of Knuth's multiplicative hash). */
+static uint32_t size_of(const struct bench_job *job, uint32_t channel, uint64_t seq)
+{
+    static const uint8_t shifts[] = {0, 2, 4, 8};
+
+    if (!job->is_mixed)
+        return job->size;
+    uint32_t size = job->size >> shifts[((uint32_t)(seq + channel) * 2654435761u) >> 30];
+    return size == 0 ? 1 : size;
+}
+
 static void fill(struct sender *sender, uint32_t channel)
 {
     struct bench_source *source = &sender->sources[channel];
-    const uint32_t size = sender->side.run->job->size;
+    const struct bench_job *job = sender->side.run->job;
 
-    if (size >= BY_REFERENCE_BYTES) {
+    if (is_by_reference(job)) {
         while (send_reference(sender, channel))
             ;
         return;
     }
-    while (weir_side_send(&sender->side, channel, bench_source_peek(source), size))
+    while (weir_side_send(&sender->side, channel, bench_source_peek(source),
+                          size_of(job, channel, source->seq)))
         bench_source_take(source);
 }
 
@@ -103,7 +121,7 @@ static void on_writable(void *role, weir_peer peer, uint16_t channel)
 
 static bool prepare(struct sender *sender, const struct bench_job *job)
 {
-    if (job->size < BY_REFERENCE_BYTES) {
+    if (!is_by_reference(job)) {
         for (uint32_t i = 0; i < job->channel_cnt; i++)
             if (bench_source_init(&sender->sources[i], job->size) != 0)
                 return false;

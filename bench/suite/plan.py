@@ -13,12 +13,12 @@ CALLS = {
                        ["--size", "64,1K,16K,64K,1M", "--congestion", "system"]],
         "rtt": [["--size", "64,1K,64K"], ["--size", "64", "--busy"]],
         "urgent": [["--seconds", "10"]],
-        "share": [["--size", "64,1K,16K"]],
+        "share": [["--size", "64,1K,16K"], ["--size", "16K", "--mixed"]],
     },
     "default": {
         "throughput": [["--size", "64,256,1K,4K,16K,64K,1M,4M"]],
         "rtt": [["--size", "64,1K,64K"], ["--size", "64", "--busy"]],
-        "share": [["--size", "64,1K,16K"]],
+        "share": [["--size", "64,1K,16K"], ["--size", "16K", "--mixed"]],
     },
     "quick": {
         "throughput": [["--size", "64,1K,16K,64K,1M"]],

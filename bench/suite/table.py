@@ -61,7 +61,7 @@ def ratio_cells(report, result):
 def variant(report):
     inputs = report["inputs"]
     words = [word for word in (inputs["congestion"] if inputs["congestion"] != "cubic" else "",
-                               "busy" if inputs["busy"] else "") if word]
+                               "busy" if inputs["busy"] else "", "mixed" if inputs.get("mixed") else "") if word]
     return " ".join(words)
 
 
