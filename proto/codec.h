@@ -11,6 +11,8 @@
  *   verify  checks a batch of frames, of any connections of this codec, at once
  *   frame   one picked frame -> its header (and trailer) bytes around a payload that stays where it is
  *   control the payload and kind of a control frame -> bytes
+ *   seal    whole frames that are about to be sent -> a record (encrypted wires; feed opens them)
+ *   end     the connection is over
  *
  * Fault policy belongs to the codec: it says per frame whether a fault closes (`fault`), or is skipped.
  */
@@ -87,7 +89,30 @@ struct weir_offer {
     uint64_t features;
     uint8_t nonce[16];   /* one per node: finding our own back means that we dialed ourselves */
     uint8_t node_id[32]; /* zero: none yet */
+    uint16_t refuse;     /* enum weir_reason: tell every peer this, and agree on nothing */
+    const struct weir_secret *secret; /* what an encrypted wire needs; NULL: there is none */
 };
+
+struct weir_crypto;
+struct weir_identity;
+
+/* What a side brings to an encrypted wire; borrowed like the offer. */
+struct weir_secret {
+    const struct weir_crypto *crypto;     /* the thread's own */
+    const struct weir_identity *identity; /* who we are */
+    const uint8_t *network_key;           /* 32 bytes; NULL: an open network */
+    uint8_t cipher;                       /* enum weir_cipher_kind: what we ask for when we dial */
+};
+
+/* One piece of a record: `len` bytes that are sealed from one place to another, or in place. */
+struct weir_seal_piece {
+    const uint8_t *from;
+    uint8_t *to;
+    uint32_t len;
+};
+
+#define WEIR_SEAL_HEAD 2u  /* what `seal` writes in front of a record's pieces */
+#define WEIR_SEAL_TAIL 16u /* and behind them */
 
 /* What the handshake agreed; valid once feed says is_ready. */
 struct weir_agreed {
@@ -109,6 +134,7 @@ enum weir_control_kind {
     WEIR_CONTROL_PONG = 2,    /* u64 value */
     WEIR_CONTROL_CREDIT = 3,  /* channel and limit pairs */
     WEIR_CONTROL_GOODBYE = 4, /* reason and text */
+    WEIR_CONTROL_REKEY = 5,   /* encrypted wires: this was the last record under its key */
 };
 
 #define WEIR_GOODBYE_TEXT_MAX 120u
@@ -135,12 +161,18 @@ struct weir_codec {
     /* Of them, at the end of a state, for each channel of the offer: a state that will be begun with fewer
      * may be so much shorter (weir_codec_state_bytes), as ten thousand idle connections want it. */
     size_t channel_bytes;
+    size_t state_bytes_min;     /* but never shorter than this: a handshake needs it */
     uint32_t head_bytes;        /* of a frame header */
     size_t handshake_bytes_max; /* received bytes a handshake may take */
     /* 1: mine. 0: not mine. A negative: not known yet, need at least -n bytes in all. When it is not mine
      * `*ret_reason` says what it looks like (WEIR_R_NOT_WEIR, _HTTP, _TLS). */
     int (*sniff)(const uint8_t *data, size_t len, uint16_t *ret_reason);
     void (*begin)(void *state, const struct weir_offer *offer, bool is_dialer);
+    /* An encrypted wire only (else NULL): called right after begin. `seed`: 32 random bytes, copied.
+     * `peer_id`: the node id that the other side must prove (copied), or NULL for any. */
+    void (*arm)(void *state, const uint8_t *seed, const uint8_t *peer_id);
+    /* Wipes and frees what the state holds; NULL: nothing. After it the state may be begun again. */
+    void (*end)(void *state);
     /* Writes up to `cap` bytes that should be sent now; returns how many. */
     size_t (*pull)(void *state, uint8_t *ret_bytes, size_t cap);
     /* Decodes up to `frame_max` frames. Returns nothing: `*ret_feed` says all. A broken stream is a frame of
@@ -161,16 +193,27 @@ struct weir_codec {
     uint32_t (*control_write)(uint8_t *ret_bytes, const struct weir_control *control);
     /* Reads a verified control frame. 0, or the reason it is malformed. */
     int (*control_read)(const struct weir_frame *frame, struct weir_control *ret_control);
+    /* Records below frames; NULL: frames go as they are. Seals whole frames, at most `record_bytes_max` of
+     * them together, as the next record; the pieces lie between `ret_head` and `ret_tail` on the wire.
+     * `is_last_of_key`: the record ends with a WEIR_CONTROL_REKEY frame, and the next one has a new key.
+     * Returns false when that cannot be done: the connection is of no use any more. */
+    bool (*seal)(void *state, const struct weir_seal_piece *pieces, uint32_t piece_cnt,
+                 bool is_last_of_key, uint8_t *ret_head, uint8_t *ret_tail);
+    uint32_t record_bytes_max;
 };
 
 /* What a state takes that is begun with an offer of `channel_cnt` channels or fewer. */
 static inline size_t weir_codec_state_bytes(const struct weir_codec *codec, uint32_t channel_cnt)
 {
-    return codec->state_bytes - (WEIR_CHANNELS_MAX - channel_cnt) * codec->channel_bytes;
+    size_t bytes = codec->state_bytes - (WEIR_CHANNELS_MAX - channel_cnt) * codec->channel_bytes;
+    return bytes < codec->state_bytes_min ? codec->state_bytes_min : bytes;
 }
 
 /* The native wire, version 1, plain. docs/wire.md */
 extern const struct weir_codec weir_codec_native;
+
+/* The same frames in Noise records: version 2. docs/wire.md */
+extern const struct weir_codec weir_codec_native_v2;
 
 #define WEIR_NATIVE_HEAD 32u /* bytes of a native frame header */
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "proto/native_bytes.h"
 
 static void out_queue(struct native_state *native, enum native_out what)
 {
@@ -29,6 +30,12 @@ static void native_begin(void *state, const struct weir_offer *offer, bool is_di
 /* Writes all that was ever queued, in order; returns how many bytes that is. */
 static size_t out_write(const struct native_state *native, uint8_t *ret_bytes)
 {
+    if (native->out & NATIVE_OUT_REFUSAL) { /* instead of a preface, and all there is */
+        weir_native_preface_write(ret_bytes, true);
+        ret_bytes[NATIVE_MARK_AT] = NATIVE_V2_MARK_REFUSAL;
+        weir_le16_put(ret_bytes + NATIVE_V2_ANSWER_BYTES, native->fault);
+        return NATIVE_V2_ANSWER_BYTES + sizeof native->fault;
+    }
     /* A preface was queued before anything else, whoever we are. */
     WEIR_DCHECK(native->out & NATIVE_OUT_PREFACE);
     weir_native_preface_write(ret_bytes, native->is_dialer);
@@ -91,6 +98,8 @@ static void preface_feed(struct native_state *native, const uint8_t *data, size_
     int verdict = weir_native_preface_judge(data, len, !native->is_dialer, &reason);
     if (verdict == 0) {
         handshake_fail(native, reason, false);
+        if (reason == WEIR_R_SECURE_REFUSED) /* it is weir too, and may be told */
+            out_queue(native, NATIVE_OUT_REFUSAL);
     } else if (verdict < 0) {
         ret_feed->need = (size_t)-verdict;
     } else {
@@ -131,6 +140,8 @@ static void hello_feed(struct native_state *native, const struct weir_frame *fra
 {
     uint16_t fault =
         weir_native_hello_read(frame->payload, frame->len, native->offer, &native->agreed);
+    if (fault == 0)
+        fault = native->offer->refuse;
     if (fault != 0) {
         handshake_fail(native, fault, true);
         return;

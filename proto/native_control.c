@@ -70,9 +70,10 @@ static size_t text_clean(char *ret_text, size_t cap, const uint8_t *text, size_t
 
 /* ---- writing ------------------------------------------------------------------------------------- */
 
-uint32_t weir_native_control_write(uint8_t *ret_bytes, const struct weir_control *control)
+uint32_t weir_native_control_payload(uint8_t *ret_payload, uint8_t *ret_kind,
+                                     const struct weir_control *control)
 {
-    uint8_t *payload = ret_bytes + WEIR_NATIVE_HEAD;
+    uint8_t *payload = ret_payload;
     uint8_t kind = 0;
     uint32_t len = 0;
 
@@ -105,8 +106,20 @@ uint32_t weir_native_control_write(uint8_t *ret_bytes, const struct weir_control
         len = NATIVE_GOODBYE_FIXED + (uint32_t)text_len;
         break;
     }
+    case WEIR_CONTROL_REKEY:
+        kind = NATIVE_REKEY;
+        break;
     }
     WEIR_CHECK(kind != 0);
+    *ret_kind = kind;
+    return len;
+}
+
+uint32_t weir_native_control_write(uint8_t *ret_bytes, const struct weir_control *control)
+{
+    uint8_t *payload = ret_bytes + WEIR_NATIVE_HEAD;
+    uint8_t kind;
+    uint32_t len = weir_native_control_payload(payload, &kind, control);
     weir_native_frame_head(ret_bytes, kind, NATIVE_CHANNEL_CONTROL, 0, payload, len);
     return WEIR_NATIVE_HEAD + len;
 }

@@ -91,6 +91,11 @@ static inline uint16_t frame_shape(struct weir_frame *frame, uint32_t frame_byte
     }
 }
 
+uint16_t weir_native_shape(struct weir_frame *frame, uint32_t frame_bytes_max)
+{
+    return frame_shape(frame, frame_bytes_max);
+}
+
 bool weir_native_head_read(uint8_t *data, size_t len, struct weir_frame *ret_frame,
                            size_t *ret_need)
 {

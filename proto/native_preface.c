@@ -46,7 +46,9 @@ int weir_native_preface_judge(const uint8_t *data, size_t len, bool is_from_dial
         return -(int)NATIVE_PREFACE_BYTES;
     uint8_t liveness = is_from_dialer ? NATIVE_LIVENESS_DIALER : NATIVE_LIVENESS_LISTENER;
     if (data[sizeof preface] != liveness) {
-        *ret_reason = WEIR_R_NOT_WEIR;
+        *ret_reason = is_from_dialer && data[sizeof preface] == NATIVE_V2_MARK_DIALER
+                          ? WEIR_R_SECURE_REFUSED
+                          : WEIR_R_NOT_WEIR;
         return 0;
     }
     return 1;

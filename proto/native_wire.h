@@ -59,6 +59,7 @@ enum native_kind {
     NATIVE_PONG = 18,
     NATIVE_CREDIT = 19,
     NATIVE_GOODBYE = 20,
+    NATIVE_REKEY = 21, /* version 2 only */
 };
 #define NATIVE_KIND_OPTIONAL 0x80u
 
@@ -118,7 +119,14 @@ enum native_out {
     NATIVE_OUT_PREFACE = 1u << 0,
     NATIVE_OUT_HELLO = 1u << 1,
     NATIVE_OUT_GOODBYE = 1u << 2,
+    NATIVE_OUT_REFUSAL = 1u << 3, /* to a dialer of version 2: this node is plain */
 };
+
+/* What version 2 and its dialers look like, as far as a plain node must know. native_v2.h */
+#define NATIVE_MARK_AT 8u
+#define NATIVE_V2_MARK_DIALER 0x53u  /* 'S' */
+#define NATIVE_V2_MARK_REFUSAL 0x6Eu /* 'n': a reason follows, 2 bytes, in clear */
+#define NATIVE_V2_ANSWER_BYTES 9u
 
 /* One per connection. `offer` is borrowed for the connection's life, read only until ready. */
 struct native_state {
@@ -166,6 +174,9 @@ uint16_t weir_native_hello_read(const uint8_t *payload, uint32_t len,
  * magic, check, version. */
 bool weir_native_head_read(uint8_t *data, size_t len, struct weir_frame *ret_frame,
                            size_t *ret_need);
+/* Settles a decoded frame's kind for the connection and checks all that its header alone can tell, in the
+ * order of docs/wire.md "Checks": kind, length, channel, aux. Returns 0 or what is wrong. */
+uint16_t weir_native_shape(struct weir_frame *frame, uint32_t frame_bytes_max);
 /* Feeds a connection that is READY. `*ret_feed` is zeroed. Returns false if the stream broke. */
 bool weir_native_frames_feed(uint32_t frame_bytes_max, uint8_t *data, size_t len,
                              struct weir_frame *ret_frames, uint32_t frame_max,
@@ -177,6 +188,9 @@ void weir_native_verify(struct weir_frame *frames, uint32_t frame_cnt);
 /* native_control.c */
 
 uint32_t weir_native_control_write(uint8_t *ret_bytes, const struct weir_control *control);
+/* The payload alone, at most NATIVE_CONTROL_BYTES_MAX; returns its size. */
+uint32_t weir_native_control_payload(uint8_t *ret_payload, uint8_t *ret_kind,
+                                     const struct weir_control *control);
 int weir_native_control_read(const struct weir_frame *frame, struct weir_control *ret_control);
 
 #endif

@@ -49,6 +49,12 @@ struct weir_noise_cipher {
 /* InitializeKey(k); a NULL key is "empty". A kept context is keyed with it. */
 int weir_noise_cipher_key(struct weir_noise_cipher *cipher, const uint8_t *key);
 
+/* SetNonce(n). */
+static inline void weir_noise_cipher_set_nonce(struct weir_noise_cipher *cipher, uint64_t n)
+{
+    cipher->n = n;
+}
+
 /* Gives a keyed state a context of its own, for one direction. */
 int weir_noise_cipher_keep(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher,
                            bool is_seal);

@@ -18,6 +18,8 @@
 struct weir_target {
     struct weir_addr addr;            /* family WEIR_ADDR_NONE for a name, whose port is here too */
     char name[WEIR_NAME_LEN_MAX + 2]; /* "" for an address; perhaps with the final dot */
+    bool has_id;                      /* set by whoever takes "ID@" off the front; not compared */
+    uint8_t id[32];                   /* the only node that is accepted there */
 };
 
 /* Parses what weir_addr_parse takes, or "NAME:PORT" with a port that is not 0.

@@ -14,7 +14,11 @@ int weir_hub_init(struct weir_hub *hub)
 {
     uint32_t conn_cnt = hub->cfg->peers_max;
     uint32_t channel_cnt = hub->channel_cnt;
-    hub->codec_stride = (weir_codec_state_bytes(hub->codec, channel_cnt) + 63) & ~(size_t)63;
+    size_t state_bytes = weir_codec_state_bytes(hub->codec, channel_cnt);
+    if (hub->secure_codec)
+        state_bytes =
+            weir_max_u64(state_bytes, weir_codec_state_bytes(hub->secure_codec, channel_cnt));
+    hub->codec_stride = (state_bytes + 63) & ~(size_t)63;
     hub->conns = weir_heap_alloc(hub->heap, conn_cnt * sizeof(struct weir_conn));
     hub->conn_channels = weir_heap_alloc(hub->heap, (size_t)conn_cnt * channel_cnt *
                                                         sizeof(struct weir_conn_channel));
@@ -45,6 +49,13 @@ int weir_hub_init(struct weir_hub *hub)
     return 0;
 }
 
+static void codec_end(struct weir_conn *conn)
+{
+    if (conn->codec && conn->codec->end)
+        conn->codec->end(conn->codec_state);
+    conn->codec = NULL;
+}
+
 void weir_hub_fini(struct weir_hub *hub)
 {
     for (uint32_t i = 0; hub->conns && i < hub->cfg->peers_max; i++) {
@@ -60,10 +71,12 @@ void weir_hub_fini(struct weir_hub *hub)
         weir_rx_reset(conn);
         weir_tx_reset(conn);
         weir_sendq_reset(conn);
+        codec_end(conn);
     }
     while (hub->all_tx) {
         struct weir_tx *tx = hub->all_tx;
         hub->all_tx = tx->next_all;
+        weir_heap_release(tx->sealed);
         weir_heap_release(tx);
     }
     while (hub->item_chunks) {
@@ -198,15 +211,34 @@ void weir_conn_retry(struct weir_conn *conn)
         shut(conn, conn->state == WEIR_CONN_LINGER ? SHUT_WR : SHUT_RDWR);
 }
 
+void weir_conn_begin(struct weir_conn *conn, const struct weir_codec *codec,
+                     const struct weir_offer *offer)
+{
+    struct weir_hub *hub = conn->hub;
+    bool is_dialer = (conn->flags & WEIR_CONN_IS_DIALER) != 0;
+    conn->codec = codec;
+    codec->begin(conn->codec_state, offer, is_dialer);
+    if (codec->arm) {
+        uint8_t seed[32];
+        hub->io->ops->random(hub->io, seed, sizeof(seed));
+        codec->arm(conn->codec_state, seed, conn->has_dial_id ? conn->dial_id : NULL);
+        explicit_bzero(seed, sizeof(seed));
+        conn->key_ns = hub->now_ns;
+    }
+    if (is_dialer)
+        conn->flags |= WEIR_CONN_HAS_PULL;
+}
+
 void weir_conn_established(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
     bool is_dialer = (conn->flags & WEIR_CONN_IS_DIALER) != 0;
     enter(conn, WEIR_CONN_HANDSHAKE);
-    hub->codec->begin(conn->codec_state, hub->offer, is_dialer);
+    if (!hub->secure_codec || (is_dialer && conn->policy == WEIR_SECURE_PLAIN))
+        weir_conn_begin(conn, hub->codec, hub->offer);
+    else if (is_dialer)
+        weir_conn_begin(conn, hub->secure_codec, hub->offer);
     conn->last_rx_ns = conn->last_tx_ns = hub->now_ns;
-    if (is_dialer)
-        conn->flags |= WEIR_CONN_HAS_PULL;
     hub->io->ops->tune(hub->io, conn->sock);
     if (!(conn->flags & (WEIR_CONN_OP_RECV | WEIR_CONN_STARVED))) /* else a prelude has armed it */
         weir_conn_arm_recv(conn);
@@ -238,6 +270,7 @@ int weir_conn_dial(struct weir_hub *hub, const struct weir_addr *addr, uint32_t 
     if (!conn)
         return WEIR_E_LIMIT;
     conn->flags |= WEIR_CONN_IS_DIALER;
+    conn->policy = (uint8_t)hub->cfg->secure;
     conn->addr = *addr;
     conn->dial_idx = dial_idx;
     enter(conn, WEIR_CONN_DIALING);
@@ -255,7 +288,7 @@ int weir_conn_dial(struct weir_hub *hub, const struct weir_addr *addr, uint32_t 
 void weir_conn_agreed(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
-    const struct weir_agreed *agreed = hub->codec->agreed(conn->codec_state);
+    const struct weir_agreed *agreed = conn->codec->agreed(conn->codec_state);
     conn->frame_bytes_max = agreed->frame_bytes_max;
     for (uint32_t i = 0; i < agreed->channel_cnt; i++) {
         struct weir_conn_channel *channel = &conn->channels[agreed->channels[i].local_idx];
@@ -400,6 +433,7 @@ void weir_conn_settle(struct weir_conn *conn)
     if (conn->sock >= 0)
         hub->io->ops->close(hub->io, conn->sock);
     conn->sock = -1;
+    codec_end(conn);
     conn_put(conn);
 }
 

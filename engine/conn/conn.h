@@ -120,12 +120,15 @@ struct weir_conn {
     void *codec_state;
     /* all above is the slot's, all below this connection's */
     uint32_t flags;       /* enum weir_conn_flags */
+    uint8_t policy;       /* enum weir_secure: how a dialed one is to be */
+    bool has_dial_id;     /* the other side must prove dial_id */
     uint8_t state;        /* enum weir_conn_state; changed only in conn.c */
     uint8_t shutdown_cnt; /* shutdown operations in flight */
     uint16_t close_reason;
     int sock;
-    uint32_t frame_bytes_max; /* agreed */
-    uint32_t dial_idx;        /* UINT32_MAX: accepted */
+    const struct weir_codec *codec; /* NULL: an accepted one whose first bytes have not come */
+    uint32_t frame_bytes_max;       /* agreed */
+    uint32_t dial_idx;              /* UINT32_MAX: accepted */
     struct weir_timer timer;
     /* receiving */
     struct weir_buf *carry;  /* a frame (or handshake piece) that is not all there */
@@ -154,8 +157,10 @@ struct weir_conn {
     /* accounts */
     uint64_t bytes_queued, bytes_held;
     uint64_t wire_tx, wire_rx, frames_tx, frames_rx;
+    uint64_t key_ns; /* encrypted: when the key that we seal with was last changed by time */
     struct weir_addr addr;
     struct weir_prelude *prelude; /* NULL: none, or it is done and its last send has ended */
+    uint8_t dial_id[32];
     struct weir_conn *next_dirty, *next_starved, *next_resumed, *next_free;
 };
 
@@ -215,13 +220,15 @@ struct weir_hub {
     struct weir_heap *heap;
     struct weir_pool *pool;
     struct weir_wheel *wheel;
-    const struct weir_codec *codec;
-    const struct weir_config *cfg;       /* every default written out */
-    const struct weir_channel *channels; /* likewise */
+    const struct weir_codec *codec;        /* the plain wire */
+    const struct weir_codec *secure_codec; /* the encrypted one; NULL: this node is plain */
+    const struct weir_config *cfg;         /* every default written out */
+    const struct weir_channel *channels;   /* likewise */
     uint32_t channel_cnt;
     uint32_t shard;
     const uint8_t *channel_idx_of; /* by id: 65,536 bytes, 0xFF: not attached */
     const struct weir_offer *offer;
+    const struct weir_offer *offer_refusing; /* to plain peers, where none are taken */
     const struct weir_hub_ops *ops;
     void *user; /* the node's shard */
     uint64_t
@@ -245,7 +252,8 @@ struct weir_hub {
     struct weir_item *free_items, *item_chunks;
     bool is_starved_io; /* the ring ran empty: re-arm after buffers came back */
 
-    struct weir_frame frames[WEIR_HUB_FRAMES];
+    struct weir_frame frames[WEIR_HUB_FRAMES]; /* all of one codec */
+    const struct weir_codec *frames_codec;
     uint32_t frame_cnt;
     uint64_t pending_bytes;
     uint32_t used_bufs[1024]; /* receive buffers that `frames` point into */
@@ -287,7 +295,10 @@ void weir_conn_abort(struct weir_conn *conn, uint16_t reason);
 /* The stream ended or broke under us: what arrived before is delivered, then as weir_conn_abort. */
 void weir_conn_broken(struct weir_conn *conn);
 
-void weir_conn_established(struct weir_conn *conn);  /* DIALING -> HANDSHAKE */
+void weir_conn_established(struct weir_conn *conn); /* DIALING -> HANDSHAKE */
+/* Begins the handshake on the wire that was chosen, or found out from the first bytes. */
+void weir_conn_begin(struct weir_conn *conn, const struct weir_codec *codec,
+                     const struct weir_offer *offer);
 void weir_conn_agreed(struct weir_conn *conn);       /* HANDSHAKE -> READY */
 void weir_conn_said_goodbye(struct weir_conn *conn); /* GOODBYE -> LINGER */
 /* Tries again what the kernel had no memory for. */

@@ -3,6 +3,7 @@
 #define WEIR_ENGINE_CONN_ITEM_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/mem/pool.h"
@@ -32,6 +33,7 @@ struct weir_item {
     uint32_t off;               /* of them already picked */
     uint32_t msg_cnt;           /* RUN: messages */
     uint8_t kind;
+    bool is_own; /* nobody else can see the bytes: they may be changed once they are picked */
 };
 
 #endif

@@ -13,10 +13,13 @@
  * is copied: a fragment straight to its place in its message, anything else to `carry`. So a receive buffer
  * is never held beyond a turn, and the ring cannot be starved by a peer that sends half frames. */
 
-static struct weir_frame *frame_slot(struct weir_hub *hub)
+static struct weir_frame *frame_slot(struct weir_conn *conn)
 {
-    if (hub->frame_cnt == WEIR_HUB_FRAMES)
+    struct weir_hub *hub = conn->hub;
+    /* Frames are verified in one batch, so what waits is all of one wire. */
+    if (hub->frame_cnt == WEIR_HUB_FRAMES || (hub->frames_codec != conn->codec && hub->frame_cnt))
         weir_verify_flush(hub);
+    hub->frames_codec = conn->codec;
     return &hub->frames[hub->frame_cnt];
 }
 
@@ -29,7 +32,7 @@ static void fault(struct weir_conn *conn, uint16_t reason)
         weir_conn_close(conn, reason, false);
         return;
     }
-    struct weir_frame *frame = frame_slot(conn->hub);
+    struct weir_frame *frame = frame_slot(conn);
     *frame = (struct weir_frame){.kind = WEIR_FRAME_FAULT, .fault = reason, .conn_idx = conn->slot};
     conn->hub->frame_cnt++;
     conn->flags |= WEIR_CONN_RX_DEAD;
@@ -108,6 +111,14 @@ static uint16_t admit(struct weir_conn *conn, struct weir_frame *frame, bool is_
     return 0;
 }
 
+/* Moves a fragment's bytes to their place in its message. */
+static void fragment_place(struct weir_frame *frame)
+{
+    uint8_t *to = frame->hold->data + (frame->kind == WEIR_FRAME_FIRST ? 0 : frame->aux);
+    memcpy(to, frame->payload, frame->len);
+    frame->payload = to;
+}
+
 /* Admits the frames that the codec just put behind hub->frames. Returns false when one broke the stream. */
 static bool admit_all(struct weir_conn *conn, uint32_t frame_cnt, struct weir_buf *window)
 {
@@ -123,10 +134,12 @@ static bool admit_all(struct weir_conn *conn, uint32_t frame_cnt, struct weir_bu
             fault(conn, reason);
             return false;
         }
-        /* In the window of a carry buffer, the frame keeps it; a fragment keeps its message, and there is
-         * none in a carry: its payload was placed. */
+        /* In the window of a carry buffer, the frame keeps it. A fragment keeps its message, so its bytes go
+         * there at once; of a plain wire there is none in a carry, because its payload was placed. */
         if (window && !frame->hold)
             frame->hold = weir_buf_hold(window);
+        else if (window)
+            fragment_place(frame);
         hub->pending_bytes += frame->len;
         hub->frame_cnt++;
     }
@@ -155,7 +168,7 @@ static bool place_begin(struct weir_conn *conn, const struct weir_frame *partial
 
 static void place_end(struct weir_conn *conn)
 {
-    struct weir_frame *frame = frame_slot(conn->hub);
+    struct weir_frame *frame = frame_slot(conn);
     *frame = conn->place;
     conn->hub->frame_cnt++;
     conn->hub->pending_bytes += frame->len;
@@ -196,16 +209,41 @@ static void handshake_progress(struct weir_conn *conn, const struct weir_feed *f
         weir_conn_agreed(conn);
 }
 
+/* Finds out from an accepted connection's first bytes which wire it is. Returns whether to go on. */
+static bool wire_find(struct weir_conn *conn, uint8_t *data, size_t len)
+{
+    struct weir_hub *hub = conn->hub;
+    uint16_t reason = WEIR_R_NOT_WEIR;
+    int verdict = hub->secure_codec->sniff(data, len, &reason);
+    if (verdict < 0 && (size_t)-verdict > len) {
+        carry_begin(conn, data, len, (size_t)-verdict);
+        return false;
+    }
+    if (verdict > 0) {
+        weir_conn_begin(conn, hub->secure_codec, hub->offer);
+        return true;
+    }
+    if (reason == WEIR_R_PLAIN_REFUSED) {
+        bool is_taken = hub->cfg->secure != WEIR_SECURE_REQUIRE;
+        weir_conn_begin(conn, hub->codec, is_taken ? hub->offer : hub->offer_refusing);
+        return true;
+    }
+    weir_conn_close(conn, reason, false);
+    return false;
+}
+
 /* Decodes a window. Everything in it is dealt with: framed, placed or carried. `window` is the carry buffer
  * it lies in, or NULL. */
 static void decode(struct weir_conn *conn, uint8_t *data, size_t len, struct weir_buf *window)
 {
     struct weir_hub *hub = conn->hub;
+    if (WEIR_UNLIKELY(!conn->codec) && !wire_find(conn, data, len))
+        return;
     while (len && !(conn->flags & WEIR_CONN_RX_DEAD)) {
-        frame_slot(hub);
+        frame_slot(conn);
         struct weir_feed feed = {0};
-        hub->codec->feed(conn->codec_state, data, len, hub->frames + hub->frame_cnt,
-                         WEIR_HUB_FRAMES - hub->frame_cnt, &feed);
+        conn->codec->feed(conn->codec_state, data, len, hub->frames + hub->frame_cnt,
+                          WEIR_HUB_FRAMES - hub->frame_cnt, &feed);
         WEIR_CHECK(feed.consumed <= len);
         data += feed.consumed;
         len -= feed.consumed;

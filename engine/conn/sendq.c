@@ -223,13 +223,13 @@ static struct weir_item *run_open(struct weir_conn *conn, uint32_t channel_idx, 
         return NULL;
     }
     channel->was_full_run = channel->head != NULL;
-    *item = (struct weir_item){.buf = buf, .kind = WEIR_ITEM_RUN};
+    *item = (struct weir_item){.buf = buf, .kind = WEIR_ITEM_RUN, .is_own = true};
     append(conn, channel_idx, item);
     return item;
 }
 
 static int queue_whole(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf *take,
-                       struct weir_shared *shared, size_t len)
+                       struct weir_shared *shared, size_t len, bool is_own)
 {
     struct weir_item *item = item_take(conn->hub);
     if (!item) {
@@ -239,7 +239,8 @@ static int queue_whole(struct weir_conn *conn, uint32_t channel_idx, struct weir
     *item = (struct weir_item){.buf = shared ? shared->buf : take,
                                .shared = shared,
                                .len = (uint32_t)len,
-                               .kind = shared ? WEIR_ITEM_SHARED : WEIR_ITEM_WHOLE};
+                               .kind = shared ? WEIR_ITEM_SHARED : WEIR_ITEM_WHOLE,
+                               .is_own = is_own};
     append(conn, channel_idx, item);
     account(conn, channel_idx, len, len);
     return 0;
@@ -274,7 +275,7 @@ int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *da
         return WEIR_E_NOMEM;
     memcpy(buf->data, data, len);
     buf->len = len;
-    return queue_whole(conn, channel_idx, buf, NULL, len);
+    return queue_whole(conn, channel_idx, buf, NULL, len, true);
 }
 
 int weir_sendq_buf(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf *take,
@@ -291,7 +292,9 @@ int weir_sendq_buf(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf
         weir_buf_unref(take);
         return error;
     }
-    return queue_whole(conn, channel_idx, take, NULL, len);
+    /* With the only reference, nobody can read them or make another; wrapped bytes are somebody's. */
+    bool is_own = take->pool && atomic_load_explicit(&take->refs, memory_order_acquire) == 1;
+    return queue_whole(conn, channel_idx, take, NULL, len, is_own);
 }
 
 int weir_sendq_shared(struct weir_conn *conn, uint32_t channel_idx, struct weir_shared *shared)
@@ -304,7 +307,7 @@ int weir_sendq_shared(struct weir_conn *conn, uint32_t channel_idx, struct weir_
     if (error)
         return error;
     atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
-    error = queue_whole(conn, channel_idx, NULL, shared, len);
+    error = queue_whole(conn, channel_idx, NULL, shared, len, false);
     if (error)
         weir_shared_unref(shared);
     return error;

@@ -23,14 +23,17 @@ static struct weir_tx *tx_take(struct weir_hub *hub)
         tx->next_all = hub->all_tx;
         hub->all_tx = tx;
     }
-    tx->iov_cnt = tx->iov_first = tx->frame_cnt = tx->control_len = 0;
+    tx->iov_cnt = tx->iov_first = tx->frame_cnt = tx->control_len = tx->raw_len = 0;
+    tx->iov = tx->gathered;
+    tx->is_sealed = false;
     tx->bytes_left = 0;
     tx->has_goodbye = false;
     return tx;
 }
 
-static void piece(struct weir_tx *tx, void *data, size_t len)
+static void piece(struct weir_tx *tx, void *data, size_t len, uint32_t flags)
 {
+    tx->piece_flags[tx->iov_cnt] = (uint8_t)flags;
     tx->iov[tx->iov_cnt++] = (struct iovec){.iov_base = data, .iov_len = len};
     tx->bytes_left += len;
 }
@@ -38,7 +41,7 @@ static void piece(struct weir_tx *tx, void *data, size_t len)
 static void control(struct weir_conn *conn, struct weir_tx *tx, const struct weir_control *control)
 {
     WEIR_CHECK(tx->control_len + WEIR_CONTROL_OUT_MAX <= sizeof(tx->control));
-    tx->control_len += conn->hub->codec->control_write(tx->control + tx->control_len, control);
+    tx->control_len += conn->codec->control_write(tx->control + tx->control_len, control);
     conn->frames_tx++;
     weir_count(&conn->hub->metrics.frames_tx, 1);
 }
@@ -67,8 +70,8 @@ static void gather_control(struct weir_conn *conn, struct weir_tx *tx)
 {
     struct weir_hub *hub = conn->hub;
     if (conn->flags & WEIR_CONN_HAS_PULL) {
-        size_t len = hub->codec->pull(conn->codec_state, tx->control, WEIR_HANDSHAKE_OUT_MAX);
-        tx->control_len += (uint32_t)len;
+        size_t len = conn->codec->pull(conn->codec_state, tx->control, WEIR_HANDSHAKE_OUT_MAX);
+        tx->control_len = tx->raw_len = (uint32_t)len;
         conn->flags &= ~(uint32_t)WEIR_CONN_HAS_PULL;
     }
     if (!(conn->flags & WEIR_CONN_WAS_READY))
@@ -97,7 +100,7 @@ static void gather_goodbye(struct weir_conn *conn, struct weir_tx *tx)
         struct weir_control bye = {.kind = WEIR_CONTROL_GOODBYE, .reason = conn->close_reason};
         uint8_t *at = tx->control + tx->control_len;
         WEIR_CHECK(tx->control_len + WEIR_CONTROL_OUT_MAX <= sizeof(tx->control));
-        piece(tx, at, conn->hub->codec->control_write(at, &bye));
+        piece(tx, at, conn->codec->control_write(at, &bye), WEIR_TX_BEGINS);
     }
     conn->flags |= WEIR_CONN_SAID_GOODBYE;
     tx->has_goodbye = true;
@@ -148,7 +151,9 @@ static void gather_frame(struct weir_conn *conn, struct weir_tx *tx, uint32_t ch
     struct weir_hub *hub = conn->hub;
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
     struct weir_item *item = channel->head;
-    uint32_t head_len = hub->codec->head_bytes;
+    const struct weir_codec *codec = conn->codec;
+    uint32_t head_len = codec->head_bytes;
+    uint32_t borrowed = item->is_own ? 0 : WEIR_TX_BORROWED;
     struct weir_tx_frame *frame = &tx->frames[tx->frame_cnt];
     uint8_t *payload = item->buf->data + item->off;
     uint8_t *head = tx->heads[tx->frame_cnt++];
@@ -157,15 +162,21 @@ static void gather_frame(struct weir_conn *conn, struct weir_tx *tx, uint32_t ch
     switch ((enum weir_item_kind)item->kind) {
     case WEIR_ITEM_RUN:
         head = payload - head_len; /* the headroom: one piece */
-        hub->codec->frame_head(head, WEIR_FRAME_RUN, hub->channels[channel_idx].id, item->msg_cnt,
-                               payload, len);
+        codec->frame_head(head, WEIR_FRAME_RUN, hub->channels[channel_idx].id, item->msg_cnt,
+                          payload, len);
         break;
     case WEIR_ITEM_WHOLE:
-        hub->codec->frame_head(head, item->off ? WEIR_FRAME_MORE : WEIR_FRAME_FIRST,
-                               hub->channels[channel_idx].id, item->off ? item->off : item->len,
-                               payload, len);
+        codec->frame_head(head, item->off ? WEIR_FRAME_MORE : WEIR_FRAME_FIRST,
+                          hub->channels[channel_idx].id, item->off ? item->off : item->len, payload,
+                          len);
         break;
     case WEIR_ITEM_SHARED:
+        if (codec != hub->codec) { /* the headers that were made once are the plain wire's */
+            codec->frame_head(head, item->off ? WEIR_FRAME_MORE : WEIR_FRAME_FIRST,
+                              hub->channels[channel_idx].id, item->off ? item->off : item->len,
+                              payload, len);
+            break;
+        }
         head = item->off == 0 ? payload - head_len /* in the headroom: one piece */
                               : item->shared->heads +
                                     (size_t)(item->off / item->shared->frame_bytes) * head_len;
@@ -174,10 +185,10 @@ static void gather_frame(struct weir_conn *conn, struct weir_tx *tx, uint32_t ch
     if (WEIR_PLANTED(STREAM) && len % 11 == 0)
         head[0] ^= 1;
     if (head + head_len == payload) {
-        piece(tx, head, head_len + (size_t)len);
+        piece(tx, head, head_len + (size_t)len, WEIR_TX_BEGINS | borrowed);
     } else {
-        piece(tx, head, head_len);
-        piece(tx, payload, len);
+        piece(tx, head, head_len, WEIR_TX_BEGINS);
+        piece(tx, payload, len, borrowed);
     }
     item->off += len;
     channel->tx_used += len;
@@ -253,7 +264,7 @@ static void gather_frames(struct weir_conn *conn, struct weir_tx *tx)
 static bool gather(struct weir_conn *conn, struct weir_tx *tx)
 {
     /* Piece 0 is kept for control bytes, which are known last. */
-    piece(tx, tx->control, 0);
+    piece(tx, tx->control, 0, WEIR_TX_BEGINS);
     gather_control(conn, tx);
     uint32_t control_len = tx->control_len;
     bool is_draining = conn->state == WEIR_CONN_GOODBYE && (conn->flags & WEIR_CONN_DRAIN_FIRST);
@@ -293,6 +304,8 @@ static void tx_release(struct weir_conn *conn, struct weir_tx *tx, bool is_dead)
         }
     }
     tx->frame_cnt = 0;
+    if (tx->is_sealed)
+        weir_tx_unseal(tx);
     tx->next = hub->free_tx;
     hub->free_tx = tx;
 }
@@ -337,6 +350,12 @@ static void flush_one(struct weir_conn *conn)
              * whoever sends one wrong byte would hold a slot that no handshake limit counts. */
             if (is_over)
                 weir_conn_abort(conn, conn->close_reason);
+            return;
+        }
+        uint16_t reason = conn->codec->seal ? weir_tx_seal(conn, tx) : 0;
+        if (reason) {
+            tx_release(conn, tx, true);
+            weir_conn_abort(conn, reason);
             return;
         }
         conn->tx = tx;

@@ -8,6 +8,23 @@
 
 #define WEIR_TX_FRAMES 64u
 #define WEIR_TX_CONTROL_BYTES 4096u
+#define WEIR_TX_PIECES (2 * WEIR_TX_FRAMES + 2) /* control in front, the goodbye behind */
+#define WEIR_TX_RECORDS (WEIR_TX_FRAMES + 4)    /* at worst each frame is a record */
+#define WEIR_TX_SEAM (WEIR_SEAL_TAIL + WEIR_SEAL_HEAD)
+
+enum weir_tx_piece_flags {
+    WEIR_TX_BEGINS = 1u << 0,   /* a frame, or several whole control frames, begin here */
+    WEIR_TX_BORROWED = 1u << 1, /* somebody else reads these bytes too: not to be sealed in place */
+};
+
+/* What an encrypted wire makes of a send: records, their heads and tails, copies of what was borrowed. */
+struct weir_tx_sealed {
+    struct iovec iov[WEIR_TX_PIECES + WEIR_TX_RECORDS + 4];
+    uint8_t seams[WEIR_TX_RECORDS + 1][WEIR_TX_SEAM]; /* a record's tail, and the next one's head */
+    uint8_t rekey[64];                                /* the frame that announces a new key */
+    struct weir_buf *copies[WEIR_TX_FRAMES];
+    uint32_t copy_cnt;
+};
 
 /* A frame of the send: what to let go when it was taken. */
 struct weir_tx_frame {
@@ -24,8 +41,13 @@ struct weir_tx {
     uint32_t frame_cnt;
     uint32_t control_len;
     uint64_t bytes_left;
+    uint32_t raw_len; /* of control, in front: the handshake's, which are not sealed */
     bool has_goodbye;
-    struct iovec iov[2 * WEIR_TX_FRAMES + 2]; /* control in front, the goodbye behind */
+    bool is_sealed;
+    struct iovec *iov; /* what is sent: gathered, or of sealed */
+    struct iovec gathered[WEIR_TX_PIECES];
+    uint8_t piece_flags[WEIR_TX_PIECES];
+    struct weir_tx_sealed *sealed; /* an encrypted wire's, kept for the next send; NULL so far */
     struct weir_tx_frame frames[WEIR_TX_FRAMES];
     uint8_t heads[WEIR_TX_FRAMES][WEIR_FRAME_HEAD_MAX];
     uint8_t control[WEIR_TX_CONTROL_BYTES]; /* handshake bytes and control frames, sent first */
@@ -33,5 +55,11 @@ struct weir_tx {
 
 _Static_assert(WEIR_TX_CONTROL_BYTES >= WEIR_HANDSHAKE_OUT_MAX + 80 + WEIR_CONTROL_OUT_MAX,
                "pull, ping, pong and credit or goodbye fit one send");
+
+/* Makes records of what was gathered (seal.c). Returns 0, or the reason to end. */
+uint16_t weir_tx_seal(struct weir_conn *conn, struct weir_tx *tx);
+
+/* Lets go of what sealing took. */
+void weir_tx_unseal(struct weir_tx *tx);
 
 #endif

@@ -132,7 +132,7 @@ static void deliver_control(struct weir_conn *conn, const struct weir_frame *fra
 {
     struct weir_hub *hub = conn->hub;
     struct weir_control ctl;
-    int reason = hub->codec->control_read(frame, &ctl);
+    int reason = conn->codec->control_read(frame, &ctl);
     if (reason) {
         weir_count(&hub->metrics.frames_failed, 1);
         weir_conn_close(conn, (uint16_t)reason, false);
@@ -161,6 +161,8 @@ static void deliver_control(struct weir_conn *conn, const struct weir_frame *fra
     case WEIR_CONTROL_GOODBYE:
         conn->flags |= WEIR_CONN_HEARD_GOODBYE;
         weir_conn_abort(conn, ctl.reason ? ctl.reason : WEIR_R_APPLICATION);
+        break;
+    case WEIR_CONTROL_REKEY: /* the codec's own business, and never handed on */
         break;
     }
 }
@@ -261,7 +263,8 @@ void weir_verify_flush(struct weir_hub *hub)
     if (hub->is_flushing || (hub->frame_cnt == 0 && hub->used_buf_cnt == 0))
         return;
     hub->is_flushing = true;
-    hub->codec->verify(hub->frames, hub->frame_cnt);
+    if (hub->frame_cnt)
+        hub->frames_codec->verify(hub->frames, hub->frame_cnt);
     for (uint32_t i = 0; i < hub->frame_cnt; i++)
         deliver(&hub->conns[hub->frames[i].conn_idx], &hub->frames[i]);
     hub->ops->flush(hub);

@@ -90,6 +90,7 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(score_half_life_ns, 600 * WEIR_NS_PER_S);
     DEFAULT(ban_ns, 3600 * WEIR_NS_PER_S);
     DEFAULT(bans_max, 4096);
+    DEFAULT(rekey_interval_ns, 120 * WEIR_NS_PER_S);
 #undef DEFAULT
 }
 
@@ -159,6 +160,8 @@ static bool check_sizes(weir_node *node)
     RANGE(handshakes_max, 1, 1000000);
     RANGE(dials_max, 1, 65536);
     RANGE(names_max, 1, 65536);
+    RANGE(secure, WEIR_SECURE_DEFAULT, WEIR_SECURE_REQUIRE);
+    RANGE(cipher, WEIR_CIPHER_DEFAULT, WEIR_CIPHER_AES_256_GCM);
     if (!is_power_of_two(cfg->recv_buf_cnt)) {
         weir_log(node, WEIR_LOG_ERROR, "config: recv_buf_cnt is %u, not a power of two",
                  cfg->recv_buf_cnt);
@@ -221,6 +224,7 @@ static bool check_times(weir_node *node)
     RANGE(spin_ns, 1, WEIR_NS_PER_S);
     RANGE(name_timeout_ns, WEIR_NS_PER_MS, DAY_NS);
     RANGE(dial_head_start_ns, 10 * WEIR_NS_PER_MS, DAY_NS);
+    RANGE(rekey_interval_ns, WEIR_NS_PER_MS, DAY_NS);
 #undef RANGE
     return true;
 }
@@ -315,7 +319,7 @@ int weir_config_take(weir_node *node, const struct weir_config *cfg)
         !take_text(node, "tcp_congestion", &own->tcp_congestion, node->tcp_congestion, 1,
                    sizeof(node->tcp_congestion) - 1))
         return WEIR_E_CONFIG;
-    return take_proxy(node) ? 0 : WEIR_E_CONFIG;
+    return take_proxy(node) ? weir_secure_take(node) : WEIR_E_CONFIG;
 }
 
 int weir_channel_take(weir_node *node, const struct weir_channel *channel,

@@ -36,14 +36,46 @@ static int check_target(weir_node *node, const struct weir_target *target, uint3
     return 0;
 }
 
+/* Parses a target, perhaps with "ID@" in front. */
+static int target_take(struct weir_target *ret_target, const char *address)
+{
+    /* An address may have an @ of its own, as unix:@NAME has; what is in front of one is an id only where
+     * it begins like one. */
+    const char *at = strncmp(address, "weir1", 5) == 0 ? strchr(address, '@') : NULL;
+    struct weir_id id;
+    int error = at ? weir_id_parse(&id, address, (size_t)(at - address), NULL) : 0;
+    if (!error)
+        error = weir_target_parse(ret_target, at ? at + 1 : address);
+    if (error)
+        return error;
+    ret_target->has_id = at != NULL;
+    if (at)
+        memcpy(ret_target->id, id.bytes, sizeof(ret_target->id));
+    return 0;
+}
+
+/* Whether flags and target go together with the node's own policy. */
+static int check_policy(const weir_node *node, const struct weir_target *target, uint32_t flags)
+{
+    if (target->has_id && (flags & (WEIR_DIAL_PLAIN | WEIR_DIAL_PREFER)))
+        return WEIR_E_MISUSE;
+    bool is_secure = target->has_id || (flags & WEIR_DIAL_REQUIRE);
+    return is_secure && node->cfg.secure == WEIR_SECURE_PLAIN ? WEIR_E_CONFIG : 0;
+}
+
 int weir_dial(weir_node *node, const char *address, uint32_t flags)
 {
-    if (!node || !address || (flags & ~(uint32_t)(WEIR_DIAL_PERSIST | WEIR_DIAL_DIRECT)))
+    const uint32_t policies = WEIR_DIAL_PLAIN | WEIR_DIAL_PREFER | WEIR_DIAL_REQUIRE;
+    if (!node || !address ||
+        (flags & ~(uint32_t)(WEIR_DIAL_PERSIST | WEIR_DIAL_DIRECT | policies)) ||
+        (flags & policies & ((flags & policies) - 1)))
         return WEIR_E_MISUSE;
     struct weir_target target;
-    int error = weir_target_parse(&target, address);
+    int error = target_take(&target, address);
     if (!error)
         error = check_target(node, &target, flags);
+    if (!error)
+        error = check_policy(node, &target, flags);
     if (error)
         return error;
     int state = atomic_load(&node->state);
@@ -76,7 +108,7 @@ int weir_dial_cancel(weir_node *node, const char *address)
     if (!node || !address)
         return WEIR_E_MISUSE;
     struct weir_target target;
-    int error = weir_target_parse(&target, address);
+    int error = target_take(&target, address);
     if (error)
         return error;
     uint32_t shard = UINT32_MAX;

@@ -170,10 +170,25 @@ static const struct reason_entry reasons[WEIR_REASON_CNT] = {
     [WEIR_R_PROXY_ONION_TIMEOUT] =
         {"proxy-onion-timeout", "The introduction to the onion service took too long (reply F7)."},
     [WEIR_R_PROXY_UNKNOWN] = {"proxy-unknown", "The proxy failed with a code that is not known."},
+
+    [WEIR_R_PLAIN_REFUSED] = {"plain-refused",
+                              "The peer is plain, and this node takes encrypted peers only."},
+    [WEIR_R_SECURE_REFUSED] = {"secure-refused",
+                               "The peer is encrypted, and this node takes plain peers only."},
+    [WEIR_R_NETWORK_KEY] = {"network-key", "One side has a network key and the other has none."},
+    [WEIR_R_HANDSHAKE_CRYPTO] = {"handshake-crypto", "A message of the handshake does not open: "
+                                                     "another network key, or it was changed."},
+    [WEIR_R_BAD_KEY] = {"bad-key", "The peer sent a public key of low order."},
+    [WEIR_R_BAD_IDENTITY] = {"bad-identity", "The proof of the peer's node id does not hold."},
+    [WEIR_R_WRONG_ID] = {"wrong-id", "Another node answers at the address than the one dialed."},
+    [WEIR_R_BAD_RECORD] = {"bad-record",
+                           "A record does not open: it was changed, replayed or reordered."},
+    [WEIR_R_DUPLICATE_PEER] = {"duplicate-peer",
+                               "There is another connection with this node, which stays."},
 };
 
 static_assert(-WEIR_E_KEY_EXPOSED + 1 == WEIR_ERROR_CNT, "WEIR_ERROR_CNT counts the codes");
-static_assert(WEIR_R_PROXY_UNKNOWN + 1 == WEIR_REASON_CNT,
+static_assert(WEIR_R_DUPLICATE_PEER + 1 == WEIR_REASON_CNT,
               "WEIR_REASON_CNT is past the last reason");
 
 static const struct error_entry *find_error(int error)

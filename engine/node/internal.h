@@ -11,6 +11,7 @@
  *   peer.c      disconnect, pause, info, keep
  *   guard.c     who may be connected: limits, scores, bans; guard_file.c keeps the bans in a file
  *   metrics.c   counters
+ *   secure.c    keys and policy: from the configuration to each shard's handshakes
  */
 #ifndef WEIR_ENGINE_NODE_INTERNAL_H
 #define WEIR_ENGINE_NODE_INTERNAL_H
@@ -28,6 +29,7 @@
 #include "engine/peers/dial.h"
 #include "engine/peers/resolver.h"
 #include "engine/peers/score.h"
+#include "proto/identity.h"
 #include "weir/node.h"
 
 #define WEIR_REACTORS_MAX 64u
@@ -100,6 +102,12 @@ struct weir_shard {
     struct weir_ended *ended; /* a ring of ended_max */
     uint32_t ended_head, ended_cnt, ended_max;
     struct weir_io_event *events;
+    /* Encryption: this thread's libcrypto contexts, and what every handshake here brings. */
+    struct weir_crypto crypto;
+    struct weir_identity identity;
+    struct weir_secret secret;
+    struct weir_offer offer;          /* the node's, with `secret` */
+    struct weir_offer offer_refusing; /* to plain peers, where none are taken */
 };
 
 struct weir_node {
@@ -116,6 +124,8 @@ struct weir_node {
     uint8_t *channel_idx_of; /* 65,536: id -> position, 0xFF */
     struct weir_channel_desc descs[WEIR_CHANNELS_MAX];
     struct weir_offer offer;
+    struct weir_key node_key, network_key; /* kind 0: none */
+    struct weir_id id;
     struct weir_reactor reactors[WEIR_REACTORS_MAX];
     uint32_t reactor_cnt;
     struct weir_addr listeners[WEIR_LISTENERS_MAX];
@@ -140,6 +150,14 @@ struct weir_node {
     bool has_proxy;
     bool is_lookup_instant; /* it never blocks, and is called on the shard: a simulator's table */
 };
+
+/* ---- secure.c ------------------------------------------------------------------------------ */
+
+/* Takes over keys and policy; everything else of the configuration is there. */
+int weir_secure_take(weir_node *node);
+/* Sets up a shard's hub: which wires it speaks, and what it offers. Shard thread. */
+int weir_secure_init(struct weir_shard *shard);
+void weir_secure_fini(struct weir_shard *shard);
 
 /* ---- ids ----------------------------------------------------------------------------------- */
 

@@ -44,6 +44,8 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
     node->host = host;
     int error = weir_config_take(node, cfg);
     if (error) {
+        weir_key_wipe(&node->node_key);
+        weir_key_wipe(&node->network_key);
         weir_heap_release(node);
         return error;
     }
@@ -357,6 +359,8 @@ void weir_node_free(weir_node *node)
     weir_dial_end_names(node);
     for (uint32_t i = 0; i < node->shard_cnt; i++)
         weir_shard_free(node->shards[i]);
+    weir_key_wipe(&node->node_key);
+    weir_key_wipe(&node->network_key);
     weir_heap_release(node->shards);
     weir_heap_release(node->channel_idx_of);
     weir_heap_release(node->dials);

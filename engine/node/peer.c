@@ -141,9 +141,12 @@ void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_inf
     const struct weir_target *target = weir_dialer_target(&shard->dialer, conn);
     if (target)
         weir_target_format(target, ret_info->dialed);
-    const struct weir_agreed *agreed = hub->codec->agreed(conn->codec_state);
+    const struct weir_agreed *agreed = conn->codec ? conn->codec->agreed(conn->codec_state) : NULL;
     if (agreed)
         memcpy(ret_info->user_agent, agreed->user_agent, sizeof(agreed->user_agent));
+    ret_info->is_secure = agreed && conn->codec->seal;
+    if (ret_info->is_secure)
+        memcpy(ret_info->id.bytes, agreed->node_id, sizeof(ret_info->id.bytes));
 }
 
 static int ask_info(weir_node *node, struct weir_shard *shard, weir_peer peer,

@@ -168,12 +168,10 @@ int weir_shard_init(struct weir_shard *shard)
     struct weir_hub *hub = &shard->hub;
     hub->io = shard->io;
     hub->wheel = &shard->wheel;
-    hub->codec = &weir_codec_native;
     hub->cfg = &node->cfg;
     hub->channels = node->channels;
     hub->channel_cnt = node->channel_cnt;
     hub->channel_idx_of = node->channel_idx_of;
-    hub->offer = &node->offer;
     hub->ops = &weir_dispatch_ops;
     hub->user = shard;
     shard->dialer.forget = dial_forgotten;
@@ -186,7 +184,9 @@ int weir_shard_init(struct weir_shard *shard)
     shard->dialer.ctx = shard;
     if (node->cfg.flags & WEIR_CONFIG_PIN)
         pin(shard);
-    int error = shard->io->ops->enable(shard->io);
+    int error = weir_secure_init(shard);
+    if (!error)
+        error = shard->io->ops->enable(shard->io);
     if (!error)
         error = take_memory(shard);
     if (error)
@@ -253,6 +253,7 @@ void weir_shard_fini(struct weir_shard *shard)
         end_operations(shard);
     if (was_owned)
         weir_hub_fini(hub);
+    weir_secure_fini(shard);
     for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
         if (shard->listen_socks[i] >= 0)
             shard->io->ops->close(shard->io, shard->listen_socks[i]);

@@ -131,6 +131,34 @@ static uint16_t reason_of_error(int error)
                                     : WEIR_R_UNREACHABLE;
 }
 
+/* Tells the connection how it is to be. In time: what it does first comes with a later event. */
+static void instruct(const struct weir_dial_entry *entry, struct weir_conn *conn)
+{
+    if (entry->flags & WEIR_DIAL_PLAIN)
+        conn->policy = WEIR_SECURE_PLAIN;
+    if (entry->flags & WEIR_DIAL_PREFER)
+        conn->policy = WEIR_SECURE_PREFER;
+    if ((entry->flags & WEIR_DIAL_REQUIRE) || entry->target.has_id)
+        conn->policy = WEIR_SECURE_REQUIRE;
+    if (entry->is_fallback)
+        conn->policy = WEIR_SECURE_PLAIN;
+    conn->has_dial_id = entry->target.has_id;
+    if (entry->target.has_id)
+        memcpy(conn->dial_id, entry->target.id, sizeof(conn->dial_id));
+}
+
+/* Whether a plain attempt may follow one that was refused as encrypted. A failed handshake is no reason:
+ * only the word of a plain weir is, and only where the policy says that plain will do. */
+static bool may_fall_back(const struct weir_dialer *dialer, const struct weir_dial_entry *entry)
+{
+    uint32_t forced = WEIR_DIAL_PLAIN | WEIR_DIAL_PREFER | WEIR_DIAL_REQUIRE;
+    if (entry->target.has_id || entry->is_fallback)
+        return false;
+    if (entry->flags & forced)
+        return (entry->flags & WEIR_DIAL_PREFER) != 0;
+    return dialer->hub->cfg->secure == WEIR_SECURE_PREFER;
+}
+
 static bool has_conn(const struct weir_dial_entry *entry)
 {
     for (uint32_t i = 0; i < entry->addr_cnt; i++) {
@@ -184,6 +212,7 @@ static void race_on(struct weir_dialer *dialer, struct weir_dial_entry *entry)
             continue;
         }
         entry->conn_gens[at] = entry->conns[at]->gen;
+        instruct(entry, entry->conns[at]);
         if (entry->next_addr < entry->addr_cnt)
             weir_wheel_set(hub->wheel, &entry->timer, hub->now_ns + hub->cfg->dial_head_start_ns);
         return;
@@ -361,6 +390,15 @@ bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t 
     }
     if (was_useful)
         entry->attempt_cnt = 0;
+    if (reason == WEIR_R_SECURE_REFUSED && may_fall_back(dialer, entry)) {
+        entry->is_fallback = true;
+        entry->gen++;
+        drop_addrs(entry);
+        memset(entry->conns, 0, sizeof(entry->conns));
+        begin_round(dialer, entry);
+        return false;
+    }
+    entry->is_fallback = false;
     end_round(dialer, entry, reason);
     return true;
 }

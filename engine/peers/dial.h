@@ -64,6 +64,7 @@ struct weir_dial_entry {
     uint32_t winner;                            /* UP: which of `conns` */
     struct weir_conn *conns[WEIR_RESOLVED_MAX]; /* one per address, until its end was heard */
     uint32_t conn_gens[WEIR_RESOLVED_MAX];
+    bool is_fallback; /* this round is plain: the other side said that it is */
 };
 
 struct weir_dialer {

@@ -42,6 +42,23 @@ enum weir_config_flags {
                                  << 4, /* limits and scores per address count this machine's too */
 };
 
+struct weir_key;
+
+/* How the connections of a node are protected. docs/security.md */
+enum weir_secure {
+    WEIR_SECURE_DEFAULT =
+        0, /* encrypted is required where the node has a key, plain where it has none */
+    WEIR_SECURE_PLAIN = 1,   /* neither encrypted nor authenticated */
+    WEIR_SECURE_PREFER = 2,  /* encrypted where the other side can; else plain */
+    WEIR_SECURE_REQUIRE = 3, /* encrypted, or not at all */
+};
+
+enum weir_cipher {
+    WEIR_CIPHER_DEFAULT = 0,
+    WEIR_CIPHER_CHACHA20_POLY1305 = 1, /* the default */
+    WEIR_CIPHER_AES_256_GCM = 2,
+};
+
 struct weir_config {
     uint32_t size;          /* sizeof(struct weir_config) */
     uint32_t flags;         /* enum weir_config_flags */
@@ -114,6 +131,12 @@ struct weir_config {
     uint32_t bans_max;          /* entries of the table, 1 .. 65,536; default 4096 */
     const char
         *ban_path; /* file in which bans outlive the process, up to 1,000 bytes; default: none */
+    /* Who this node is; copied. Default NULL: a new key for this run, where the policy needs one. */
+    const struct weir_key *node_key;
+    const struct weir_key *network_key; /* of a closed network; copied; default NULL: an open one */
+    uint32_t secure;                    /* enum weir_secure */
+    uint32_t cipher;                    /* enum weir_cipher: what is asked for when dialing */
+    weir_ns rekey_interval_ns;          /* a key older than this is changed; default 120 s */
 };
 
 enum weir_overflow {

@@ -127,8 +127,18 @@ enum weir_reason {
     WEIR_R_PROXY_ONION_TIMEOUT =
         100,                    /* the introduction to the onion service took too long (reply F7) */
     WEIR_R_PROXY_UNKNOWN = 101, /* the proxy failed with a code that is not known */
+    /* encryption and identity */
+    WEIR_R_PLAIN_REFUSED = 112,    /* the peer is plain, and this node takes encrypted peers only */
+    WEIR_R_SECURE_REFUSED = 113,   /* the peer is encrypted, and this node takes plain peers only */
+    WEIR_R_NETWORK_KEY = 114,      /* one side has a network key and the other has none */
+    WEIR_R_HANDSHAKE_CRYPTO = 115, /* a handshake message does not open: other keys, or changed */
+    WEIR_R_BAD_KEY = 116,          /* a public key of low order */
+    WEIR_R_BAD_IDENTITY = 117,     /* the proof of the peer's node id does not hold */
+    WEIR_R_WRONG_ID = 118,         /* another node answers than the one that was dialed */
+    WEIR_R_BAD_RECORD = 119,       /* a record does not open: changed, replayed or out of order */
+    WEIR_R_DUPLICATE_PEER = 120,   /* there is another connection with this node, which stays */
 };
-#define WEIR_REASON_CNT 102
+#define WEIR_REASON_CNT 121
 
 /* Returns the code's name, as "WEIR_E_FULL"; "WEIR_E_?" for a number that is not a code.
  * Thread: any thread. */

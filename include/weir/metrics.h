@@ -9,6 +9,7 @@
 #include "weir/base.h"
 #include "weir/config.h"
 #include "weir/error.h"
+#include "weir/key.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -67,7 +68,9 @@ struct weir_peer_info {
     weir_ns rtt_ns, rtt_min_ns; /* smoothed (RFC 6298's 1/8), least; 0 before the first pong */
     char address[128];          /* the other end */
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
-    char dialed[264]; /* what was dialed, as weir_dial takes it; "" when accepted, or cancelled */
+    char dialed[264];  /* what was dialed, as weir_dial takes it; "" when accepted, or cancelled */
+    uint8_t is_secure; /* encrypted, and the id is proved */
+    struct weir_id id; /* zero where it is not */
 };
 
 #ifdef __cplusplus

@@ -18,6 +18,7 @@
 #include "weir/buf.h"
 #include "weir/config.h"
 #include "weir/error.h"
+#include "weir/key.h"
 #include "weir/metrics.h"
 
 #ifdef __cplusplus
@@ -110,19 +111,28 @@ enum weir_dial_flags {
     WEIR_DIAL_PERSIST =
         1u << 0,                /* dial again, with backoff and jitter, whenever it fails or ends */
     WEIR_DIAL_DIRECT = 1u << 1, /* not through weir_config.proxy */
+    /* Instead of weir_config.secure, for this address; at most one of them. */
+    WEIR_DIAL_PLAIN = 1u << 2,
+    WEIR_DIAL_PREFER = 1u << 3,
+    WEIR_DIAL_REQUIRE = 1u << 4,
 };
 
 /* Dials an address (as weir_node_listen takes it, port not 0), or "NAME:PORT" with a host name of up to
- * 253 bytes. A name is looked up by a thread of the node, anew each time; up to 8 of its addresses are tried,
- * IPv4 and IPv6 in turn, each with a head start of dial_head_start_ns over the next, and the first that
- * connects is kept (RFC 8305). The outcome is one on_peer event, however many addresses failed; the reasons
- * WEIR_R_NAME_* say what is wrong with a name.
+ * 253 bytes, or either behind "ID@": then only the node with this id is accepted there, encrypted. A name is
+ * looked up by a thread of the node, anew each time; up to 8 of its addresses are tried, IPv4 and IPv6 in turn,
+ * each with a head start of dial_head_start_ns over the next, and the first that connects is kept (RFC 8305).
+ * The outcome is one on_peer event, however many addresses failed; the reasons WEIR_R_NAME_* say what is wrong
+ * with a name.
  * With weir_config.proxy everything but unix sockets is dialed through the proxy, which looks names up, so
  * that no name of a peer is ever asked for here; names under .onion can only be dialed so. The reasons
  * WEIR_R_PROXY_* say what the proxy answered.
- * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (dials_max), WEIR_E_STATE (stopping), WEIR_E_FULL (mailbox), and those
- * of making the rings (see weir_node_listen). */
+ * Errors: WEIR_E_KEY (the id), WEIR_E_CONFIG (encrypted, but this node is plain), WEIR_E_ADDRESS, WEIR_E_LIMIT
+ * (dials_max), WEIR_E_STATE (stopping), WEIR_E_FULL (mailbox), and those of making the rings (see
+ * weir_node_listen). */
 WEIR_API WEIR_MUST_CHECK int weir_dial(weir_node *node, const char *address, uint32_t flags);
+
+/* The id of this node, for weir_id_text. Errors: WEIR_E_STATE (it is plain and has none). */
+WEIR_API int weir_node_id(weir_node *node, struct weir_id *ret_id);
 
 /* Forgets a persistent dial, written as it was to weir_dial; a connection that exists stays. Errors:
  * WEIR_E_GONE (not being dialed), WEIR_E_ADDRESS. */

@@ -90,6 +90,8 @@ static inline void program_control(struct fuzz *fuzz, struct weir_control *ret_c
         text = fuzz_take(fuzz, fuzz_below(fuzz, WEIR_GOODBYE_TEXT_MAX + 1), &len);
         memcpy(ret_control->text, text, len); /* a NUL within ends it */
         break;
+    case WEIR_CONTROL_REKEY: /* of version 2 */
+        break;
     }
 }
 

@@ -99,6 +99,8 @@ static const char *kind_name(uint8_t kind)
         return "CREDIT";
     case NATIVE_GOODBYE:
         return "GOODBYE";
+    case NATIVE_REKEY: /* of version 2, which cannot be read here */
+        break;
     }
     return "optional";
 }
@@ -124,6 +126,8 @@ static int show_control(struct item *item, const struct weir_frame *frame)
     case WEIR_CONTROL_GOODBYE:
         item_text(item, "reason", weir_reason_name(control.reason));
         item_bytes(item, "text", (const uint8_t *)control.text, strlen(control.text));
+        break;
+    case WEIR_CONTROL_REKEY:
         break;
     }
     return 0;

@@ -121,6 +121,15 @@ static bool is_reason(int reason)
     case WEIR_R_PROXY_ONION_ADDRESS:
     case WEIR_R_PROXY_ONION_TIMEOUT:
     case WEIR_R_PROXY_UNKNOWN:
+    case WEIR_R_PLAIN_REFUSED:
+    case WEIR_R_SECURE_REFUSED:
+    case WEIR_R_NETWORK_KEY:
+    case WEIR_R_HANDSHAKE_CRYPTO:
+    case WEIR_R_BAD_KEY:
+    case WEIR_R_BAD_IDENTITY:
+    case WEIR_R_WRONG_ID:
+    case WEIR_R_BAD_RECORD:
+    case WEIR_R_DUPLICATE_PEER:
         return true;
     }
     return false;

@@ -306,7 +306,10 @@ Test(node, dialing_has_its_rules)
     weir_node *node = make(&cfg);
     IS(weir_dial(NULL, "127.0.0.1:1", 0), WEIR_E_MISUSE);
     IS(weir_dial(node, NULL, 0), WEIR_E_MISUSE);
-    IS(weir_dial(node, "127.0.0.1:1", 4), WEIR_E_MISUSE);
+    IS(weir_dial(node, "127.0.0.1:1", 32), WEIR_E_MISUSE);
+    IS(weir_dial(node, "127.0.0.1:1", WEIR_DIAL_PLAIN | WEIR_DIAL_REQUIRE), WEIR_E_MISUSE);
+    IS(weir_dial(node, "127.0.0.1:1", WEIR_DIAL_REQUIRE), WEIR_E_CONFIG); /* it is plain */
+    IS(weir_dial(node, "weir1nonsense@127.0.0.1:1", 0), WEIR_E_KEY);
     IS(weir_dial(node, "127.0.0.1:0", 0), WEIR_E_ADDRESS);
     IS(weir_dial(node, "not an address", 0), WEIR_E_ADDRESS);
     IS(weir_dial_cancel(node, "127.0.0.1:1"), WEIR_E_GONE);

@@ -276,6 +276,8 @@ static uint16_t control_take(struct receiver *receiver, const struct weir_frame 
     case WEIR_CONTROL_GOODBYE:
         say(receiver, "goodbye:%u:%s", control.reason, control.text);
         break;
+    case WEIR_CONTROL_REKEY: /* never of version 1 */
+        cr_assert_fail();
     }
     return 0;
 }

@@ -1,0 +1,176 @@
+/* proto/native_v2.h: inside of the native wire, version 2: the frames of version 1 in Noise records.
+ *
+ *   native_v2.c          the handshake: prefaces, three Noise messages, two hellos
+ *   native_v2_record.c   records: masked lengths, sealing, opening, new keys
+ *   native_v2_frame.c    the short frame header, and frames out of an opened record
+ *
+ *   dialer                                    listener
+ *     preface, message 1: e              ->
+ *                                        <-   preface, message 2: e, ee, s, es, proof of identity
+ *     message 3: s, se, proof, hello     ->
+ *                                        <-   record: HELLO
+ *     records                           <->   records
+ *
+ * Each message has its length in front, 2 bytes, little-endian. docs/wire.md, "Version 2".
+ */
+#ifndef WEIR_PROTO_NATIVE_V2_H
+#define WEIR_PROTO_NATIVE_V2_H
+
+#include "proto/codec.h"
+#include "proto/identity.h"
+#include "proto/native_wire.h"
+#include "proto/noise.h"
+
+/* The dialer's preface. Its first 8 bytes are those of version 1. */
+#define NATIVE_V2_PREFACE_BYTES 16u
+#define NATIVE_V2_AT_MARK 8u
+#define NATIVE_V2_AT_VERSION_MIN 9u
+#define NATIVE_V2_AT_VERSION_MAX 10u
+#define NATIVE_V2_AT_PATTERN 11u
+#define NATIVE_V2_AT_CIPHER 12u  /* enum weir_cipher_kind: the one that is used */
+#define NATIVE_V2_AT_CIPHERS 13u /* a bit for each that the dialer knows */
+#define NATIVE_V2_VERSION 2u
+/* its mark: NATIVE_V2_MARK_DIALER, what follows is sealed */
+/* The listener's: the same 8 bytes and this, or NATIVE_V2_MARK_REFUSAL. */
+#define NATIVE_V2_MARK_ANSWER 0x73u /* 's': message 2 follows */
+
+enum native_v2_pattern {
+    NATIVE_V2_XX = 1,
+    NATIVE_V2_XXPSK3 = 2,
+};
+
+#define NATIVE_V2_LENGTH_BYTES 2u
+#define NATIVE_V2_MESSAGE1_BYTES WEIR_KEY_BYTES /* and a tag with a network key */
+#define NATIVE_V2_MESSAGE1_MAX (WEIR_KEY_BYTES + WEIR_TAG_BYTES)
+#define NATIVE_V2_OFFER_BYTES 4u /* in message 2, behind the proof: versions, ciphers, zero */
+#define NATIVE_V2_MESSAGE2_BYTES                                                                   \
+    (WEIR_KEY_BYTES + WEIR_KEY_BYTES + WEIR_TAG_BYTES + WEIR_PROOF_BYTES + NATIVE_V2_OFFER_BYTES + \
+     WEIR_TAG_BYTES)
+#define NATIVE_V2_MESSAGE3_MIN (WEIR_KEY_BYTES + WEIR_TAG_BYTES + WEIR_PROOF_BYTES + WEIR_TAG_BYTES)
+#define NATIVE_V2_MESSAGE3_MAX (NATIVE_V2_MESSAGE3_MIN + NATIVE_HELLO_BYTES_MAX)
+
+/* A frame inside a record: kind, zero, channel, length, aux. */
+#define NATIVE_V2_HEAD 12u
+#define NATIVE_V2_AT_KIND 0u
+#define NATIVE_V2_AT_ZERO 1u
+#define NATIVE_V2_AT_CHANNEL 2u
+#define NATIVE_V2_AT_LENGTH 4u
+#define NATIVE_V2_AT_AUX 8u
+
+/* A record: 2 bytes of masked length, then so many bytes of a Noise message. With its length it fills
+ * 64 KiB at most: a power of two is what buffers come in. */
+#define NATIVE_V2_RECORD_MAX 65534u
+#define NATIVE_V2_PLAIN_MAX (NATIVE_V2_RECORD_MAX - WEIR_TAG_BYTES)
+#define NATIVE_V2_FRAME_BYTES_MAX (NATIVE_V2_PLAIN_MAX - NATIVE_V2_HEAD)
+
+/* A key is used for so many records and bytes at most; both sides count. */
+#define NATIVE_V2_KEY_RECORDS_MAX (UINT64_C(1) << 20)
+#define NATIVE_V2_KEY_BYTES_MAX (UINT64_C(1) << 32)
+
+/* Lengths are masked by the keystream of nonces that no record has. */
+#define NATIVE_V2_MASK_NONCE (UINT64_C(1) << 63)
+#define NATIVE_V2_MASK_BYTES 64u
+#define NATIVE_V2_MASKS_PER_BLOCK (NATIVE_V2_MASK_BYTES / NATIVE_V2_LENGTH_BYTES)
+_Static_assert(NATIVE_V2_KEY_RECORDS_MAX < NATIVE_V2_MASK_NONCE,
+               "nonces of records and of masks never meet, and neither is the one for rekeying");
+_Static_assert(NATIVE_V2_KEY_RECORDS_MAX % NATIVE_V2_MASKS_PER_BLOCK == 0, "whole blocks");
+_Static_assert(NATIVE_V2_RECORD_MAX <= WEIR_NOISE_MESSAGE_MAX, "a record is a Noise message");
+_Static_assert(WEIR_SEAL_HEAD == NATIVE_V2_LENGTH_BYTES && WEIR_SEAL_TAIL == WEIR_TAG_BYTES,
+               "as the seam says");
+
+/* One direction's key. cipher.n is the record's number under this key. */
+struct native_v2_lane {
+    struct weir_noise_cipher cipher;
+    uint64_t bytes; /* sealed or opened under this key */
+    uint64_t key_cnt;
+    uint8_t mask[NATIVE_V2_MASK_BYTES]; /* of records n - n % 32 to that + 31 */
+};
+
+enum native_v2_phase {
+    NATIVE_V2_WAIT_MESSAGE1 = 0, /* listener */
+    NATIVE_V2_WAIT_MESSAGE2 = 1, /* dialer */
+    NATIVE_V2_WAIT_MESSAGE3 = 2, /* listener */
+    NATIVE_V2_WAIT_HELLO = 3,    /* dialer; records flow */
+    NATIVE_V2_READY = 4,
+    NATIVE_V2_BROKEN = 5,
+    NATIVE_V2_FAILED = 6,
+};
+
+/* What pull has to send, in the order of the bits. */
+enum native_v2_out {
+    NATIVE_V2_OUT_MESSAGE1 = 1u << 0,
+    NATIVE_V2_OUT_REFUSAL = 1u << 1,
+    NATIVE_V2_OUT_MESSAGE2 = 1u << 2,
+    NATIVE_V2_OUT_MESSAGE3 = 1u << 3,
+    NATIVE_V2_OUT_HELLO = 1u << 4,
+    NATIVE_V2_OUT_GOODBYE = 1u << 5,
+};
+
+struct native_v2_state {
+    const struct weir_offer *offer;
+    uint32_t frame_bytes_max; /* ours */
+    uint32_t plain_left;      /* bytes of an opened record that were not given out as frames */
+    uint16_t fault;           /* in FAILED: why */
+    uint8_t phase;            /* enum native_v2_phase */
+    uint8_t out;              /* enum native_v2_out */
+    bool is_dialer;
+    bool has_records; /* the lanes have keys */
+    bool has_expected;
+    uint8_t preface[NATIVE_V2_PREFACE_BYTES]; /* the dialer's, as it is in the prologue */
+    uint8_t seed[WEIR_KEY_BYTES];
+    uint8_t peer_id[WEIR_KEY_BYTES]; /* expected, and from its proof on the one that it is */
+    struct native_v2_lane send, recv;
+    union {
+        struct {
+            struct weir_noise_handshake noise;
+            uint8_t message2[NATIVE_V2_MESSAGE2_BYTES]; /* the listener's, made when 1 came */
+        } handshake;                                    /* until the third message */
+        struct weir_agreed agreed; /* from then on; valid in READY and BROKEN; may be cut */
+    } u;                           /* last: see weir_codec.channel_bytes */
+};
+#define NATIVE_V2_CHANNEL_BYTES (sizeof(((struct native_v2_state *)NULL)->u.agreed.channels[0]))
+#define NATIVE_V2_STATE_MIN \
+    (offsetof(struct native_v2_state, u) + sizeof(((struct native_v2_state *)NULL)->u.handshake))
+_Static_assert(offsetof(struct native_v2_state, u.agreed.channels) +
+                       WEIR_CHANNELS_MAX * NATIVE_V2_CHANNEL_BYTES ==
+                   sizeof(struct native_v2_state),
+               "the channels are the end of the state, so that it may be cut");
+_Static_assert(sizeof(struct native_v2_state) <= 2048, "what a stranger costs");
+
+/* ---- native_v2_record.c -------------------------------------------------------------------- */
+
+/* Gives a lane its first key; `cipher` comes from Noise and is moved. Returns false without memory. */
+bool weir_v2_lane_init(const struct weir_crypto *crypto, struct native_v2_lane *ret_lane,
+                       struct weir_noise_cipher *cipher, bool is_seal);
+void weir_v2_lane_wipe(struct native_v2_lane *lane);
+
+/* Seals the next record; as weir_codec.seal. */
+bool weir_v2_seal(const struct weir_crypto *crypto, struct native_v2_lane *lane,
+                  const struct weir_seal_piece *pieces, uint32_t piece_cnt, bool is_last_of_key,
+                  uint8_t *ret_head, uint8_t *ret_tail);
+
+/* Opens the record at `data` in place. Returns its plaintext's length, which lies behind the 2 bytes of
+ * length and has the tag behind it; 0 with `*ret_need` while it is not all there; a negative reason
+ * (enum weir_reason) when it is none. */
+int32_t weir_v2_open(const struct weir_crypto *crypto, struct native_v2_lane *lane, uint8_t *data,
+                     size_t len, size_t *ret_need);
+
+/* The other side says that this was the last record under its key. */
+bool weir_v2_rekey(const struct weir_crypto *crypto, struct native_v2_lane *lane);
+
+/* ---- native_v2_frame.c --------------------------------------------------------------------- */
+
+uint32_t weir_v2_frame_head(uint8_t *ret_head, uint8_t kind, uint16_t channel, uint32_t aux,
+                            const uint8_t *payload, uint32_t len);
+uint32_t weir_v2_control_write(uint8_t *ret_bytes, const struct weir_control *control);
+
+/* Decodes the frame at the front of an opened record's `len` bytes. Returns its size with its header; on
+ * a fault `ret_frame` is of kind FAULT and 0 is returned. Its kind is not settled. */
+uint32_t weir_v2_frame_read(uint8_t *data, uint32_t len, struct weir_frame *ret_frame);
+
+/* Feeds a connection that is READY. Returns false if the stream broke. */
+bool weir_v2_frames_feed(struct native_v2_state *state, uint8_t *data, size_t len,
+                         struct weir_frame *ret_frames, uint32_t frame_max,
+                         struct weir_feed *ret_feed);
+
+#endif

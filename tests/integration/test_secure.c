@@ -1,0 +1,224 @@
+/* Whole nodes that encrypt: identities, policies, refusals, keys that change while messages flow. */
+#include "tests/integration/raw.h"
+#include "tests/integration/traffic.h"
+
+IT_SUITE(secure);
+
+static struct it_node a, b;
+static struct traffic ta, tb;
+
+static void key_of(struct weir_key *ret_key, uint32_t kind, uint8_t seed)
+{
+    *ret_key = (struct weir_key){.kind = kind};
+    memset(ret_key->secret, seed, sizeof(ret_key->secret));
+}
+
+static void nodes_init(uint32_t secure_a, uint32_t secure_b)
+{
+    it_init(&a, "a");
+    it_init(&b, "b");
+    a.cfg.secure = secure_a;
+    b.cfg.secure = secure_b;
+}
+
+static uint32_t mixed_len(uint16_t channel, uint64_t seq)
+{
+    static const uint32_t lens[] = {0,     1,     64,    1000,  4094,   16384,
+                                    65490, 65505, 65506, 65507, 65518,  65519,
+                                    65534, 65535, 65536, 70000, 131012, 262144};
+    return lens[(seq * 5 + channel) % (sizeof(lens) / sizeof(lens[0]))];
+}
+
+static void run_traffic(uint64_t total)
+{
+    for (uint16_t id = 1; id <= 3; id++) {
+        it_channel(&a, id)->msg_bytes_max = 262144;
+        it_channel(&b, id)->msg_bytes_max = 262144;
+    }
+    traffic_init(&ta, &a, 1, 2, mixed_len, 262144);
+    traffic_init(&tb, &b, 2, 1, mixed_len, 262144);
+    for (int i = 0; i < 3; i++)
+        ta.total[i] = tb.total[i] = total;
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    it_link(&a, &b);
+    IT_WAIT((ta.received >= 3 * total && tb.received >= 3 * total) || a.faults || b.faults);
+    struct weir_peer_info info = {.size = sizeof(info)};
+    struct weir_id id;
+    IT_OK(weir_peer_info(a.node, a.up[0], &info));
+    IT_EQ(info.is_secure, a.cfg.secure != WEIR_SECURE_PLAIN);
+    if (info.is_secure) {
+        IT_OK(weir_node_id(b.node, &id));
+        cr_assert_arr_eq(info.id.bytes, id.bytes, WEIR_ID_BYTES);
+    }
+    it_stop(&a);
+    it_stop(&b);
+    IT_EQ(ta.received, 3 * total);
+    IT_EQ(tb.received, 3 * total);
+    traffic_fini(&ta);
+    traffic_fini(&tb);
+}
+
+IT_TEST(secure, messages_of_every_size_arrive_with_either_cipher)
+{
+    for (uint32_t cipher = WEIR_CIPHER_CHACHA20_POLY1305; cipher <= WEIR_CIPHER_AES_256_GCM;
+         cipher++) {
+        nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+        a.cfg.cipher = cipher;
+        run_traffic(400);
+    }
+}
+
+IT_TEST(secure, keys_change_by_time_while_messages_flow)
+{
+    nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+    a.cfg.rekey_interval_ns = b.cfg.rekey_interval_ns = WEIR_NS_PER_MS;
+    run_traffic(1000);
+}
+
+IT_TEST(secure, small_receive_buffers_cut_every_record)
+{
+    nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+    a.cfg.recv_buf_bytes = b.cfg.recv_buf_bytes = 2048;
+    run_traffic(200);
+}
+
+IT_TEST(secure, a_closed_network_lets_only_its_members_in)
+{
+    struct weir_key key, other;
+    key_of(&key, WEIR_KEY_NETWORK, 7);
+    key_of(&other, WEIR_KEY_NETWORK, 8);
+    nodes_init(WEIR_SECURE_DEFAULT, WEIR_SECURE_DEFAULT); /* a key is reason enough to encrypt */
+    a.cfg.network_key = b.cfg.network_key = &key;
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    it_link(&a, &b);
+    it_stop(&a);
+    IT_EQ(b.fails, 0);
+
+    it_init(&a, "wrong key");
+    a.cfg.network_key = &other;
+    it_start(&a, NULL);
+    IT_OK(weir_dial(a.node, b.address, 0));
+    IT_WAIT(a.fails == 1 && b.fails == 1);
+    IT_EQ(b.fail_by[WEIR_R_HANDSHAKE_CRYPTO], 1);
+    it_stop(&a);
+
+    it_init(&a, "no key");
+    a.cfg.secure = WEIR_SECURE_REQUIRE;
+    it_start(&a, NULL);
+    IT_OK(weir_dial(a.node, b.address, 0));
+    IT_WAIT(a.fails == 1 && b.fails == 2);
+    IT_EQ(a.fail_by[WEIR_R_NETWORK_KEY], 1);
+    IT_EQ(b.fail_by[WEIR_R_NETWORK_KEY], 1);
+    it_stop(&a);
+    it_stop(&b);
+}
+
+/* ---- who is who ---------------------------------------------------------------------------------- */
+
+static void address_of(const struct it_node *node, const struct weir_id *id, char *ret_text,
+                       size_t cap)
+{
+    char text[WEIR_ID_TEXT_BYTES];
+    snprintf(ret_text, cap, "%s@%s", weir_id_text(id, text), node->address);
+}
+
+IT_TEST(secure, the_node_that_was_dialed_is_the_only_one_accepted)
+{
+    struct weir_key key;
+    struct weir_id id, wrong;
+    char address[256];
+    nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+    key_of(&key, WEIR_KEY_NODE, 3);
+    b.cfg.node_key = &key;
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    IT_OK(weir_key_id(&id, &key));
+    wrong = id;
+    wrong.bytes[0] ^= 1;
+    address_of(&b, &wrong, address, sizeof(address));
+    IT_OK(weir_dial(a.node, address, 0));
+    IT_WAIT(a.fails == 1 && b.fails == 1);
+    IT_EQ(a.fail_by[WEIR_R_WRONG_ID], 1);
+    IT_EQ(a.ups, 0);
+    IT_EQ(b.ups, 0);
+    address_of(&b, &id, address, sizeof(address));
+    IT_OK(weir_dial(a.node, address, 0));
+    IT_WAIT(a.ups == 1 && b.ups == 1);
+    IT_IS(weir_dial(a.node, address, WEIR_DIAL_PLAIN), WEIR_E_MISUSE);
+    it_stop(&a);
+    it_stop(&b);
+}
+
+IT_TEST(secure, a_node_that_dials_itself_notices)
+{
+    nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+    it_start(&a, "127.0.0.1:0");
+    IT_OK(weir_dial(a.node, a.address, WEIR_DIAL_PERSIST));
+    IT_WAIT(a.fails == 2);
+    IT_EQ(a.fail_by[WEIR_R_SELF], 1);
+    it_stop(&a);
+}
+
+/* ---- policies ------------------------------------------------------------------------------------ */
+
+/* Has `a` dial `b` with these policies; expects a connection that is secure or not, or a failure. */
+static void expect(uint32_t secure_a, uint32_t secure_b, uint32_t flags, int want)
+{
+    nodes_init(secure_a, secure_b);
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    IT_OK(weir_dial(a.node, b.address, flags));
+    if (want < 2) {
+        IT_WAIT(a.ups == 1 && b.ups == 1);
+        struct weir_peer_info info = {.size = sizeof(info)};
+        IT_OK(weir_peer_info(a.node, a.up[0], &info));
+        cr_assert(info.is_secure == want, "%u to %u: secure %u", secure_a, secure_b,
+                  info.is_secure);
+    } else {
+        IT_WAIT(a.fails == 1 && b.fails == 1);
+        IT_EQ(a.fail_by[want], 1);
+        IT_EQ(b.fail_by[want], 1);
+        IT_EQ(it_metrics(&b)->closes[want], 1);
+    }
+    it_stop(&a);
+    it_stop(&b);
+}
+
+IT_TEST(secure, policies_meet_as_the_header_says)
+{
+    enum { PLAIN = WEIR_SECURE_PLAIN, PREFER = WEIR_SECURE_PREFER, REQUIRE = WEIR_SECURE_REQUIRE };
+    expect(PLAIN, PLAIN, 0, 0);
+    expect(PLAIN, PREFER, 0, 0);
+    expect(PLAIN, REQUIRE, 0, WEIR_R_PLAIN_REFUSED);
+    expect(PREFER, PLAIN, 0, 0);
+    expect(PREFER, PREFER, 0, 1);
+    expect(PREFER, REQUIRE, 0, 1);
+    expect(REQUIRE, PLAIN, 0, WEIR_R_SECURE_REFUSED);
+    expect(REQUIRE, PREFER, 0, 1);
+    expect(REQUIRE, REQUIRE, 0, 1);
+    expect(REQUIRE, PREFER, WEIR_DIAL_PLAIN, 0);
+    expect(REQUIRE, PLAIN, WEIR_DIAL_PREFER, 0);
+    expect(PREFER, PLAIN, WEIR_DIAL_REQUIRE, WEIR_R_SECURE_REFUSED);
+}
+
+IT_TEST(secure, prefer_does_not_fall_back_after_a_failed_handshake)
+{
+    struct weir_key key, other;
+    key_of(&key, WEIR_KEY_NETWORK, 1);
+    key_of(&other, WEIR_KEY_NETWORK, 2);
+    nodes_init(WEIR_SECURE_PREFER, WEIR_SECURE_PREFER);
+    a.cfg.network_key = &key;
+    b.cfg.network_key = &other;
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    IT_OK(weir_dial(a.node, b.address, 0));
+    IT_WAIT(a.fails == 1 && b.fails == 1);
+    usleep(50000);
+    IT_EQ(a.fails, 1);
+    IT_EQ(a.ups, 0);
+    IT_EQ(it_metrics(&b)->accepted, 1);
+    it_stop(&a);
+    it_stop(&b);
+}
