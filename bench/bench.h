@@ -78,6 +78,7 @@ struct bench_job {
     bool is_mixed;          /* `share`: messages of `size` and of fractions of it */
     uint32_t conn_cnt;      /* connections; in `broadcast` peers; in `churn` how many at a time */
     uint32_t shard_cnt;     /* of weir's nodes */
+    uint32_t secure;        /* enum weir_secure: what the implementation `weir` does */
     uint32_t channel_cnt;
     struct bench_channel channels[BENCH_CHANNELS_MAX];
 };
@@ -173,8 +174,8 @@ struct bench_impl {
     const char *program;                 /* has to be in PATH; NULL: it is part of this one */
 };
 
-extern const struct bench_impl bench_weir, bench_raw, bench_spin, bench_uring, bench_epoll,
-    bench_iperf3;
+extern const struct bench_impl bench_weir, bench_weir_secure, bench_weir_aes, bench_raw, bench_spin,
+    bench_uring, bench_epoll, bench_iperf3;
 /* Only in builds that found the library. */
 extern const struct bench_impl bench_libuv, bench_zmq, bench_zmq_pair, bench_nng,
     bench_nng_pushpull;

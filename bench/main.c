@@ -212,6 +212,7 @@ int main(int argc, char **argv)
         .is_mixed = options.is_mixed,
         .channel_cnt = options.channel_cnt,
     };
+    job.secure = options.secure;
     memcpy(job.channels, options.channels, sizeof(job.channels));
     bench_case_prepare(&job, options.seconds, options.counts[0]);
     report.job = &job;

@@ -11,24 +11,26 @@
 #include <unistd.h>
 
 #include "bench/cases.h"
+#include "weir/config.h"
 
 #define RATE_MAX 50000000u
 
 /* Rivals that need a library are there when the build found it (cmake/rivals.cmake). */
 const struct bench_impl *const bench_impls[] = {
-    &bench_weir,   &bench_raw,
-    &bench_spin,   &bench_uring,
+    &bench_weir,     &bench_weir_secure,
+    &bench_weir_aes, &bench_raw,
+    &bench_spin,     &bench_uring,
     &bench_epoll,
 #ifdef WEIR_BENCH_HAS_LIBUV
     &bench_libuv,
 #endif
 #ifdef WEIR_BENCH_HAS_ZMQ
-    &bench_zmq,    &bench_zmq_pair,
+    &bench_zmq,      &bench_zmq_pair,
 #endif
 #ifdef WEIR_BENCH_HAS_NNG
-    &bench_nng,    &bench_nng_pushpull,
+    &bench_nng,      &bench_nng_pushpull,
 #endif
-    &bench_iperf3, NULL,
+    &bench_iperf3,   NULL,
 };
 
 /* And the others, by name and by the package that they need. */
@@ -77,6 +79,8 @@ static const char help[] =
     "  --rate N                rate: messages a second (default 50000)\n"
     "  --mixed                 share: messages of the given size and of a 4th, a 16th and a 256th of it, at\n"
     "                          random, on every channel\n"
+    "  --transport NAME        plain (default), or secure: weir encrypted. To see both in one run, name\n"
+    "                          secure or secure-aes among the rivals\n"
     "  --busy                  spin instead of sleeping, all implementations\n"
     "  --json                  one JSON document on standard output instead of a table\n"
     "  --histogram DIR         also every latency histogram, as DIR/CASE-SIZE-IMPL.hgrm\n"
@@ -339,6 +343,7 @@ enum {
     OPT_SHARDS,
     OPT_BUSY,
     OPT_MIXED,
+    OPT_TRANSPORT,
     OPT_JSON,
     OPT_HISTOGRAM,
     OPT_HELP,
@@ -360,6 +365,7 @@ static const struct option long_options[] = {
     {"shards", required_argument, NULL, OPT_SHARDS},
     {"busy", no_argument, NULL, OPT_BUSY},
     {"mixed", no_argument, NULL, OPT_MIXED},
+    {"transport", required_argument, NULL, OPT_TRANSPORT},
     {"json", no_argument, NULL, OPT_JSON},
     {"histogram", required_argument, NULL, OPT_HISTOGRAM},
     {"help", no_argument, NULL, OPT_HELP},
@@ -398,6 +404,10 @@ static bool take_option(struct bench_options *options, int option, const char *a
         return parse_counts(options, BENCH_AXIS_PEERS, arg);
     case OPT_SHARDS:
         return parse_counts(options, BENCH_AXIS_SHARDS, arg);
+    case OPT_TRANSPORT:
+        options->secure = strcmp(arg, "secure") == 0 ? WEIR_SECURE_REQUIRE : WEIR_SECURE_PLAIN;
+        return options->secure == WEIR_SECURE_REQUIRE || strcmp(arg, "plain") == 0 ||
+               complain("--transport: '%s' is neither plain nor secure", arg);
     case OPT_BUSY:
         options->is_busy = true;
         return true;
@@ -429,7 +439,7 @@ static bool find_case(struct bench_options *options, const char *name)
 
 enum bench_parsed bench_options_parse(struct bench_options *ret_options, int argc, char **argv)
 {
-    struct bench_options options = {0};
+    struct bench_options options = {.secure = WEIR_SECURE_PLAIN};
     bool is_rivals_only = false, is_list = false;
     int option;
 

@@ -27,6 +27,7 @@ struct bench_options {
     uint32_t rate;             /* messages a second, in `rate` */
     const char *histogram_dir; /* NULL: none are written */
     bool is_json, is_busy, is_mixed;
+    uint32_t secure; /* enum weir_secure, of weir */
 };
 
 /* Sets everything that `options->which` has a default for. */

@@ -1,6 +1,21 @@
 /* bench/weir.c: weir as an implementation: which role it plays in which case. */
 #include "bench/weir_roles.h"
 
+/* What weir plays whatever its transport is. */
+#define TRANSPORT_ROLES                                                         \
+    [BENCH_THROUGHPUT] = {bench_weir_stream_send, bench_weir_stream_recv},      \
+    [BENCH_RTT] = {bench_weir_rtt_send, bench_weir_rtt_recv},                   \
+    [BENCH_URGENT] = {bench_weir_stream_send, bench_weir_stream_recv},          \
+    [BENCH_SHARE] = {bench_weir_stream_send, bench_weir_stream_recv},           \
+    [BENCH_RATE] = {bench_weir_rate_send, bench_weir_stream_recv},              \
+    [BENCH_WAKE] = {bench_weir_stream_send, bench_weir_stream_recv},            \
+    [BENCH_STALL] = {bench_weir_stream_send, bench_weir_stream_recv},           \
+    [BENCH_CONNECTIONS] = {bench_weir_many_send, bench_weir_many_recv},         \
+    [BENCH_BROADCAST] = {bench_weir_broadcast_send, bench_weir_broadcast_recv}, \
+    [BENCH_CHURN] = {bench_weir_churn_send, bench_weir_churn_recv},             \
+    [BENCH_SHARDS] = {bench_weir_many_send, bench_weir_many_recv},              \
+    [BENCH_SEND] = {bench_weir_cost_send, bench_weir_stream_recv}
+
 const struct bench_impl bench_weir = {
     .name = "weir",
     .what = "two nodes with default settings, through the public API",
@@ -19,18 +34,19 @@ const struct bench_impl bench_weir = {
         },
     .roles =
         {
-            [BENCH_THROUGHPUT] = {bench_weir_stream_send, bench_weir_stream_recv},
-            [BENCH_RTT] = {bench_weir_rtt_send, bench_weir_rtt_recv},
-            [BENCH_URGENT] = {bench_weir_stream_send, bench_weir_stream_recv},
-            [BENCH_SHARE] = {bench_weir_stream_send, bench_weir_stream_recv},
-            [BENCH_RATE] = {bench_weir_rate_send, bench_weir_stream_recv},
-            [BENCH_WAKE] = {bench_weir_stream_send, bench_weir_stream_recv},
-            [BENCH_STALL] = {bench_weir_stream_send, bench_weir_stream_recv},
-            [BENCH_CONNECTIONS] = {bench_weir_many_send, bench_weir_many_recv},
-            [BENCH_BROADCAST] = {bench_weir_broadcast_send, bench_weir_broadcast_recv},
-            [BENCH_CHURN] = {bench_weir_churn_send, bench_weir_churn_recv},
-            [BENCH_SHARDS] = {bench_weir_many_send, bench_weir_many_recv},
-            [BENCH_SEND] = {bench_weir_cost_send, bench_weir_stream_recv},
+            TRANSPORT_ROLES,
             [BENCH_MICRO] = {bench_weir_micro, NULL},
         },
+};
+
+const struct bench_impl bench_weir_secure = {
+    .name = "secure",
+    .what = "weir, encrypted: Noise with ChaCha20-Poly1305",
+    .roles = {TRANSPORT_ROLES},
+};
+
+const struct bench_impl bench_weir_aes = {
+    .name = "secure-aes",
+    .what = "weir, encrypted: Noise with AES-256-GCM",
+    .roles = {TRANSPORT_ROLES},
 };

@@ -158,6 +158,9 @@ static int start(struct weir_side *side, const struct weir_reactor *reactor, con
     cfg.flags = (side->has_threads ? WEIR_CONFIG_PIN : WEIR_CONFIG_CALLER_TURNS) |
                 (job->is_busy ? WEIR_CONFIG_BUSY_POLL : 0);
     cfg.network_id = "weir-bench";
+    cfg.secure = side->run->impl == &bench_weir ? job->secure : WEIR_SECURE_REQUIRE;
+    if (side->run->impl == &bench_weir_aes)
+        cfg.cipher = WEIR_CIPHER_AES_256_GCM;
     cfg.tcp_congestion = job->congestion;
     cfg.socket_recv_bytes = job->recv_buffer;
     cfg.log = on_log;
