@@ -110,6 +110,7 @@ struct native_v2_state {
     const struct weir_offer *offer;
     uint32_t frame_bytes_max; /* ours */
     uint32_t plain_left;      /* bytes of an opened record that were not given out as frames */
+    uint64_t plain_key;       /* recv.key_cnt when that record was opened */
     uint16_t fault;           /* in FAILED: why */
     uint8_t phase;            /* enum native_v2_phase */
     uint8_t out;              /* enum native_v2_out */

@@ -66,7 +66,9 @@ static uint16_t plain_feed(struct native_v2_state *state, uint8_t *data,
             if (frame->len != 0 || frame->aux != 0 || frame->channel != NATIVE_CHANNEL_CONTROL ||
                 state->plain_left != 0)
                 return WEIR_R_BAD_CONTROL;
-            if (!weir_v2_rekey(state->offer->secret->crypto, &state->recv))
+            /* The record may have been the last by its number or its bytes as well: one end, one new key. */
+            if (state->recv.key_cnt == state->plain_key &&
+                !weir_v2_rekey(state->offer->secret->crypto, &state->recv))
                 return WEIR_R_INTERNAL;
             continue; /* nobody else's business */
         }
@@ -89,6 +91,7 @@ bool weir_v2_frames_feed(struct native_v2_state *state, uint8_t *data, size_t le
     while (fault == 0 && ret_feed->frame_cnt < frame_max) {
         if (state->plain_left == 0) {
             size_t need;
+            state->plain_key = state->recv.key_cnt;
             int32_t opened =
                 weir_v2_open(state->offer->secret->crypto, &state->recv, data + ret_feed->consumed,
                              len - ret_feed->consumed, &need);

@@ -585,6 +585,25 @@ Test(native_v2, a_key_is_changed_by_count_and_by_bytes_on_both_sides_at_once)
     pair_close(&pair);
 }
 
+Test(native_v2, a_key_that_ends_for_two_reasons_is_changed_once)
+{
+    struct v2_pair pair;
+    struct weir_frame last;
+    pair_ready(&pair, 0);
+    struct native_v2_lane *send = &state_of(&pair.dialer)->send;
+    struct native_v2_lane *recv = &state_of(&pair.listener)->recv;
+    uint64_t key_cnt = send->key_cnt;
+    wire_len = 0;
+    send->bytes = recv->bytes = NATIVE_V2_KEY_BYTES_MAX - 1;
+    record_put(&pair.dialer, NATIVE_REKEY, 0, 0, 0, true);
+    record_put(&pair.dialer, NATIVE_RUN, 1, 4, 0, false);
+    cr_assert_eq(records_take(&pair.listener, FRAMES, &last), 1);
+    cr_assert_eq(last.kind, WEIR_FRAME_RUN, "fault %u", last.fault);
+    cr_assert_eq(send->key_cnt, key_cnt + 1);
+    cr_assert_eq(recv->key_cnt, key_cnt + 1);
+    pair_close(&pair);
+}
+
 Test(native_v2, a_counter_beyond_its_end_is_never_used, .signal = SIGABRT)
 {
     struct v2_pair pair;
