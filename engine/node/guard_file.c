@@ -1,51 +1,15 @@
 /* The file of bans: read when the node is made, written by a thread of its own whenever they change, because a
  * shard must not wait for a disk. The text is peers/bans.h's; a new file replaces the old one in one step. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "engine/node/internal.h"
+#include "engine/node/whole_file.h"
 
 #define FILE_BYTES_MAX ((size_t)65536 * WEIR_BAN_LINE_BYTES)
 
 /* ---- reading ------------------------------------------------------------------------------- */
-
-/* Reads a whole file; NULL with errno. */
-static char *read_all(const char *path, size_t *ret_len)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    struct stat stat;
-    if (fd < 0)
-        return NULL;
-    char *text = NULL;
-    size_t len = 0;
-    if (fstat(fd, &stat) == 0 && !S_ISREG(stat.st_mode))
-        errno = EINVAL;
-    else
-        text = weir_heap_alloc(NULL, FILE_BYTES_MAX);
-    while (text && len < FILE_BYTES_MAX) {
-        ssize_t got = read(fd, text + len, FILE_BYTES_MAX - len);
-        if (got < 0 && errno != EINTR) {
-            int error = errno;
-            weir_heap_release(text);
-            text = NULL;
-            errno = error;
-        } else if (got == 0) {
-            break;
-        } else if (got > 0) {
-            len += (size_t)got;
-        }
-    }
-    int error = errno;
-    close(fd);
-    errno = error;
-    *ret_len = len;
-    return text;
-}
 
 /* What is damaged is kept aside, for whoever wants to look. */
 static void tell_damage(weir_node *node, const struct weir_bans_read *got)
@@ -68,7 +32,7 @@ int weir_guard_load(weir_node *node, uint64_t now_s)
     if (!path[0])
         return 0;
     size_t len;
-    char *text = read_all(path, &len);
+    char *text = weir_file_read(path, FILE_BYTES_MAX, &len);
     if (!text && errno == ENOENT)
         return 0;
     if (!text) {
@@ -90,57 +54,6 @@ int weir_guard_load(weir_node *node, uint64_t now_s)
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-static bool write_all(int fd, const char *text, size_t len)
-{
-    while (len) {
-        ssize_t put = write(fd, text, len);
-        if (put < 0 && errno != EINTR)
-            return false;
-        if (put > 0) {
-            text += put;
-            len -= (size_t)put;
-        }
-    }
-    return true;
-}
-
-/* Makes the rename itself outlast a power failure. */
-static void sync_folder(const char *path)
-{
-    char folder[1024];
-    snprintf(folder, sizeof(folder), "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash == folder)
-        slash++;
-    if (slash)
-        *slash = '\0';
-    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    (void)fsync(fd);
-    close(fd);
-}
-
-/* Returns 0 or an errno; the old file stays as it was then. */
-static int write_file(const char *path, const char *text, size_t len)
-{
-    char temporary[1024 + 8];
-    snprintf(temporary, sizeof(temporary), "%s.tmp", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return errno;
-    int error = write_all(fd, text, len) && fsync(fd) == 0 ? 0 : errno;
-    if (close(fd) != 0 && !error)
-        error = errno;
-    if (!error && rename(temporary, path) != 0)
-        error = errno;
-    if (error)
-        (void)unlink(temporary);
-    else
-        sync_folder(path);
-    return error;
-}
-
 /* Writes once; the mutex is held, and released meanwhile. False: it failed. */
 static bool save(weir_node *node)
 {
@@ -152,7 +65,7 @@ static bool save(weir_node *node)
     size_t len = weir_bans_format(guard->bans, text);
     uint64_t version = guard->version;
     pthread_mutex_unlock(&guard->mutex);
-    int error = write_file(guard->path, text, len);
+    int error = weir_file_replace(guard->path, text, len);
     weir_heap_release(text);
     if (error)
         weir_log(node, WEIR_LOG_WARN, "bans: %s cannot be written: %s; trying again with the next",

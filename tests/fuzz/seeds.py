@@ -7,6 +7,7 @@ found by the fuzzer itself from nothing. `scripts/fuzz --merge` keeps what reach
 
 import os
 import re
+import struct
 import sys
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -84,10 +85,31 @@ def text_seeds():
         yield "cli", str(i), "\0".join(line).encode()
 
 
+def book_seeds():
+    """Address books whose checks the target mends."""
+    def place(first, ip, port=7000):
+        return struct.pack("<BBH16s", first, 4 if len(ip) == 4 else 6, port, ip)
+
+    def record(flags, ip, source, caps=b"", attempts=0, port=7000):
+        return (place(flags, ip, port) + place(0, source) + struct.pack("<QQQQH", 1762999000, 0, 0, 0, attempts) +
+                caps.ljust(46, b"\0") + bytes(8))
+
+    def book(*records):
+        return (b"weirbook" + struct.pack("<IIII", 1, 128, len(records), 0) + bytes(range(32)) + bytes(8) +
+                b"".join(records))
+
+    near, far, six = bytes([20, 1, 2, 3]), bytes([30, 1, 2, 3]), bytes([0x2A] + [0] * 14 + [1])
+    yield "book", "empty", b"\x01" + book()
+    yield "book", "three", b"\x01" + book(record(0, near, far), record(1, far, near, b"archive,relay"),
+                                         record(3, six, far, attempts=4))
+    yield "book", "twice", b"\x01" + book(record(0, near, far), record(1, near, far), record(0, near, six, port=0))
+    yield "book", "as-is", b"\x00" + book(record(0, near, far))
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for target, name, data in list(wire_seeds()) + list(text_seeds()):
+    for target, name, data in list(wire_seeds()) + list(text_seeds()) + list(book_seeds()):
         folder = os.path.join(sys.argv[1], target)
         os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, "seed." + name), "wb") as file:
