@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "engine/base/hash.h"
 #include "weir/error.h"
 
 /* ---- events and agenda --------------------------------------------------------------------- */
@@ -53,20 +54,10 @@ static bool is_full(struct sim_io *io)
 
 uint64_t sim_iov_hash(const struct iovec *iov, uint32_t iov_cnt)
 {
-    uint64_t hash = iov_cnt;
-    for (uint32_t i = 0; i < iov_cnt; i++) {
-        const uint8_t *bytes = iov[i].iov_base;
-        size_t len = iov[i].iov_len;
-        hash = (hash ^ (uintptr_t)bytes ^ len) * UINT64_C(0x9E3779B97F4A7C15);
-        for (; len >= 8; bytes += 8, len -= 8) {
-            uint64_t word;
-            memcpy(&word, bytes, 8);
-            hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-            hash ^= hash >> 29;
-        }
-        for (; len > 0; bytes++, len--)
-            hash = (hash ^ *bytes) * UINT64_C(0x9E3779B97F4A7C15);
-    }
+    const struct weir_hash_ops *ops = weir_hash_ops();
+    uint64_t hash = ops->xxh3(iov, iov_cnt * sizeof(*iov), iov_cnt);
+    for (uint32_t i = 0; i < iov_cnt; i++)
+        hash = ops->xxh3(iov[i].iov_base, iov[i].iov_len, hash);
     return hash;
 }
 
