@@ -128,6 +128,7 @@ static void on_ready(struct weir_conn *conn)
     weir_log(shard->node, WEIR_LOG_INFO, "peer %016llx up: %s, %s",
              (unsigned long long)weir_peer_of(conn).v, text,
              conn->flags & WEIR_CONN_IS_DIALER ? "dialed" : "accepted");
+    weir_places_begin(shard, weir_peer_of(conn));
     tell_all(shard, weir_peer_of(conn), WEIR_PEER_UP, WEIR_R_NONE);
 }
 
@@ -177,6 +178,7 @@ void weir_dispatch_ended(struct weir_shard *shard)
             continue;
         tell_all(shard, (weir_peer){ended.was_ready ? ended.peer : 0},
                  ended.was_ready ? WEIR_PEER_DOWN : WEIR_PEER_FAILED, ended.reason);
+        weir_places_end(shard, peer);
     }
 }
 

@@ -12,6 +12,8 @@
  *   guard.c     who may be connected: limits, scores, bans; guard_file.c keeps the bans in a file
  *   metrics.c   counters
  *   secure.c    keys and policy: from the configuration to each shard's handshakes
+ *   reactor.c   weir/reactor.h: posted calls, ticks, places per peer
+ *   request*.c, inbox.c   weir/request.h; gossip*.c: weir/gossip.h; reactors like an application's
  */
 #ifndef WEIR_ENGINE_NODE_INTERNAL_H
 #define WEIR_ENGINE_NODE_INTERNAL_H
@@ -31,6 +33,7 @@
 #include "engine/peers/score.h"
 #include "proto/identity.h"
 #include "weir/node.h"
+#include "weir/reactor.h"
 
 #define WEIR_REACTORS_MAX 64u
 #define WEIR_LISTENERS_MAX 16u
@@ -108,6 +111,8 @@ struct weir_shard {
     struct weir_secret secret;
     struct weir_offer offer;          /* the node's, with `secret` */
     struct weir_offer offer_refusing; /* to plain peers, where none are taken */
+    void **places;        /* per slot node->place_cnt of them; NULL: there are none */
+    uint32_t *place_gens; /* per slot whose they are; 0: nobody's */
 };
 
 struct weir_node {
@@ -128,6 +133,7 @@ struct weir_node {
     struct weir_id id;
     struct weir_reactor reactors[WEIR_REACTORS_MAX];
     uint32_t reactor_cnt;
+    uint32_t place_cnt; /* pointers per peer that reactors have asked for */
     struct weir_addr listeners[WEIR_LISTENERS_MAX];
     uint32_t listener_cnt;
     struct weir_shard **shards;
@@ -224,6 +230,7 @@ enum weir_letter_kind {
     WEIR_LETTER_NAMED,
     WEIR_LETTER_BANS,
     WEIR_LETTER_BLAME,
+    WEIR_LETTER_POST,
 };
 
 struct weir_info_answer { /* shared by the asker and the shard; the last one frees it */
@@ -245,6 +252,9 @@ struct weir_note {
     struct weir_info_answer *answer;
     struct weir_fanout fanout;
     bool has_fanout;
+    weir_post_fn post; /* POST: to be called; NULL: it was */
+    void *post_ctx;
+    uint32_t post_shard;
     uint32_t len;
     uint8_t
         data[]; /* SEND: the message; DIAL, DIAL_CANCEL: struct weir_target; NAMED: weir_named */
@@ -311,6 +321,13 @@ void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_inf
 /* Sends a shared message to this shard's peers; returns how many took it. */
 int64_t weir_broadcast_here(struct weir_shard *shard, uint32_t channel_idx,
                             struct weir_shared *shared, const struct weir_fanout *fanout);
+
+/* ---- reactor.c ------------------------------------------------------------------------------ */
+
+int weir_places_init(struct weir_shard *shard); /* Errors: WEIR_E_NOMEM. */
+void weir_places_fini(struct weir_shard *shard);
+void weir_places_begin(struct weir_shard *shard, weir_peer peer); /* before it is told to be up */
+void weir_places_end(struct weir_shard *shard, weir_peer peer);   /* after it was told to be down */
 
 /* ---- guard.c ------------------------------------------------------------------------------- */
 

@@ -23,6 +23,8 @@ static void answer_unref(struct weir_info_answer *answer)
 
 void weir_note_free(struct weir_note *note)
 {
+    if (note->post)
+        note->post(note->post_ctx, note->post_shard, 0);
     weir_buf_unref(note->buf);
     if (note->shared)
         weir_shared_unref(note->shared);
@@ -188,6 +190,12 @@ static void run_one(struct weir_shard *shard, struct weir_note *note)
         (void)atomic_exchange_explicit(&shard->has_refused, false, memory_order_seq_cst);
         tell_refused(shard);
         break;
+    case WEIR_LETTER_POST: {
+        weir_post_fn post = note->post;
+        note->post = NULL;
+        post(note->post_ctx, note->post_shard, 1);
+        break;
+    }
     case WEIR_LETTER_STOP:
         weir_shard_stop(shard, note->deadline_ns);
         break;

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -20,12 +21,23 @@ weir_ns weir_node_now(const weir_node *node)
 
 /* ---- before start -------------------------------------------------------------------------- */
 
-static bool fill_random(weir_node *node, void *ret_bytes, size_t len)
+int weir_node_random(weir_node *node, void *ret_bytes, size_t len)
 {
-    if (!node->host)
-        return getrandom(ret_bytes, len, 0) == (ssize_t)len;
-    node->host->random(node->host->ctx, ret_bytes, len);
-    return true;
+    if (!node || (!ret_bytes && len))
+        return WEIR_E_MISUSE;
+    if (node->host) {
+        node->host->random(node->host->ctx, ret_bytes, len);
+        return 0;
+    }
+    uint8_t *at = ret_bytes;
+    while (len) { /* large ones are filled in part, or interrupted */
+        ssize_t got = getrandom(at, len, 0);
+        if (got < 0 && errno != EINTR)
+            return WEIR_E_SYSTEM;
+        at += got > 0 ? got : 0;
+        len -= got > 0 ? (size_t)got : 0;
+    }
+    return 0;
 }
 
 int weir_node_create(weir_node **ret_node, const struct weir_config *cfg)
@@ -67,8 +79,8 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
     }
     memset(node->channel_idx_of, 0xFF, 65536);
     uint64_t seeds[2]; /* not the nonce, which is told to peers */
-    if (!fill_random(node, node->offer.nonce, sizeof(node->offer.nonce)) ||
-        !fill_random(node, seeds, sizeof(seeds))) {
+    if (weir_node_random(node, node->offer.nonce, sizeof(node->offer.nonce)) ||
+        weir_node_random(node, seeds, sizeof(seeds))) {
         weir_node_free(node);
         return WEIR_E_SYSTEM;
     }

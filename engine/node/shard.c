@@ -117,6 +117,8 @@ static int take_memory(struct weir_shard *shard)
     if (!hub->pool || !shard->batch || !shard->events || !shard->ended)
         return WEIR_E_NOMEM;
     int error = weir_dialer_init(&shard->dialer, hub, cfg->dials_max);
+    if (!error)
+        error = weir_places_init(shard);
     return error ? error : weir_hub_init(hub);
 }
 
@@ -263,6 +265,7 @@ void weir_shard_fini(struct weir_shard *shard)
     weir_heap_release(shard->batch);
     weir_heap_release(shard->events);
     weir_heap_release(shard->ended);
+    weir_places_fini(shard);
     shard->batch = NULL;
     shard->events = NULL;
     shard->ended = NULL;

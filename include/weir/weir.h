@@ -9,5 +9,6 @@
 #include "weir/key.h"
 #include "weir/metrics.h"
 #include "weir/node.h"
+#include "weir/reactor.h"
 
 #endif
