@@ -136,6 +136,8 @@ static const struct reason_entry reasons[WEIR_REASON_CNT] = {
                                  "Too many strangers are waiting for their handshake."},
     [WEIR_R_BANNED] = {"banned", "The address is banned."},
     [WEIR_R_MISBEHAVED] = {"misbehaved", "The application found the peer misbehaving."},
+    [WEIR_R_BAD_REQUEST] = {"bad-request", "The peer broke the protocol of requests."},
+    [WEIR_R_BAD_GOSSIP] = {"bad-gossip", "The peer broke the protocol of gossip."},
 
     [WEIR_R_PROXY_DOWN] = {"proxy-down", "The proxy itself cannot be reached."},
     [WEIR_R_PROXY_CLOSED] = {"proxy-closed", "The proxy closed the connection before it answered."},

@@ -114,6 +114,8 @@ uint32_t weir_score_points(uint16_t reason)
     case WEIR_R_MESSAGE_TOO_BIG:
     case WEIR_R_CREDIT:
     case WEIR_R_FLOOD:
+    case WEIR_R_BAD_REQUEST:
+    case WEIR_R_BAD_GOSSIP:
         return 50;
     case WEIR_R_BAD_HEADER:
     case WEIR_R_BAD_CHECKSUM:

@@ -10,5 +10,6 @@
 #include "weir/metrics.h"
 #include "weir/node.h"
 #include "weir/reactor.h"
+#include "weir/request.h"
 
 #endif

@@ -27,6 +27,23 @@ same 0 "echo server"
 expect 1 "refused" "$examples/echo" client "$at" one
 expect 2 "usage" "$examples/echo"
 
+mkdir served
+head -c 3000000 /dev/urandom >served/large
+echo small >served/small
+start files "$examples/fetch" serve 127.0.0.1:0 served
+files=$pid
+at=$(address_of files)
+timeout 60 "$examples/fetch" get "$at" large >got || bad "fetch get: exit $?"
+cmp got served/large || bad "fetch: another file came"
+out=$(timeout 20 "$examples/fetch" get "$at" small none ../small 2>err)
+[ $? = 1 ] && [ "$out" = small ] || bad "fetch: $out"
+[ "$(sort err | tr '\n' ,)" = "../small: there is no such file (16),none: there is no such file (16)," ] ||
+    bad "fetch: $(cat err)"
+kill -TERM "$files"
+ended "$files" 10
+same 0 "fetch serve"
+expect 2 "usage" "$examples/fetch"
+
 mkfifo ann.in bob.in
 "$examples/chat" ann 127.0.0.1:0 <ann.in >ann.out 2>ann.err &
 started+=($!)
