@@ -113,8 +113,12 @@ static void enter(struct weir_conn *conn, enum weir_conn_state state)
     }
     if (state == WEIR_CONN_HANDSHAKE)
         weir_count(&hub->metrics.handshake_cnt, 1);
-    if (state == WEIR_CONN_READY)
+    if (state == WEIR_CONN_READY) {
         weir_count(&hub->metrics.ready_cnt, 1);
+        weir_count(&hub->metrics.handshakes_done, 1);
+    } else if (conn->state == WEIR_CONN_HANDSHAKE) {
+        weir_count(&hub->metrics.handshakes_failed, 1);
+    }
     conn->state = (uint8_t)state;
     conn->state_ns = hub->now_ns;
 }
@@ -149,6 +153,8 @@ static struct weir_conn *conn_take(struct weir_hub *hub)
     }
     weir_sched_init(&conn->sched, hub->finish_tags + (size_t)conn->slot * hub->channel_cnt,
                     hub->costs, hub->urgent, hub->channel_cnt);
+    if (conn->slot >= atomic_load_explicit(&hub->slots_used, memory_order_relaxed))
+        atomic_store_explicit(&hub->slots_used, conn->slot + 1, memory_order_relaxed);
     weir_count(&hub->metrics.conn_cnt, 1);
     return conn;
 }
@@ -274,6 +280,7 @@ int weir_conn_dial(struct weir_hub *hub, const struct weir_addr *addr, uint32_t 
     conn->addr = *addr;
     conn->dial_idx = dial_idx;
     enter(conn, WEIR_CONN_DIALING);
+    weir_count(&hub->metrics.connects, 1);
     int error = hub->io->ops->connect(hub->io, addr, weir_conn_token(conn), &conn->sock);
     if (error) {
         conn_put(conn);

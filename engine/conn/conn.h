@@ -42,6 +42,7 @@
 #include "engine/conn/item.h"
 #include "engine/conn/prelude.h"
 #include "engine/conn/sched.h"
+#include "engine/conn/series.h"
 #include "engine/io/io.h"
 #include "engine/mem/pool.h"
 #include "proto/codec.h"
@@ -158,6 +159,9 @@ struct weir_conn {
     uint64_t bytes_queued, bytes_held;
     uint64_t wire_tx, wire_rx, frames_tx, frames_rx;
     uint64_t key_ns; /* encrypted: when the key that we seal with was last changed by time */
+    uint64_t stall_cnt; /* times a channel had bytes and no credit */
+    uint64_t first_cnt,
+        again_cnt; /* messages it brought first, or after another; the application says */
     struct weir_addr addr;
     struct weir_prelude *prelude; /* NULL: none, or it is done and its last send has ended */
     uint8_t dial_id[32];
@@ -191,15 +195,16 @@ struct weir_hub_ops {
 #define WEIR_PINGS_PER_S_MAX 100u /* more is WEIR_R_FLOOD */
 
 struct weir_hub_metrics { /* written by the shard, read by any thread (relaxed) */
-    _Atomic uint64_t wire_tx, wire_rx, frames_tx, frames_rx, frames_failed;
-    _Atomic uint64_t accepted, dialed, refused, ready_cnt, conn_cnt, handshake_cnt;
-    _Atomic uint64_t turns, syscalls, completions, recv_starved, pool_bytes, pool_bufs;
-    _Atomic uint64_t broadcasts, broadcast_encodes;
+#define WEIR_FIELD(field, name, type, unit, help) _Atomic uint64_t field;
+    WEIR_SHARD_SERIES(WEIR_FIELD)
     _Atomic uint64_t closes[WEIR_REASON_CNT];
+    _Atomic uint64_t rtt_cnts[WEIR_RTT_BUCKETS]; /* not cumulative */
+    _Atomic uint64_t rtt_sum_ns;
     struct {
-        _Atomic uint64_t msgs_tx, msgs_rx, bytes_tx, bytes_rx, refused, dropped, stalls;
+        WEIR_CHANNEL_SERIES(WEIR_FIELD)
         _Atomic uint64_t refused_away; /* refused to other threads, and written by them */
     } channels[WEIR_CHANNELS_MAX];
+#undef WEIR_FIELD
 };
 
 /* The shard is the only writer, so a plain add of a relaxed load and store is enough. */
@@ -258,6 +263,7 @@ struct weir_hub {
     uint64_t pending_bytes;
     uint32_t used_bufs[1024]; /* receive buffers that `frames` point into */
     uint32_t used_buf_cnt;
+    _Atomic uint32_t slots_used; /* (any) no slot from here on was ever taken */
     struct weir_hub_metrics metrics;
 };
 

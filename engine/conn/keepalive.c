@@ -124,6 +124,7 @@ bool weir_keepalive_is_flood(struct weir_conn *conn)
 
 void weir_keepalive_ping(struct weir_conn *conn, uint64_t value)
 {
+    weir_count(&conn->hub->metrics.pings_rx, 1);
     if (weir_keepalive_is_flood(conn))
         return;
     /* Pings that arrive together are answered once, with the latest value. */
@@ -132,12 +133,27 @@ void weir_keepalive_ping(struct weir_conn *conn, uint64_t value)
     weir_conn_mark_dirty(conn);
 }
 
+const uint64_t weir_rtt_bounds_ns[WEIR_RTT_BUCKETS - 1] = {
+    20 * WEIR_NS_PER_US, 50 * WEIR_NS_PER_US,  100 * WEIR_NS_PER_US, 250 * WEIR_NS_PER_US,
+    WEIR_NS_PER_MS,      5 * WEIR_NS_PER_MS,   10 * WEIR_NS_PER_MS,  25 * WEIR_NS_PER_MS,
+    50 * WEIR_NS_PER_MS, 100 * WEIR_NS_PER_MS, 250 * WEIR_NS_PER_MS, WEIR_NS_PER_S};
+
+static void count_rtt(struct weir_hub *hub, uint64_t rtt)
+{
+    uint32_t idx = 0;
+    while (idx < WEIR_RTT_BUCKETS - 1 && rtt > weir_rtt_bounds_ns[idx])
+        idx++;
+    weir_count(&hub->metrics.rtt_cnts[idx], 1);
+    weir_count(&hub->metrics.rtt_sum_ns, rtt);
+}
+
 void weir_keepalive_pong(struct weir_conn *conn, uint64_t value)
 {
     if (conn->ping_sent_ns == 0 || value != conn->ping_sent_ns)
         return; /* late, or made up: it proves nothing */
     uint64_t now = conn->hub->now_ns;
     uint64_t rtt = now > value ? now - value : 1;
+    count_rtt(conn->hub, rtt);
     /* RFC 6298, 2.3: the smoothed round-trip time moves by an eighth of the difference. */
     conn->rtt_ns = conn->rtt_ns ? conn->rtt_ns - conn->rtt_ns / 8 + rtt / 8 : rtt;
     if (conn->rtt_min_ns == 0 || rtt < conn->rtt_min_ns)

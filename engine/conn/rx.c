@@ -355,6 +355,7 @@ void weir_rx_rearm(struct weir_hub *hub)
         if (conn->state != WEIR_CONN_DRAIN && conn->state != WEIR_CONN_FREE &&
             !(conn->flags & WEIR_CONN_OP_RECV)) {
             left--;
+            weir_count(&hub->metrics.recv_rearmed, 1);
             int error = hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn));
             if (error == 0)
                 conn->flags |= WEIR_CONN_OP_RECV;

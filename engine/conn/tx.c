@@ -60,8 +60,10 @@ static void announce_credit(struct weir_conn *conn, struct weir_tx *tx)
         ctl.credits[ctl.credit_cnt++] = (struct weir_credit){hub->channels[idx].id, limit};
     }
     conn->credit_due = 0;
-    if (ctl.credit_cnt)
-        control(conn, tx, &ctl);
+    if (!ctl.credit_cnt)
+        return;
+    weir_count(&hub->metrics.credits_tx, 1);
+    control(conn, tx, &ctl);
 }
 
 /* Everything that is not a channel's: the handshake, then pong, ping, credit. Built when it is sent, from
@@ -81,6 +83,7 @@ static void gather_control(struct weir_conn *conn, struct weir_tx *tx)
                 &(struct weir_control){.kind = WEIR_CONTROL_PONG, .value = conn->pong_value});
     if ((conn->flags & WEIR_CONN_WANT_PING) && conn->state == WEIR_CONN_READY) {
         conn->ping_sent_ns = conn->last_ping_ns = hub->now_ns;
+        weir_count(&hub->metrics.pings_tx, 1);
         control(conn, tx, &(struct weir_control){.kind = WEIR_CONTROL_PING, .value = hub->now_ns});
         weir_keepalive_set(conn); /* its timeout may be sooner than the next ping */
     }
@@ -101,6 +104,7 @@ static void gather_goodbye(struct weir_conn *conn, struct weir_tx *tx)
         uint8_t *at = tx->control + tx->control_len;
         WEIR_CHECK(tx->control_len + WEIR_CONTROL_OUT_MAX <= sizeof(tx->control));
         piece(tx, at, conn->codec->control_write(at, &bye), WEIR_TX_BEGINS);
+        weir_count(&conn->hub->metrics.goodbyes_tx, 1);
     }
     conn->flags |= WEIR_CONN_SAID_GOODBYE;
     tx->has_goodbye = true;
@@ -248,8 +252,10 @@ static void gather_frames(struct weir_conn *conn, struct weir_tx *tx)
             break;
         if (len == 0) {
             eligible &= ~(UINT64_C(1) << idx);
-            if (!channel->is_stalled)
+            if (!channel->is_stalled) {
                 weir_count(&hub->metrics.channels[idx].stalls, 1);
+                conn->stall_cnt++;
+            }
             channel->is_stalled = true;
             continue;
         }
@@ -316,6 +322,7 @@ static void submit(struct weir_conn *conn)
     struct weir_tx *tx = conn->tx;
     int error = hub->io->ops->send(hub->io, conn->sock, tx->iov + tx->iov_first,
                                    tx->iov_cnt - tx->iov_first, weir_conn_token(conn));
+    weir_count(&hub->metrics.sends, error == 0);
     if (error == 0)
         conn->flags |= WEIR_CONN_OP_SEND;
     else if (error == WEIR_E_FULL)
@@ -404,6 +411,7 @@ void weir_tx_event(struct weir_conn *conn, int32_t res)
         conn->last_tx_ns = hub->now_ns;
     tx->bytes_left -= taken;
     if (tx->bytes_left) { /* short: the rest goes first, then the scheduler picks again */
+        weir_count(&hub->metrics.sends_short, 1);
         while (taken >= tx->iov[tx->iov_first].iov_len)
             taken -= tx->iov[tx->iov_first++].iov_len;
         struct iovec *iov = &tx->iov[tx->iov_first];

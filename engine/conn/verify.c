@@ -160,6 +160,7 @@ static void deliver_control(struct weir_conn *conn, const struct weir_frame *fra
         break;
     case WEIR_CONTROL_GOODBYE:
         conn->flags |= WEIR_CONN_HEARD_GOODBYE;
+        weir_count(&hub->metrics.goodbyes_rx, 1);
         weir_conn_abort(conn, ctl.reason ? ctl.reason : WEIR_R_APPLICATION);
         break;
     case WEIR_CONTROL_REKEY: /* the codec's own business, and never handed on */

@@ -72,8 +72,10 @@ struct weir_io_config {
 struct weir_io_stats {
     uint64_t syscalls; /* enters and other calls made so far */
     uint64_t completions;
-    uint64_t recv_starved; /* -ENOBUFS seen */
-    uint64_t overflows;    /* CQ overflows noticed */
+    uint64_t recv_starved;  /* -ENOBUFS seen */
+    uint64_t overflows;     /* CQ overflows noticed */
+    uint64_t sleeps, spins; /* waits that slept; that looked before */
+    uint64_t spin_ns;       /* time spent looking */
 };
 
 /* The operations of an implementation; a `struct weir_io` begins with a pointer to them. All errors are

@@ -150,6 +150,8 @@ static int wait_for_event(struct weir_uring *u, uint64_t wait_ns)
         (u->spin_score >= SPIN_SCORE_MIN && start_ns >= u->spin_again_ns)) {
         uint64_t limit_ns = spin_ns < wait_ns ? spin_ns : wait_ns;
         rc = spin(u, start_ns, limit_ns, &now_ns);
+        u->stats.spins++;
+        u->stats.spin_ns += now_ns - start_ns;
         bool is_over = now_ns - start_ns >= limit_ns;
         if (rc < 0 || io_uring_cq_ready(&u->ring) || is_woken(u) ||
             (is_over && limit_ns == wait_ns)) {
@@ -163,6 +165,7 @@ static int wait_for_event(struct weir_uring *u, uint64_t wait_ns)
             wait_ns -= now_ns - start_ns < wait_ns ? now_ns - start_ns : wait_ns;
     }
     if (fall_asleep(u)) {
+        u->stats.sleeps++;
         rc = enter_and_sleep(u, wait_ns);
         if (weir_uring_clock() - now_ns <= SHORT_SLEEPS * spin_ns)
             spin_paid(u);

@@ -91,6 +91,7 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(ban_ns, 3600 * WEIR_NS_PER_S);
     DEFAULT(bans_max, 4096);
     DEFAULT(rekey_interval_ns, 120 * WEIR_NS_PER_S);
+    DEFAULT(turn_warn_ns, 25 * WEIR_NS_PER_MS);
 #undef DEFAULT
 }
 
@@ -192,6 +193,8 @@ static bool check_limits(weir_node *node)
     RANGE(score_half_life_ns, WEIR_NS_PER_S, DAY_NS);
     RANGE(ban_ns, WEIR_NS_PER_S, 3650 * DAY_NS);
     RANGE(bans_max, 1, 65536);
+    RANGE(metrics_peers, 0, 4096);
+    RANGE(turn_warn_ns, WEIR_NS_PER_MS, DAY_NS);
     return true;
 }
 

@@ -151,6 +151,7 @@ uint16_t weir_dial_ask(void *ctx, const struct weir_question *question, const ch
                        uint16_t port)
 {
     weir_node *node = ((struct weir_shard *)ctx)->node;
+    weir_count(&((struct weir_shard *)ctx)->hub.metrics.name_lookups, 1);
     if (node->host && !node->lookup)
         return WEIR_R_NAME_NOT_FOUND; /* a simulated world has no DNS but what a test gives it */
     if (node->is_lookup_instant) {

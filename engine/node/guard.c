@@ -192,6 +192,7 @@ static int ban(weir_node *node, const struct weir_ban_entry *entry, uint32_t poi
     int error = weir_bans_add(guard->bans, entry, entry->since_s);
     if (!error)
         weir_guard_changed(node);
+    guard->bans_made += !error;
     pthread_mutex_unlock(&guard->mutex);
     if (error)
         return error;

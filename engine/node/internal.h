@@ -10,10 +10,12 @@
  *   dial.c      dial, cancel; names that are asked for
  *   peer.c      disconnect, pause, info, keep
  *   guard.c     who may be connected: limits, scores, bans; guard_file.c keeps the bans in a file
- *   metrics.c   counters
  *   secure.c    keys and policy: from the configuration to each shard's handshakes
  *   reactor.c   weir/reactor.h: posted calls, ticks, places per peer
  *   request*.c, inbox.c   weir/request.h; gossip*.c: weir/gossip.h; reactors like an application's
+ *   metrics.c   counters as structs; gather.c walks all series, expose.c makes text of them
+ *   stall.c     turns that take too long
+ *   exporter.c  the text over HTTP; http.c the request
  */
 #ifndef WEIR_ENGINE_NODE_INTERNAL_H
 #define WEIR_ENGINE_NODE_INTERNAL_H
@@ -26,6 +28,7 @@
 #include "engine/conn/conn.h"
 #include "engine/mem/mailbox.h"
 #include "engine/mem/thread.h"
+#include "engine/node/stall.h"
 #include "engine/peers/admit.h"
 #include "engine/peers/bans.h"
 #include "engine/peers/dial.h"
@@ -43,8 +46,12 @@
 
 #define WEIR_TIMER_TICK 3u
 #define WEIR_TIMER_ACCEPT 4u
+#define WEIR_TIMER_HTTP 20u
+#define WEIR_TIMER_STATS 21u
 
-/* Tokens of listeners: above every slot. */
+/* Tokens that are no connection's: above every slot. The exporter's are its listener and its clients. */
+#define WEIR_TOKEN_APART 0xFE000000u
+#define WEIR_TOKEN_HTTP 0xFE000000u
 #define WEIR_TOKEN_LISTENER 0xFF000000u
 
 enum weir_node_state {
@@ -66,8 +73,9 @@ struct weir_guard { /* everything behind `mutex` but what is set before start */
     struct weir_admit *admit;
     struct weir_score *score;
     struct weir_bans *bans;
-    uint64_t points; /* given so far */
-    char path[1008]; /* of the file of bans; "": none */
+    uint64_t points;    /* given so far */
+    uint64_t bans_made; /* so far */
+    char path[1008];    /* of the file of bans; "": none */
     pthread_cond_t cond;
     pthread_t saver;
     bool has_saver, is_stopping;
@@ -113,11 +121,14 @@ struct weir_shard {
     struct weir_offer offer_refusing; /* to plain peers, where none are taken */
     void **places;        /* per slot node->place_cnt of them; NULL: there are none */
     uint32_t *place_gens; /* per slot whose they are; 0: nobody's */
+    struct weir_stall stall;
+    struct weir_exporter *exporter; /* of shard 0, when metrics are served; made before start */
 };
 
 struct weir_node {
     const struct weir_io_host *host; /* NULL: the system */
     struct weir_config cfg;          /* every default written out; strings are ours */
+    uint64_t made_wall_ns;           /* when it was made, by the wall clock */
     char network_id[WEIR_NETWORK_ID_BYTES_MAX + 1];
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
     char tcp_congestion[32];
@@ -134,6 +145,7 @@ struct weir_node {
     struct weir_reactor reactors[WEIR_REACTORS_MAX];
     uint32_t reactor_cnt;
     uint32_t place_cnt; /* pointers per peer that reactors have asked for */
+    struct weir_addr metrics_addr; /* where metrics are served; family 0: nowhere */
     struct weir_addr listeners[WEIR_LISTENERS_MAX];
     uint32_t listener_cnt;
     struct weir_shard **shards;
@@ -231,6 +243,9 @@ enum weir_letter_kind {
     WEIR_LETTER_BANS,
     WEIR_LETTER_BLAME,
     WEIR_LETTER_POST,
+    WEIR_LETTER_USEFUL,    /* flags, channel_idx: first_cnt, again_cnt */
+    WEIR_LETTER_PEER_ROWS, /* peer.v: the exporter's token, as it comes back with */
+    WEIR_LETTER_PEER_TOLD, /* data: struct weir_peer_row, as many as fit */
 };
 
 struct weir_info_answer { /* shared by the asker and the shard; the last one frees it */
@@ -350,6 +365,23 @@ void weir_guard_blame(struct weir_shard *shard, weir_peer peer, uint32_t points)
 int weir_guard_load(weir_node *node, uint64_t now_s);
 void weir_guard_changed(weir_node *node);
 void weir_guard_end_saver(weir_node *node);
+
+/* ---- exporter.c ---------------------------------------------------------------------------- */
+
+/* An event of the exporter's listener or of one of its clients. Shard thread, as all here. */
+void weir_exporter_event(struct weir_shard *shard, const struct weir_io_event *event);
+void weir_exporter_fire(struct weir_shard *shard, uint32_t timer_arg);
+/* Begins; ends: true when nothing is in flight any more. */
+void weir_exporter_start(struct weir_shard *shard);
+bool weir_exporter_stop(struct weir_shard *shard);
+void weir_exporter_free(struct weir_shard *shard);
+/* A shard is asked for its peers; the exporter's shard is told. */
+void weir_exporter_ask(struct weir_shard *shard, const struct weir_note *note);
+void weir_exporter_told(struct weir_shard *shard, const struct weir_note *note);
+
+/* Counts what an application said of a peer; false: it is gone. Shard thread. */
+bool weir_peer_note_useful(struct weir_shard *shard, weir_peer peer, uint32_t first_cnt,
+                           uint32_t again_cnt);
 
 /* ---- dial.c -------------------------------------------------------------------------------- */
 

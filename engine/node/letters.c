@@ -167,6 +167,15 @@ static void run_one(struct weir_shard *shard, struct weir_note *note)
     case WEIR_LETTER_BLAME:
         weir_guard_blame(shard, note->peer, note->flags);
         break;
+    case WEIR_LETTER_USEFUL:
+        (void)weir_peer_note_useful(shard, note->peer, note->flags, note->channel_idx);
+        break;
+    case WEIR_LETTER_PEER_ROWS:
+        weir_exporter_ask(shard, note);
+        break;
+    case WEIR_LETTER_PEER_TOLD:
+        weir_exporter_told(shard, note);
+        break;
     case WEIR_LETTER_NAMED:
         run_named(shard, note);
         break;
@@ -210,6 +219,7 @@ void weir_letters_run(struct weir_shard *shard)
         struct weir_letter *next = letter->next;
         struct weir_note *note = (struct weir_note *)letter;
         uint32_t bytes = letter->bytes;
+        weir_count(&shard->hub.metrics.letters, 1);
         run_one(shard, note);
         weir_note_free(note);
         weir_mailbox_credit(&shard->mailbox, bytes);

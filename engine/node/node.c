@@ -40,6 +40,16 @@ int weir_node_random(weir_node *node, void *ret_bytes, size_t len)
     return 0;
 }
 
+/* A simulated world has one clock, and its runs follow from their seed. */
+static uint64_t wall_ns(const weir_node *node)
+{
+    struct timespec now;
+    if (node->host)
+        return weir_node_now(node);
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * WEIR_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
 int weir_node_create(weir_node **ret_node, const struct weir_config *cfg)
 {
     return weir_node_create_on(ret_node, cfg, NULL);
@@ -54,6 +64,7 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
     if (!node)
         return WEIR_E_NOMEM;
     node->host = host;
+    node->made_wall_ns = wall_ns(node);
     int error = weir_config_take(node, cfg);
     if (error) {
         weir_key_wipe(&node->node_key);

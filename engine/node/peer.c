@@ -114,6 +114,40 @@ int weir_msg_keep(weir_node *node, const struct weir_msg *msg, struct weir_buf *
     return 0;
 }
 
+/* ---- usefulness ---------------------------------------------------------------------------- */
+
+int weir_peer_useful(weir_node *node, weir_peer peer, uint32_t first_cnt, uint32_t again_cnt)
+{
+    if (!node)
+        return WEIR_E_MISUSE;
+    struct weir_shard *shard = weir_shard_of(node, peer);
+    if (!shard)
+        return WEIR_E_GONE;
+    if (weir_shard_is_here(shard))
+        return weir_peer_note_useful(shard, peer, first_cnt, again_cnt) ? 0 : WEIR_E_GONE;
+    struct weir_note *note = weir_note_create(WEIR_LETTER_USEFUL, 0);
+    if (!note)
+        return WEIR_E_NOMEM;
+    note->peer = peer;
+    note->flags = first_cnt;
+    note->channel_idx = again_cnt;
+    int error = weir_shard_post(shard, note, false);
+    if (error)
+        weir_note_free(note);
+    return error;
+}
+
+bool weir_peer_note_useful(struct weir_shard *shard, weir_peer peer, uint32_t first_cnt,
+                           uint32_t again_cnt)
+{
+    struct weir_conn *conn = weir_conn_of_peer(shard, peer);
+    if (!conn)
+        return false;
+    conn->first_cnt += first_cnt;
+    conn->again_cnt += again_cnt;
+    return true;
+}
+
 /* ---- looking ------------------------------------------------------------------------------- */
 
 void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_info)
@@ -132,6 +166,10 @@ void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_inf
         .bytes_held = conn->bytes_held,
         .rtt_ns = conn->rtt_ns,
         .rtt_min_ns = conn->rtt_min_ns,
+        .credit_stalls = conn->stall_cnt,
+        .delivered_first = conn->first_cnt,
+        .delivered_again = conn->again_cnt,
+        .up_ns = hub->now_ns - conn->opened_ns,
     };
     for (uint32_t i = 0; i < hub->channel_cnt; i++)
         ret_info->channel_cnt += conn->channels[i].is_agreed;

@@ -202,6 +202,7 @@ int weir_shard_init(struct weir_shard *shard)
         shard->accept_timers[i].arg = i;
         arm_accept(shard, i);
     }
+    weir_exporter_start(shard);
     weir_dispatch_ticks(shard);
     return 0;
 }
@@ -213,11 +214,20 @@ static void publish(struct weir_shard *shard)
     struct weir_pool_stats pool_stats;
     shard->io->ops->stats(shard->io, &io_stats);
     weir_pool_stats(shard->hub.pool, &pool_stats);
-    atomic_store_explicit(&metrics->syscalls, io_stats.syscalls, memory_order_relaxed);
-    atomic_store_explicit(&metrics->completions, io_stats.completions, memory_order_relaxed);
-    atomic_store_explicit(&metrics->recv_starved, io_stats.recv_starved, memory_order_relaxed);
-    atomic_store_explicit(&metrics->pool_bytes, pool_stats.used_bytes, memory_order_relaxed);
-    atomic_store_explicit(&metrics->pool_bufs, pool_stats.used_cnt, memory_order_relaxed);
+#define PUBLISH(field, value) atomic_store_explicit(&metrics->field, value, memory_order_relaxed)
+    PUBLISH(syscalls, io_stats.syscalls);
+    PUBLISH(completions, io_stats.completions);
+    PUBLISH(recv_starved, io_stats.recv_starved);
+    PUBLISH(cq_overflows, io_stats.overflows);
+    PUBLISH(sleeps, io_stats.sleeps);
+    PUBLISH(spins, io_stats.spins);
+    PUBLISH(spin_ns, io_stats.spin_ns);
+    PUBLISH(pool_bytes, pool_stats.used_bytes);
+    PUBLISH(pool_bufs, pool_stats.used_cnt);
+    PUBLISH(pool_cached, pool_stats.cached_bytes);
+    PUBLISH(pool_taken, pool_stats.taken_cnt);
+    PUBLISH(timers, shard->wheel.timer_cnt);
+#undef PUBLISH
 }
 
 /* Ends what is in flight on connections, where a node is freed with some or gave up on them: closing a
@@ -227,14 +237,21 @@ static void end_operations(struct weir_shard *shard)
     struct weir_hub *hub = &shard->hub;
     for (uint32_t i = 0; i < hub->cfg->peers_max; i++)
         weir_conn_abort(&hub->conns[i], WEIR_R_SHUTDOWN);
-    for (int round = 0; round < END_ROUNDS && atomic_load(&hub->metrics.conn_cnt); round++) {
+    for (int round = 0; round < END_ROUNDS; round++) {
+        bool has_clients = !weir_exporter_stop(shard);
+        if (!has_clients && !atomic_load(&hub->metrics.conn_cnt))
+            break;
         int64_t event_cnt = shard->io->ops->turn(shard->io, shard->events, WEIR_EVENTS_PER_TURN,
                                                  round ? WEIR_NS_PER_MS : 0);
         for (int64_t i = 0; i < event_cnt; i++) {
-            if (shard->events[i].kind != WEIR_IO_ACCEPT)
-                weir_conn_event(hub, &shard->events[i]);
-            else if (shard->events[i].res >= 0)
-                shard->io->ops->close(shard->io, shard->events[i].res);
+            const struct weir_io_event *event = &shard->events[i];
+            if ((uint32_t)event->token < WEIR_TOKEN_LISTENER &&
+                (uint32_t)event->token >= WEIR_TOKEN_HTTP)
+                weir_exporter_event(shard, event);
+            else if (event->kind != WEIR_IO_ACCEPT)
+                weir_conn_event(hub, event);
+            else if (event->res >= 0)
+                shard->io->ops->close(shard->io, event->res);
         }
         weir_verify_flush(hub);
         weir_verify_resume(hub);
@@ -261,6 +278,7 @@ void weir_shard_fini(struct weir_shard *shard)
             shard->io->ops->close(shard->io, shard->listen_socks[i]);
         shard->listen_socks[i] = -1;
     }
+    weir_exporter_free(shard);
     weir_dialer_fini(&shard->dialer);
     weir_heap_release(shard->batch);
     weir_heap_release(shard->events);
@@ -376,6 +394,15 @@ static void on_accept(struct weir_shard *shard, const struct weir_io_event *even
     arm_accept(shard, idx);
 }
 
+/* What is no connection's. */
+static void on_event_apart(struct weir_shard *shard, const struct weir_io_event *event)
+{
+    if ((uint32_t)event->token < WEIR_TOKEN_LISTENER)
+        weir_exporter_event(shard, event);
+    else
+        on_accept(shard, event);
+}
+
 /* ---- stopping ------------------------------------------------------------------------------ */
 
 /* Ends accepting; true when it has ended. The kernel may not take a cancel at once. */
@@ -417,6 +444,7 @@ static bool step_stop(struct weir_shard *shard)
             weir_conn_close(conn, WEIR_R_SHUTDOWN, false);
     }
     bool has_ended = end_accepting(shard);
+    has_ended &= weir_exporter_stop(shard);
     if (is_late && !shard->give_up_ns)
         shard->give_up_ns = hub->now_ns + 3 * hub->cfg->goodbye_linger_ns + WEIR_NS_PER_S;
     uint64_t left = atomic_load_explicit(&hub->metrics.conn_cnt, memory_order_relaxed);
@@ -431,6 +459,7 @@ static void run_timers(struct weir_shard *shard)
 {
     struct weir_timer *timer;
     while ((timer = weir_wheel_pop(&shard->wheel, shard->hub.now_ns)) != NULL) {
+        weir_count(&shard->hub.metrics.timers_fired, 1);
         switch (timer->kind) {
         case WEIR_TIMER_CONN: {
             struct weir_conn *conn = &shard->hub.conns[timer->arg];
@@ -446,6 +475,9 @@ static void run_timers(struct weir_shard *shard)
             break;
         case WEIR_TIMER_ACCEPT:
             arm_accept(shard, timer->arg);
+            break;
+        case WEIR_TIMER_HTTP:
+            weir_exporter_fire(shard, timer->arg);
             break;
         default:
             WEIR_CHECK(false); /* a timer of no kind */
@@ -464,6 +496,12 @@ static uint64_t wait_of(struct weir_shard *shard, uint64_t wait_max)
     return wait < wait_max ? wait : wait_max;
 }
 
+static inline void stage_end(struct weir_shard *shard, enum weir_stage stage)
+{
+    if (WEIR_UNLIKELY(shard->stall.is_watching))
+        weir_stall_mark(shard, stage);
+}
+
 int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
 {
     struct weir_hub *hub = &shard->hub;
@@ -474,27 +512,34 @@ int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
     weir_mailbox_awake(&shard->mailbox);
     if (event_cnt < 0)
         return event_cnt;
-    hub->now_ns = shard->io->ops->now(shard->io);
+    hub->now_ns = shard->stall.last_ns = shard->io->ops->now(shard->io);
 
     for (int64_t i = 0; i < event_cnt; i++) {
         const struct weir_io_event *event = &shard->events[i];
-        if (event->kind == WEIR_IO_ACCEPT)
-            on_accept(shard, event);
+        if (WEIR_UNLIKELY((uint32_t)event->token >= WEIR_TOKEN_APART))
+            on_event_apart(shard, event);
         else
             weir_conn_event(hub, event); /* rx and decode */
     }
+    stage_end(shard, WEIR_STAGE_RX);
     weir_verify_flush(hub); /* verify and dispatch */
     weir_verify_resume(hub);
     weir_pool_reclaim(hub->pool);
+    stage_end(shard, WEIR_STAGE_DISPATCH);
     run_timers(shard);
+    stage_end(shard, WEIR_STAGE_TIMERS);
     weir_letters_run(shard);
+    stage_end(shard, WEIR_STAGE_LETTERS);
     if (shard->is_stopping)
         shard->is_done = step_stop(shard);
     weir_dispatch_ended(shard);
+    stage_end(shard, WEIR_STAGE_ENDS);
     weir_tx_flush(hub);
     weir_rx_rearm(hub);
+    stage_end(shard, WEIR_STAGE_TX);
     publish(shard);
     weir_count(&hub->metrics.turns, 1);
+    weir_stall_end(shard, event_cnt);
     return event_cnt;
 }
 

@@ -137,6 +137,12 @@ struct weir_config {
     uint32_t secure;                    /* enum weir_secure */
     uint32_t cipher;                    /* enum weir_cipher: what is asked for when dialing */
     weir_ns rekey_interval_ns;          /* a key older than this is changed; default 120 s */
+    /* Metrics (docs/metrics.md). */
+    uint32_t
+        metrics_peers; /* peers of each shard that weir_metrics_listen tells one by one, to 4,096;
+                             * default 0: none, because each makes ten series */
+    weir_ns
+        turn_warn_ns; /* a turn that takes longer is counted and logged, 1 ms ..; default 25 ms */
 };
 
 enum weir_overflow {

@@ -71,6 +71,11 @@ struct weir_peer_info {
     char dialed[264];  /* what was dialed, as weir_dial takes it; "" when accepted, or cancelled */
     uint8_t is_secure; /* encrypted, and the id is proved */
     struct weir_id id; /* zero where it is not */
+    uint64_t credit_stalls; /* times a channel had bytes to send and no credit */
+    uint64_t
+        delivered_first; /* messages it brought before, and after others: what weir_peer_useful said */
+    uint64_t delivered_again;
+    weir_ns up_ns; /* for how long the connection exists */
 };
 
 #ifdef __cplusplus

@@ -236,6 +236,26 @@ WEIR_API int weir_channel_pause(weir_node *node, weir_peer peer, uint16_t channe
 /* Reads the node's counters. Errors: WEIR_E_VERSION, WEIR_E_MISUSE. */
 WEIR_API int weir_metrics_read(weir_node *node, struct weir_metrics *ret_metrics);
 
+/* Writes every series of the node (docs/metrics.md) as text in Prometheus' exposition format, with a NUL behind, if it
+ * fits `text_max` bytes. For an application that has an HTTP server; without one, see weir_metrics_listen.
+ * Returns the length of the text, whether it fit or not. Errors: WEIR_E_NOMEM, WEIR_E_MISUSE. */
+WEIR_API int64_t weir_metrics_text(weir_node *node, char *ret_text, size_t text_max);
+
+/* Serves that text over HTTP at `address` (as weir_node_listen takes it), under /metrics, from shard 0 on: with the
+ * peers one by one when metrics_peers says so. GET only, at most 8 clients at once, 10 s for each. Whoever reaches the
+ * address can read it: keep it on loopback or a private network. Before start, once.
+ * Errors: as weir_node_listen; WEIR_E_LIMIT (a second one), WEIR_E_STATE. */
+WEIR_API WEIR_MUST_CHECK int weir_metrics_listen(weir_node *node, const char *address);
+
+/* Writes the address of that server, with the port the system chose. Errors: as weir_node_address. */
+WEIR_API int weir_metrics_address(weir_node *node, char *ret_address, size_t ret_len);
+
+/* Says that `first_cnt` messages of a peer were new and `again_cnt` had come from another peer before. The node only
+ * counts: struct weir_peer_info and the metrics show it, for whoever chooses which peers to keep.
+ * Errors: WEIR_E_GONE, WEIR_E_NOMEM, WEIR_E_FULL (mailbox). */
+WEIR_API int weir_peer_useful(weir_node *node, weir_peer peer, uint32_t first_cnt,
+                              uint32_t again_cnt);
+
 /* The clock that weir uses (CLOCK_MONOTONIC). */
 WEIR_API weir_ns weir_now(void);
 
