@@ -33,6 +33,7 @@ enum {
     KEY_JSON,
     KEY_QUIET,
     KEY_DRAIN,
+    KEY_METRICS,
     KEY_FIELD
 };
 
@@ -42,6 +43,7 @@ static const struct cli_option own_options[] = {
     {"ban", "PREFIX", "ban an address or subnet, as 192.0.2.0/24; may be given often", KEY_BAN},
     {"channel", "SPEC", "attach a channel; may be given often", KEY_CHANNEL},
     {"config", "FILE", "read an INI file; flags win over it", KEY_CONFIG},
+    {"metrics", "ADDR", "serve metrics there over HTTP, in Prometheus' format", KEY_METRICS},
     {"drain", "TIME", "how long stopping may wait for queued messages (2s)", KEY_DRAIN},
     {"quiet", NULL, "no line of rates every second", KEY_QUIET},
     {"json", NULL, "print JSON, one object per line", KEY_JSON},
@@ -83,7 +85,11 @@ static int set_option(void *ctx, int key, const char *value)
     case KEY_LISTEN:
     case KEY_PEER:
     case KEY_BAN:
-        name = key == KEY_PEER ? "peer" : key == KEY_BAN ? "ban" : "listen";
+    case KEY_METRICS:
+        name = key == KEY_PEER      ? "peer"
+               : key == KEY_BAN     ? "ban"
+               : key == KEY_METRICS ? "metrics"
+                                    : "listen";
         is_good = settings_set(&args->settings, name, value, why);
         break;
     default: {
@@ -116,7 +122,7 @@ static int read_args(struct node_args *args, int argc, char **argv)
             "A channel's SPEC is a list of\n" SETTINGS_CHANNEL_HELP "\n"
             "Without any, one channel with id 1 and the defaults is attached.\n\n"
             "The INI file has the same names: a section [node] with the settings, listen,\n"
-            "peer and ban, and a section [channel NAME] per channel. A SIZE may end in K, M or G, a\n"
+            "peer, ban and metrics, and a section [channel NAME] per channel. A SIZE may end in K, M or G, a\n"
             "TIME ends in ms, s, m or h.",
         .options = options,
         .option_cnt = cnt,
@@ -169,6 +175,18 @@ static void print_listener(const struct watch *watch, const char *address)
         print_json(object);
     } else {
         printf("listening at %s\n", address);
+    }
+}
+
+static void print_metrics(const struct watch *watch, const char *address)
+{
+    if (watch->is_json) {
+        struct json_out *object = json_out_object();
+        json_out_text(object, "event", "metrics");
+        json_out_text(object, "address", address);
+        print_json(object);
+    } else {
+        printf("metrics at http://%s/metrics\n", address);
     }
 }
 
@@ -308,6 +326,11 @@ static int build(struct node_args *args, struct watch *watch)
         if (error != 0)
             return cli_fail_weir("node", error, "cannot ban %s", settings->bans[i]);
     }
+    if (settings->metrics != NULL) {
+        error = weir_metrics_listen(watch->node, settings->metrics);
+        if (error != 0)
+            return cli_fail_weir("node", error, "cannot serve metrics at %s", settings->metrics);
+    }
     error = weir_node_start(watch->node);
     if (error != 0)
         return cli_fail_weir("node", error, "cannot start");
@@ -316,6 +339,10 @@ static int build(struct node_args *args, struct watch *watch)
         if (weir_node_address(watch->node, i, address, sizeof(address)) == 0)
             print_listener(watch, address);
     }
+    char address[128];
+    if (settings->metrics != NULL &&
+        weir_metrics_address(watch->node, address, sizeof(address)) == 0)
+        print_metrics(watch, address);
     fflush(stdout);
     for (uint32_t i = 0; i < settings->peer_cnt; i++) {
         error = weir_dial(watch->node, settings->peers[i], WEIR_DIAL_PERSIST);

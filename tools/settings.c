@@ -119,6 +119,10 @@ static const struct field fields[] = {
     {"ban-time", KIND_TIME, AT(ban_ns), WEIR_NS_PER_S, 3650 * DAY, "how long (1h)"},
     {"bans-max", KIND_COUNT, AT(bans_max), 1, 65536, "bans at once (4096)"},
     {"ban-path", KIND_TEXT, AT(ban_path), 1, 1000, "file in which bans outlive the process (none)"},
+    {"metrics-peers", KIND_COUNT, AT(metrics_peers), 0, 4096,
+     "peers of each shard that the metrics tell one by one (0)"},
+    {"turn-warn", KIND_TIME, AT(turn_warn_ns), WEIR_NS_PER_MS, DAY,
+     "a longer turn of a shard is counted and logged (25ms)"},
     {"tcp-congestion", KIND_TEXT, AT(tcp_congestion), 1, 15, "congestion control (the system's)"},
 };
 
@@ -334,6 +338,11 @@ bool settings_set(struct settings *settings, const char *name, const char *value
     if (strcmp(name, "ban") == 0)
         return add_address(settings, settings->bans, &settings->ban_cnt, SETTINGS_PEERS_MAX, value,
                            why);
+    if (strcmp(name, "metrics") == 0) {
+        settings->metrics = keep_text(settings, value);
+        snprintf(why, SETTINGS_WHY_BYTES, "out of memory");
+        return settings->metrics != NULL;
+    }
     for (size_t i = 0; i < FIELD_CNT; i++) {
         if (strcmp(fields[i].name, name) != 0)
             continue;

@@ -25,6 +25,7 @@ struct settings {
     uint32_t listen_cnt;
     char *peers[SETTINGS_PEERS_MAX];
     uint32_t peer_cnt;
+    char *metrics; /* where they are served; NULL: nowhere */
     char *bans[SETTINGS_PEERS_MAX];
     uint32_t ban_cnt;
     char **texts; /* every string that the members above point to */
@@ -41,7 +42,8 @@ struct setting_name {
 };
 bool settings_name(size_t idx, struct setting_name *ret_name);
 
-/* Sets one field. A switch takes "yes" or "no"; `listen`, `peer` and `ban` may be set often.
+/* Sets one field. A switch takes "yes" or "no"; `listen`, `peer` and `ban` may be set often,
+ * `metrics` is where they are served.
  * Returns false after writing to `why` what was expected, with the range. */
 bool settings_set(struct settings *settings, const char *name, const char *value,
                   char why[SETTINGS_WHY_BYTES]);
