@@ -12,7 +12,8 @@
 #define END_ROUNDS 1000                   /* of at most a millisecond each, for what is in flight */
 #define STOP_STEP_NS (2 * WEIR_NS_PER_MS) /* how often a stopping shard looks whether it is done */
 #define NEAR_RECV_BYTES (128u * 1024u)    /* SO_RCVBUF of near peers; docs/performance.md */
-#define POOL_CACHE_SHARE 4                /* a quarter of the pool may lie ready for reuse */
+#define PUBLISH_TURNS 16
+#define POOL_CACHE_SHARE 4 /* a quarter of the pool may lie ready for reuse */
 
 /* ---- pool callbacks ------------------------------------------------------------------------ */
 
@@ -207,7 +208,8 @@ int weir_shard_init(struct weir_shard *shard)
     return 0;
 }
 
-static void publish(struct weir_shard *shard)
+/* `is_all`: also what nobody decides by, and what a turn of one small message would notice. */
+static void publish(struct weir_shard *shard, bool is_all)
 {
     struct weir_hub_metrics *metrics = &shard->hub.metrics;
     struct weir_io_stats io_stats;
@@ -218,12 +220,14 @@ static void publish(struct weir_shard *shard)
     PUBLISH(syscalls, io_stats.syscalls);
     PUBLISH(completions, io_stats.completions);
     PUBLISH(recv_starved, io_stats.recv_starved);
+    PUBLISH(pool_bytes, pool_stats.used_bytes);
+    PUBLISH(pool_bufs, pool_stats.used_cnt);
+    if (!is_all)
+        return;
     PUBLISH(cq_overflows, io_stats.overflows);
     PUBLISH(sleeps, io_stats.sleeps);
     PUBLISH(spins, io_stats.spins);
     PUBLISH(spin_ns, io_stats.spin_ns);
-    PUBLISH(pool_bytes, pool_stats.used_bytes);
-    PUBLISH(pool_bufs, pool_stats.used_cnt);
     PUBLISH(pool_cached, pool_stats.cached_bytes);
     PUBLISH(pool_taken, pool_stats.taken_cnt);
     PUBLISH(timers, shard->wheel.timer_cnt);
@@ -289,7 +293,7 @@ void weir_shard_fini(struct weir_shard *shard)
     shard->ended = NULL;
     if (hub->pool) {
         weir_pool_reclaim(hub->pool);
-        publish(shard); /* what the last turn saw may have come back since */
+        publish(shard, true); /* what the last turn saw may have come back since */
     }
     weir_pool_free(hub->pool);
     hub->pool = NULL;
@@ -490,7 +494,10 @@ static uint64_t wait_of(struct weir_shard *shard, uint64_t wait_max)
     struct weir_hub *hub = &shard->hub;
     if (wait_max == 0 || hub->dirty_head || hub->resumed || hub->starved || shard->ended_cnt)
         return 0;
-    uint64_t wait = weir_wheel_wait(&shard->wheel, weir_node_now(shard->node));
+    /* The library's own threads come here as a turn ends, and have just looked at the clock. */
+    bool is_fresh = !(hub->cfg->flags & WEIR_CONFIG_CALLER_TURNS) && shard->stall.end_ns;
+    uint64_t now = is_fresh ? shard->stall.end_ns : weir_node_now(shard->node);
+    uint64_t wait = weir_wheel_wait(&shard->wheel, now);
     if (shard->is_stopping && wait > STOP_STEP_NS)
         wait = STOP_STEP_NS;
     return wait < wait_max ? wait : wait_max;
@@ -537,7 +544,8 @@ int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
     weir_tx_flush(hub);
     weir_rx_rearm(hub);
     stage_end(shard, WEIR_STAGE_TX);
-    publish(shard);
+    uint64_t turns = atomic_load_explicit(&hub->metrics.turns, memory_order_relaxed);
+    publish(shard, event_cnt == 0 || turns % PUBLISH_TURNS == 0);
     weir_count(&hub->metrics.turns, 1);
     weir_stall_end(shard, event_cnt);
     return event_cnt;

@@ -64,7 +64,7 @@ void weir_stall_end(struct weir_shard *shard, int64_t event_cnt)
 {
     struct weir_stall *stall = &shard->stall;
     struct weir_hub_metrics *metrics = &shard->hub.metrics;
-    uint64_t now = weir_node_now(shard->node);
+    uint64_t now = stall->end_ns = weir_node_now(shard->node);
     uint64_t took_ns = now > shard->hub.now_ns ? now - shard->hub.now_ns : 0;
     weir_count(&metrics->busy_ns, took_ns);
     if (WEIR_UNLIKELY(took_ns > get(&metrics->turn_max_ns)))

@@ -28,6 +28,7 @@ struct weir_stall {
     uint64_t watch_ns; /* until then the stages are timed */
     uint32_t unsaid;   /* stalled turns since the last line */
     bool is_watching;
+    uint64_t end_ns;  /* of the last turn */
     uint64_t last_ns; /* while watching: the end of the last stage */
     uint64_t stage_ns[WEIR_STAGE_CNT];
     uint64_t frames_tx, frames_rx, timers, letters; /* the counters when the last turn ended */
