@@ -29,6 +29,14 @@ static uint64_t receive_large(void)
 {
     return hotpath_stream("receive", 16384);
 }
+static uint64_t send_of_two(void)
+{
+    return hotpath_stream_of(2, "send", 64);
+}
+static uint64_t receive_of_two(void)
+{
+    return hotpath_stream_of(2, "receive", 64);
+}
 static uint64_t share(void)
 {
     return hotpath_stream("share", 16384);
@@ -67,6 +75,8 @@ static const struct {
     {"send-16384", send_large, "the same of 16 KiB"},
     {"receive-64", receive_small, "decode, verify and deliver 64 bytes"},
     {"receive-16384", receive_large, "the same of 16 KiB"},
+    {"send-64-of-2", send_of_two, "send-64, by a shard that has another beside it"},
+    {"receive-64-of-2", receive_of_two, "receive-64, likewise"},
     {"share-16384", share, "send of 16 KiB on three channels of weights 1, 5 and 10"},
     {"away-64", away, "weir_try_send of 64 bytes from another thread"},
     {"ping-64", ping, "one message of 64 bytes sent and one received in a turn"},

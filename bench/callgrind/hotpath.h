@@ -15,6 +15,9 @@ void counted(void (*work)(void *ctx), void *ctx);
 /* Each returns how many messages (frames, where there are no messages) counted() has seen; aborts when
  * one is wrong. */
 uint64_t hotpath_stream(const char *name, uint32_t size); /* "send", "receive", "share", "away" */
+/* The same between nodes of so many shards, of which the first has the connection: a shard that shared
+ * something with another would take more instructions here. */
+uint64_t hotpath_stream_of(uint32_t shards, const char *name, uint32_t size);
 uint64_t hotpath_ping(uint32_t size);
 uint64_t hotpath_encode(uint32_t size);
 uint64_t hotpath_decode(uint32_t size);

@@ -28,7 +28,7 @@ struct end {
 static struct end ends[2]; /* 0 dials and sends, 1 listens and receives */
 static uint8_t message[SIZE_MAX_BYTES];
 static uint64_t sent[CHANNELS];
-static uint32_t size, channel_cnt;
+static uint32_t size, channel_cnt, shard_cnt = 1;
 static bool is_filling; /* the sender sends whenever there is room */
 static bool is_echoing; /* both answer each message with one */
 
@@ -105,6 +105,7 @@ static void make(struct end *end)
     weir_config_init(&cfg);
     cfg.flags = WEIR_CONFIG_CALLER_TURNS;
     cfg.peers_max = 8;
+    cfg.shard_cnt = shard_cnt;
     for (uint16_t i = 0; i < channel_cnt; i++) {
         weir_channel_init(&channels[i], i);
         channels[i].weight = weights[i];
@@ -114,7 +115,8 @@ static void make(struct end *end)
     if (end == &ends[1])
         check(weir_node_listen(end->node, "127.0.0.1:7000") == 0, "weir_node_listen");
     check(weir_node_start(end->node) == 0, "weir_node_start");
-    turn(end); /* this thread is the shard's from here on */
+    for (uint32_t i = 0; i < shard_cnt; i++) /* they are this thread's from here on */
+        check(weir_node_turn(end->node, i, 0) >= 0, "a turn failed");
 }
 
 static void connect_ends(uint32_t message_size, uint32_t channels)
@@ -187,6 +189,12 @@ static uint64_t stream_away(void)
     }
     check(sum(ends[1].received) == sum(sent), "not all arrived");
     return sum(sent) - before;
+}
+
+uint64_t hotpath_stream_of(uint32_t shards, const char *name, uint32_t message_size)
+{
+    shard_cnt = shards;
+    return hotpath_stream(name, message_size);
 }
 
 uint64_t hotpath_stream(const char *name, uint32_t message_size)

@@ -158,7 +158,7 @@ struct weir_conn {
     /* accounts */
     uint64_t bytes_queued, bytes_held;
     uint64_t wire_tx, wire_rx, frames_tx, frames_rx;
-    uint64_t key_ns; /* encrypted: when the key that we seal with was last changed by time */
+    uint64_t key_ns;    /* encrypted: when the key that we seal with was last changed by time */
     uint64_t stall_cnt; /* times a channel had bytes and no credit */
     uint64_t first_cnt,
         again_cnt; /* messages it brought first, or after another; the application says */

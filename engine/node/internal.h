@@ -119,8 +119,8 @@ struct weir_shard {
     struct weir_secret secret;
     struct weir_offer offer;          /* the node's, with `secret` */
     struct weir_offer offer_refusing; /* to plain peers, where none are taken */
-    void **places;        /* per slot node->place_cnt of them; NULL: there are none */
-    uint32_t *place_gens; /* per slot whose they are; 0: nobody's */
+    void **places;                    /* per slot node->place_cnt of them; NULL: there are none */
+    uint32_t *place_gens;             /* per slot whose they are; 0: nobody's */
     struct weir_stall stall;
     struct weir_exporter *exporter; /* of shard 0, when metrics are served; made before start */
 };
@@ -144,7 +144,7 @@ struct weir_node {
     struct weir_id id;
     struct weir_reactor reactors[WEIR_REACTORS_MAX];
     uint32_t reactor_cnt;
-    uint32_t place_cnt; /* pointers per peer that reactors have asked for */
+    uint32_t place_cnt;            /* pointers per peer that reactors have asked for */
     struct weir_addr metrics_addr; /* where metrics are served; family 0: nowhere */
     struct weir_addr listeners[WEIR_LISTENERS_MAX];
     uint32_t listener_cnt;

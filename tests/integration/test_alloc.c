@@ -1,4 +1,5 @@
-/* The steady state allocates nothing: neither for small messages nor for large ones, in both directions. */
+/* The steady state allocates nothing: neither for small messages nor for large ones, in both directions. And no
+ * shard has anything to do with another: nothing is posted to any of them while messages flow. */
 #include "tests/integration/traffic.h"
 
 IT_SUITE(alloc);
@@ -16,6 +17,24 @@ static uint64_t allocs(void)
 {
     uint64_t of_a = it_metrics(&a)->heap_allocs;
     return of_a + it_metrics(&b)->heap_allocs;
+}
+
+/* Letters that all shards of a node have read: the one way in which a thread reaches a shard. */
+static uint64_t letters_of(const struct it_node *node)
+{
+    static const char series[] = "weir_letters_total{";
+    static char text[1u << 20];
+    uint64_t sum = 0;
+    uint32_t found = 0;
+    cr_assert(weir_metrics_text(node->node, text, sizeof(text)) < (int64_t)sizeof(text));
+    for (const char *at = text; (at = strstr(at, series)) != NULL; at += sizeof(series)) {
+        const char *value = strchr(at, '}');
+        cr_assert(value);
+        sum += strtoull(value + 1, NULL, 10);
+        found++;
+    }
+    IT_EQ(found, node->cfg.shard_cnt);
+    return sum;
 }
 
 /* Whatever the queues and pools need is taken while they grow to their greatest size, and how soon that
@@ -40,7 +59,7 @@ static void run(uint32_t shards, uint64_t small, uint64_t large)
     it_start(&a, NULL);
     for (uint32_t i = 0; i < shards; i++)
         it_link(&a, &b);
-    uint64_t least = UINT64_MAX, before = 0;
+    uint64_t least = UINT64_MAX, before = 0, posts = 0;
     for (uint64_t i = 1; i <= STRETCHES; i++) {
         IT_WAIT((ta.received >= all * i / STRETCHES && tb.received >= all * i / STRETCHES) ||
                 a.faults || b.faults);
@@ -48,7 +67,10 @@ static void run(uint32_t shards, uint64_t small, uint64_t large)
         if (i > 1 && now - before < least)
             least = now - before;
         before = now;
+        if (i == 1)
+            posts = letters_of(&a) + letters_of(&b);
     }
+    IT_EQ(letters_of(&a) + letters_of(&b) - posts, 0);
     cr_assert(least == 0, "at least %llu allocations in each stretch", (unsigned long long)least);
     it_stop(&a);
     IT_WAIT(b.downs == shards);
