@@ -16,6 +16,7 @@ enum kind {
     KIND_LEVEL,
     KIND_SWITCH,
     KIND_LIMIT,      /* a count, or "none" */
+    KIND_MODE,       /* permissions of a file */
     KIND_SECRET,     /* a text that no message shows */
     KIND_CREDENTIALS /* a file with user and password, which it sets */
 };
@@ -121,6 +122,11 @@ static const struct field fields[] = {
     {"ban-path", KIND_TEXT, AT(ban_path), 1, 1000, "file in which bans outlive the process (none)"},
     {"metrics-peers", KIND_COUNT, AT(metrics_peers), 0, 4096,
      "peers of each shard that the metrics tell one by one (0)"},
+    {"stats-path", KIND_TEXT, AT(stats_path), 1, 1000,
+     "file for `weir stat` and `weir top`, as /dev/shm/weir (none)"},
+    {"stats-mode", KIND_MODE, AT(stats_mode), 0, 0, "its permissions: 0600, 0640 or 0644 (0600)"},
+    {"stats-interval", KIND_TIME, AT(stats_interval_ns), 10 * WEIR_NS_PER_MS, 3600 * WEIR_NS_PER_S,
+     "how often it is written (500ms)"},
     {"turn-warn", KIND_TIME, AT(turn_warn_ns), WEIR_NS_PER_MS, DAY,
      "a longer turn of a shard is counted and logged (25ms)"},
     {"tcp-congestion", KIND_TEXT, AT(tcp_congestion), 1, 15, "congestion control (the system's)"},
@@ -159,8 +165,8 @@ static char *keep_text(struct settings *settings, const char *text)
 
 bool settings_name(size_t idx, struct setting_name *ret_name)
 {
-    static const char *const arguments[] = {"N",     "SIZE", "SIZE", "TIME", "TEXT",
-                                            "LEVEL", NULL,   "N",    "TEXT", "FILE"};
+    static const char *const arguments[] = {"N",  "SIZE", "SIZE", "TIME", "TEXT", "LEVEL",
+                                            NULL, "N",    "MODE", "TEXT", "FILE"};
     if (idx >= FIELD_CNT)
         return false;
     *ret_name =
@@ -219,6 +225,9 @@ static void say_range(const struct field *field, const char *value, char why[SET
     case KIND_LEVEL:
         snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is none of error, warn, info, debug", value);
         break;
+    case KIND_MODE:
+        snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is none of 0600, 0640, 0644", value);
+        break;
     case KIND_SECRET:
         snprintf(why, SETTINGS_WHY_BYTES, "it is not a text of %llu to %llu bytes", min, max);
         break;
@@ -236,6 +245,18 @@ static bool level_of(const char *text, uint64_t *ret_level)
     for (uint64_t i = 0; i < 4; i++) {
         if (strcmp(text, names[i]) == 0) {
             *ret_level = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool mode_of(const char *text, uint64_t *ret_mode)
+{
+    static const char *const names[] = {"0600", "0640", "0644"};
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret_mode = strtoull(text, NULL, 8);
             return true;
         }
     }
@@ -275,6 +296,9 @@ static bool set_field(struct settings *settings, const struct field *field, cons
         break;
     case KIND_LEVEL:
         is_good = level_of(value, &number);
+        break;
+    case KIND_MODE:
+        is_good = mode_of(value, &number);
         break;
     case KIND_SIZE:
     case KIND_SIZE64:

@@ -91,6 +91,8 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(ban_ns, 3600 * WEIR_NS_PER_S);
     DEFAULT(bans_max, 4096);
     DEFAULT(rekey_interval_ns, 120 * WEIR_NS_PER_S);
+    DEFAULT(stats_mode, 0600);
+    DEFAULT(stats_interval_ns, 500 * WEIR_NS_PER_MS);
     DEFAULT(turn_warn_ns, 25 * WEIR_NS_PER_MS);
 #undef DEFAULT
 }
@@ -195,20 +197,25 @@ static bool check_limits(weir_node *node)
     RANGE(bans_max, 1, 65536);
     RANGE(metrics_peers, 0, 4096);
     RANGE(turn_warn_ns, WEIR_NS_PER_MS, DAY_NS);
-    return true;
+    RANGE(stats_interval_ns, 10 * WEIR_NS_PER_MS, 3600 * WEIR_NS_PER_S);
+    uint32_t mode = cfg->stats_mode;
+    if (mode == 0600 || mode == 0640 || mode == 0644)
+        return true;
+    weir_log(node, WEIR_LOG_ERROR, "config: stats_mode is %04o, not 0600, 0640 or 0644", mode);
+    return false;
 }
 
-static bool take_ban_path(weir_node *node)
+static bool take_path(weir_node *node, const char *field, const char **path, char ret_copy[1008])
 {
-    const char *path = node->cfg.ban_path;
-    size_t len = path ? strnlen(path, sizeof(node->guard.path)) : 0;
-    if (path && (len == 0 || len > 1000)) {
-        weir_log(node, WEIR_LOG_ERROR, "config: ban_path needs 1 to 1000 bytes");
+    size_t len = *path ? strnlen(*path, 1008) : 0;
+    if (!*path)
+        return true;
+    if (len == 0 || len > 1000) {
+        weir_log(node, WEIR_LOG_ERROR, "config: %s needs 1 to 1000 bytes", field);
         return false;
     }
-    if (path)
-        memcpy(node->guard.path, path, len + 1);
-    node->cfg.ban_path = path ? node->guard.path : NULL;
+    memcpy(ret_copy, *path, len + 1);
+    *path = ret_copy;
     return true;
 }
 
@@ -312,7 +319,9 @@ int weir_config_take(weir_node *node, const struct weir_config *cfg)
     }
     own->size = sizeof(*own);
     set_defaults(own);
-    if (!check_sizes(node) || !check_limits(node) || !check_times(node) || !take_ban_path(node) ||
+    if (!check_sizes(node) || !check_limits(node) || !check_times(node) ||
+        !take_path(node, "ban_path", &own->ban_path, node->guard.path) ||
+        !take_path(node, "stats_path", &own->stats_path, node->stats.path) ||
         !take_text(node, "network_id", &own->network_id, node->network_id, 1,
                    WEIR_NETWORK_ID_BYTES_MAX) ||
         !take_text(node, "user_agent", &own->user_agent, node->user_agent, 0,

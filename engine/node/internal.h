@@ -15,6 +15,7 @@
  *   request*.c, inbox.c   weir/request.h; gossip*.c: weir/gossip.h; reactors like an application's
  *   metrics.c   counters as structs; gather.c walks all series, expose.c makes text of them
  *   stall.c     turns that take too long
+ *   stats_file.c  the series in a file
  *   exporter.c  the text over HTTP; http.c the request
  */
 #ifndef WEIR_ENGINE_NODE_INTERNAL_H
@@ -29,6 +30,7 @@
 #include "engine/mem/mailbox.h"
 #include "engine/mem/thread.h"
 #include "engine/node/stall.h"
+#include "engine/node/stats_file.h"
 #include "engine/peers/admit.h"
 #include "engine/peers/bans.h"
 #include "engine/peers/dial.h"
@@ -127,8 +129,9 @@ struct weir_shard {
 
 struct weir_node {
     const struct weir_io_host *host; /* NULL: the system */
-    struct weir_config cfg;          /* every default written out; strings are ours */
-    uint64_t made_wall_ns;           /* when it was made, by the wall clock */
+    struct weir_stats_file stats;
+    struct weir_config cfg; /* every default written out; strings are ours */
+    uint64_t made_wall_ns;  /* when it was made, by the wall clock */
     char network_id[WEIR_NETWORK_ID_BYTES_MAX + 1];
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
     char tcp_congestion[32];
@@ -325,6 +328,9 @@ void weir_log(weir_node *node, int level, const char *format, ...)
 /* weir_node_create on a host that is not the system; `host` lives as long as the node. */
 int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
                         const struct weir_io_host *host);
+
+/* Unix time; in a simulated world, its clock. */
+uint64_t weir_node_wall_ns(const weir_node *node);
 
 /* Makes the shards with their rings, once; the mutex is held. */
 int weir_node_prepare(weir_node *node);

@@ -41,7 +41,7 @@ int weir_node_random(weir_node *node, void *ret_bytes, size_t len)
 }
 
 /* A simulated world has one clock, and its runs follow from their seed. */
-static uint64_t wall_ns(const weir_node *node)
+uint64_t weir_node_wall_ns(const weir_node *node)
 {
     struct timespec now;
     if (node->host)
@@ -64,7 +64,7 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
     if (!node)
         return WEIR_E_NOMEM;
     node->host = host;
-    node->made_wall_ns = wall_ns(node);
+    node->made_wall_ns = weir_node_wall_ns(node);
     int error = weir_config_take(node, cfg);
     if (error) {
         weir_key_wipe(&node->node_key);
@@ -303,6 +303,8 @@ int weir_node_start(weir_node *node)
     pthread_mutex_lock(&node->mutex);
     int error = weir_node_prepare(node);
     pthread_mutex_unlock(&node->mutex);
+    if (!error)
+        error = weir_stats_file_open(node);
     if (error)
         return error;
     node->queue_bytes_max = 0;
@@ -321,6 +323,7 @@ int weir_node_start(weir_node *node)
         return 0;
     post_stop(node, 0);
     join_threads(node);
+    weir_stats_file_close(node);
     atomic_store(&node->state, WEIR_NODE_STOPPED);
     return error;
 }
@@ -364,6 +367,7 @@ int weir_node_stop(weir_node *node, weir_ns drain)
     join_threads(node);
     weir_dial_end_names(node);
     weir_guard_end_saver(node);
+    weir_stats_file_close(node);
     atomic_store(&node->state, WEIR_NODE_STOPPED);
     int error = 0;
     for (uint32_t i = 0; i < node->shard_cnt; i++) {
@@ -380,6 +384,7 @@ void weir_node_free(weir_node *node)
     if (atomic_load(&node->state) == WEIR_NODE_RUNNING)
         (void)weir_node_stop(node, 0);
     weir_dial_end_names(node);
+    weir_stats_file_close(node);
     for (uint32_t i = 0; i < node->shard_cnt; i++)
         weir_shard_free(node->shards[i]);
     weir_key_wipe(&node->node_key);

@@ -204,6 +204,8 @@ int weir_shard_init(struct weir_shard *shard)
         arm_accept(shard, i);
     }
     weir_exporter_start(shard);
+    if (shard == node->shards[0])
+        weir_stats_file_fire(shard);
     weir_dispatch_ticks(shard);
     return 0;
 }
@@ -479,6 +481,9 @@ static void run_timers(struct weir_shard *shard)
             break;
         case WEIR_TIMER_ACCEPT:
             arm_accept(shard, timer->arg);
+            break;
+        case WEIR_TIMER_STATS:
+            weir_stats_file_fire(shard);
             break;
         case WEIR_TIMER_HTTP:
             weir_exporter_fire(shard, timer->arg);

@@ -141,6 +141,11 @@ struct weir_config {
     uint32_t
         metrics_peers; /* peers of each shard that weir_metrics_listen tells one by one, to 4,096;
                              * default 0: none, because each makes ten series */
+    uint32_t
+        stats_mode; /* permissions of the file at stats_path: 0600, 0640 or 0644; default 0600 */
+    const char *stats_path; /* file that always has every series (weir/stats.h), up to 1,000 bytes;
+                             * `weir stat` and `weir top` read it; default: none */
+    weir_ns stats_interval_ns; /* how often it is written, 10 ms .. 1 h; default 500 ms */
     weir_ns
         turn_warn_ns; /* a turn that takes longer is counted and logged, 1 ms ..; default 25 ms */
 };

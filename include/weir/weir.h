@@ -11,5 +11,6 @@
 #include "weir/node.h"
 #include "weir/reactor.h"
 #include "weir/request.h"
+#include "weir/stats.h"
 
 #endif

@@ -71,6 +71,7 @@ static const struct field config_fields[] = {
     CONFIG(score_half_life_ns, 600 * S, S, DAY),
     CONFIG(ban_ns, 3600 * S, S, 3650 * DAY),
     CONFIG(bans_max, 4096, 1, 65536),
+    CONFIG(stats_interval_ns, 500 * MS, 10 * MS, 3600 * S),
     CONFIG(turn_warn_ns, 25 * MS, MS, DAY),
 };
 #define CONFIG_FIELDS (sizeof(config_fields) / sizeof(config_fields[0]))
