@@ -8,6 +8,7 @@ pkg_check_modules(LIBURING REQUIRED IMPORTED_TARGET liburing>=2.9)
 pkg_check_modules(XXHASH REQUIRED libxxhash) # Only its header is used: nothing links it.
 pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(NCURSES REQUIRED IMPORTED_TARGET ncursesw) # `weir top`
 
 # Debian's mimalloc has no pkg-config file.
 add_library(weir_malloc INTERFACE)

@@ -12,6 +12,8 @@ int cmd_doctor(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_sim(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 
 /* One process of `weir demo`; not for users, and not in the help. */
 int cmd_demo_node(int argc, char **argv);

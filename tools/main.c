@@ -21,6 +21,8 @@ static const struct {
     {"id", cmd_id, "print the node id of a key file, or check one that was typed"},
     {"doctor", cmd_doctor, "look whether this machine can run weir, and how well"},
     {"sim", cmd_sim, "prove the engine in simulated clusters, each from one seed"},
+    {"stat", cmd_stat, "print what a node counted, from its statistics file"},
+    {"top", cmd_top, "watch what a node does, from its statistics file"},
     {"dump", cmd_dump, "print what is in a captured stream of the wire, checked as a node would"},
     {"demo-node", cmd_demo_node, NULL},
 };
