@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/conn/tx.h"
 #include "weir/error.h"
 
@@ -105,6 +106,7 @@ void weir_hub_free(struct weir_hub *hub)
 static void enter(struct weir_conn *conn, enum weir_conn_state state)
 {
     struct weir_hub *hub = conn->hub;
+    WEIR_PROBE4(state, conn->slot, conn->gen, conn->state, state);
     if (conn->state == WEIR_CONN_HANDSHAKE)
         weir_uncount(&hub->metrics.handshake_cnt, 1);
     if (conn->state == WEIR_CONN_READY) {
@@ -264,6 +266,7 @@ int weir_conn_accept(struct weir_hub *hub, int sock, struct weir_conn **ret_conn
     if (!hub->io->ops->peer_addr(hub->io, sock, &conn->addr))
         conn->addr.family = WEIR_ADDR_NONE;
     weir_count(&hub->metrics.accepted, 1);
+    WEIR_PROBE3(accepted, conn->slot, conn->gen, sock);
     weir_conn_established(conn);
     *ret_conn = conn;
     return 0;
@@ -281,6 +284,7 @@ int weir_conn_dial(struct weir_hub *hub, const struct weir_addr *addr, uint32_t 
     conn->dial_idx = dial_idx;
     enter(conn, WEIR_CONN_DIALING);
     weir_count(&hub->metrics.connects, 1);
+    WEIR_PROBE2(connecting, conn->slot, conn->gen);
     int error = hub->io->ops->connect(hub->io, addr, weir_conn_token(conn), &conn->sock);
     if (error) {
         conn_put(conn);
@@ -328,6 +332,7 @@ static void tell(struct weir_conn *conn, uint16_t reason)
         return;
     conn->flags |= WEIR_CONN_TOLD;
     conn->close_reason = reason;
+    WEIR_PROBE4(ended, conn->slot, conn->gen, reason, conn->flags & WEIR_CONN_WAS_READY);
     weir_count(&conn->hub->metrics.closes[reason < WEIR_REASON_CNT ? reason : 0], 1);
     conn->hub->ops->ended(conn, reason, (conn->flags & WEIR_CONN_WAS_READY) != 0);
     if (WEIR_PLANTED(EVENT) && (conn->flags & WEIR_CONN_WAS_READY))

@@ -1,4 +1,5 @@
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/conn/conn.h"
 #include "weir/error.h"
 
@@ -154,6 +155,7 @@ void weir_keepalive_pong(struct weir_conn *conn, uint64_t value)
     uint64_t now = conn->hub->now_ns;
     uint64_t rtt = now > value ? now - value : 1;
     count_rtt(conn->hub, rtt);
+    WEIR_PROBE3(pong, conn->slot, conn->gen, rtt);
     /* RFC 6298, 2.3: the smoothed round-trip time moves by an eighth of the difference. */
     conn->rtt_ns = conn->rtt_ns ? conn->rtt_ns - conn->rtt_ns / 8 + rtt / 8 : rtt;
     if (conn->rtt_min_ns == 0 || rtt < conn->rtt_min_ns)

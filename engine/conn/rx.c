@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/conn/conn.h"
 #include "weir/error.h"
 
@@ -311,6 +312,7 @@ void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
     conn->last_rx_ns = hub->now_ns;
     conn->wire_rx += len;
     weir_count(&hub->metrics.wire_rx, len);
+    WEIR_PROBE3(received, conn->slot, conn->gen, len);
     while (len && !(conn->flags & WEIR_CONN_RX_DEAD)) {
         size_t took;
         if (conn->place.kind) {

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/conn/conn.h"
 #include "weir/error.h"
 
@@ -114,6 +115,7 @@ static bool drop_oldest(struct weir_conn *conn, uint32_t channel_idx, uint64_t b
     if (queued && queued + bytes > bytes_max)
         return false; /* what is being sent is too much already */
     weir_count(&conn->hub->metrics.channels[channel_idx].dropped, drop_cnt);
+    WEIR_PROBE3(dropped, conn->slot, conn->hub->channels[channel_idx].id, drop_cnt);
     for (; drop_cnt; drop_cnt--) {
         struct weir_item *item = *link;
         *link = item->next;
@@ -142,6 +144,7 @@ static int make_room(struct weir_conn *conn, uint32_t channel_idx, uint64_t byte
         break;
     }
     weir_count(&hub->metrics.channels[channel_idx].refused, 1);
+    WEIR_PROBE3(refused, conn->slot, hub->channels[channel_idx].id, bytes);
     atomic_store_explicit(&conn->channels[channel_idx].want_writable, true, memory_order_relaxed);
     return WEIR_E_FULL;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "weir/error.h"
 
 #define BUSY_HALF_LIFE_NS (UINT64_C(500) * WEIR_NS_PER_MS)
@@ -84,6 +85,7 @@ static void gather_control(struct weir_conn *conn, struct weir_tx *tx)
     if ((conn->flags & WEIR_CONN_WANT_PING) && conn->state == WEIR_CONN_READY) {
         conn->ping_sent_ns = conn->last_ping_ns = hub->now_ns;
         weir_count(&hub->metrics.pings_tx, 1);
+        WEIR_PROBE2(ping, conn->slot, conn->gen);
         control(conn, tx, &(struct weir_control){.kind = WEIR_CONTROL_PING, .value = hub->now_ns});
         weir_keepalive_set(conn); /* its timeout may be sooner than the next ping */
     }
@@ -197,6 +199,7 @@ static void gather_frame(struct weir_conn *conn, struct weir_tx *tx, uint32_t ch
     item->off += len;
     channel->tx_used += len;
     weir_sched_charge(&conn->sched, channel_idx, head_len + len);
+    WEIR_PROBE3(frame_out, conn->slot, hub->channels[channel_idx].id, len);
     conn->frames_tx++;
     weir_count(&hub->metrics.frames_tx, 1);
 
@@ -254,6 +257,7 @@ static void gather_frames(struct weir_conn *conn, struct weir_tx *tx)
             eligible &= ~(UINT64_C(1) << idx);
             if (!channel->is_stalled) {
                 weir_count(&hub->metrics.channels[idx].stalls, 1);
+                WEIR_PROBE3(credit_stall, conn->slot, conn->gen, hub->channels[idx].id);
                 conn->stall_cnt++;
             }
             channel->is_stalled = true;
@@ -323,6 +327,7 @@ static void submit(struct weir_conn *conn)
     int error = hub->io->ops->send(hub->io, conn->sock, tx->iov + tx->iov_first,
                                    tx->iov_cnt - tx->iov_first, weir_conn_token(conn));
     weir_count(&hub->metrics.sends, error == 0);
+    WEIR_PROBE4(send, conn->slot, conn->gen, tx->bytes_left, error);
     if (error == 0)
         conn->flags |= WEIR_CONN_OP_SEND;
     else if (error == WEIR_E_FULL)
@@ -388,6 +393,7 @@ void weir_tx_event(struct weir_conn *conn, int32_t res)
 {
     struct weir_hub *hub = conn->hub;
     conn->flags &= ~(uint32_t)WEIR_CONN_OP_SEND;
+    WEIR_PROBE3(sent, conn->slot, conn->gen, res);
     if (conn->prelude) {
         weir_prelude_sent(conn, res);
         return;

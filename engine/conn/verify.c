@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/conn/conn.h"
 #include "proto/native_run.h"
 #include "weir/error.h"
@@ -235,6 +236,7 @@ static void deliver(struct weir_conn *conn, struct weir_frame *frame)
         weir_conn_close(conn, frame->fault, false);
         return;
     }
+    WEIR_PROBE3(frame_in, conn->slot, frame->kind, frame->len);
     conn->frames_rx++;
     weir_count(&hub->metrics.frames_rx, 1);
     switch ((enum weir_frame_kind)frame->kind) {
@@ -264,6 +266,7 @@ void weir_verify_flush(struct weir_hub *hub)
     if (hub->is_flushing || (hub->frame_cnt == 0 && hub->used_buf_cnt == 0))
         return;
     hub->is_flushing = true;
+    WEIR_PROBE3(verify, hub->shard, hub->frame_cnt, hub->pending_bytes);
     if (hub->frame_cnt)
         hub->frames_codec->verify(hub->frames, hub->frame_cnt);
     for (uint32_t i = 0; i < hub->frame_cnt; i++)

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/node/internal.h"
 #include "proto/native_run.h"
 
@@ -17,8 +18,10 @@ static void flush(struct weir_hub *hub)
     const struct weir_reactor *reactor = &shard->node->reactors[shard->batch_reactor];
     uint32_t cnt = shard->batch_cnt;
     shard->batch_cnt = 0;
+    WEIR_PROBE3(batch_begin, hub->shard, shard->batch_reactor, cnt);
     if (reactor->on_batch)
         reactor->on_batch(reactor->ctx, shard->batch, cnt);
+    WEIR_PROBE2(batch_end, hub->shard, shard->batch_reactor);
 }
 
 /* Makes `channel_idx`'s reactor the one that the batch is for. */

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/node/expose.h"
 #include "engine/node/http.h"
 #include "engine/node/internal.h"
@@ -144,6 +145,7 @@ static void write_answer(struct weir_shard *shard, struct client *client, uint16
     client->iov[1] = (struct iovec){.iov_base = body->data, .iov_len = body->len};
     client->iov_first = 0;
     client->state = WRITING;
+    WEIR_PROBE2(scrape, status, body->len);
     weir_wheel_set(&shard->wheel, &client->timer, client->until_ns);
     submit(shard, client);
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/node/internal.h"
 
 #define NS_PER_S WEIR_NS_PER_S
@@ -197,6 +198,7 @@ static int ban(weir_node *node, const struct weir_ban_entry *entry, uint32_t poi
     if (error)
         return error;
     log_ban(node, entry, points);
+    WEIR_PROBE3(banned, entry->reason, points, entry->is_manual);
     sweep_shards(node);
     return 0;
 }

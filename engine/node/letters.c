@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/node/internal.h"
 
 struct weir_note *weir_note_create(uint32_t kind, uint32_t len)
@@ -220,6 +221,7 @@ void weir_letters_run(struct weir_shard *shard)
         struct weir_note *note = (struct weir_note *)letter;
         uint32_t bytes = letter->bytes;
         weir_count(&shard->hub.metrics.letters, 1);
+        WEIR_PROBE3(letter, shard->hub.shard, letter->kind, bytes);
         run_one(shard, note);
         weir_note_free(note);
         weir_mailbox_credit(&shard->mailbox, bytes);

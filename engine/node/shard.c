@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/node/internal.h"
 
 #define ACCEPT_LOG_NS (60 * WEIR_NS_PER_S)
@@ -369,6 +370,7 @@ void weir_shard_adopt(struct weir_shard *shard, int sock)
     }
     shard->io->ops->close(shard->io, sock);
     weir_count(&hub->metrics.refused, 1);
+    WEIR_PROBE2(turned_away, hub->shard, reason);
     weir_count(&hub->metrics.closes[reason], 1);
 }
 
@@ -466,6 +468,7 @@ static void run_timers(struct weir_shard *shard)
     struct weir_timer *timer;
     while ((timer = weir_wheel_pop(&shard->wheel, shard->hub.now_ns)) != NULL) {
         weir_count(&shard->hub.metrics.timers_fired, 1);
+        WEIR_PROBE3(timer, shard->hub.shard, timer->kind, timer->arg);
         switch (timer->kind) {
         case WEIR_TIMER_CONN: {
             struct weir_conn *conn = &shard->hub.conns[timer->arg];

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "engine/base/check.h"
+#include "engine/base/probe.h"
 #include "engine/node/internal.h"
 
 #define PERIOD_NS (60 * WEIR_NS_PER_S)
@@ -49,6 +50,7 @@ static __attribute__((noinline, cold)) void stalled(struct weir_shard *shard, ui
 {
     struct weir_stall *stall = &shard->stall;
     weir_count(&shard->hub.metrics.stalled_turns, 1);
+    WEIR_PROBE3(turn_stalled, shard->hub.shard, took_ns, event_cnt);
     weir_count(&shard->hub.metrics.stalled_ns, took_ns);
     stall->watch_ns = now_ns + 2 * PERIOD_NS;
     if (now_ns < stall->log_ns) {
@@ -67,6 +69,7 @@ void weir_stall_end(struct weir_shard *shard, int64_t event_cnt)
     uint64_t now = stall->end_ns = weir_node_now(shard->node);
     uint64_t took_ns = now > shard->hub.now_ns ? now - shard->hub.now_ns : 0;
     weir_count(&metrics->busy_ns, took_ns);
+    WEIR_PROBE3(turn, shard->hub.shard, took_ns, event_cnt);
     if (WEIR_UNLIKELY(took_ns > get(&metrics->turn_max_ns)))
         atomic_store_explicit(&metrics->turn_max_ns, took_ns, memory_order_relaxed);
     if (WEIR_UNLIKELY(took_ns >= shard->hub.cfg->turn_warn_ns))
