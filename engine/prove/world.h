@@ -14,7 +14,7 @@
 #include "engine/sim/sim_io.h"
 #include "weir/sim.h"
 
-#define WORLD_NODES_MAX 256u
+#define WORLD_NODES_MAX 4096u
 
 /* What kernels do differently, as far as io.h can tell. Conformance (tests/conformance) is the judge. */
 struct world_profile {
@@ -43,6 +43,7 @@ struct weir_world {
     uint64_t thread; /* the real one's number */
     const struct world_profile *profile;
     struct world_node *nodes[WORLD_NODES_MAX];
+    uint64_t dues_ns[WORLD_NODES_MAX]; /* no shard of the node is due earlier; 0: not known */
     uint32_t node_cnt;
     uint64_t turn_cnt;
     bool is_halted;

@@ -128,6 +128,8 @@ struct sim_io {
     bool is_overflown;
     bool is_dead;      /* its host crashed: it ends everything at once, and nobody hears of it */
     uint32_t turn_cnt; /* since the driver's last weir_sim_io_slot() */
+    uint32_t tag;      /* the driver's */
+    bool is_touched;   /* in sim->touched */
     _Atomic bool is_woken;
     uint64_t now_ns;      /* of the last turn */
     uint64_t deadline_ns; /* when the wait of the last turn ends */
@@ -163,6 +165,7 @@ struct weir_sim {
     struct sim_list off_hosts; /* uint32_t: without power */
     struct sim_list net;       /* struct sim_entry: what happens between hosts, a heap */
     uint64_t link_cnt;
+    struct sim_list touched; /* struct sim_io *: may be due earlier than they were; driven only */
     bool is_driven; /* by weir_sim_io_slot: an io that turns twice in one slot waits for real */
     weir_sim_watch watch;
     void *watch_ctx;
@@ -180,6 +183,8 @@ uint64_t sim_random(uint64_t *state);
 bool sim_is_chance(struct weir_sim *sim, uint32_t ppm);
 /* The bytes that may go at once: `chunk_max` as in the configuration. */
 uint32_t sim_chunk(struct weir_sim *sim, uint64_t len, uint32_t chunk_max);
+/* Notes that an io may be due earlier than it was. */
+void sim_touch(struct sim_io *io);
 void sim_agenda_add(struct weir_sim *sim, struct sim_list *agenda, struct sim_entry entry);
 bool sim_agenda_pop(struct sim_list *agenda, uint64_t now_ns, struct sim_entry *ret_entry);
 struct sim_sock *sim_sock_of(struct weir_sim *sim, int fd); /* NULL: not open */

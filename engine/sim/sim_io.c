@@ -349,6 +349,7 @@ static int64_t sim_io_turn(struct weir_io *io, struct weir_io_event *ret_events,
 static void sim_io_wake(struct weir_io *io)
 {
     atomic_store(&of(io)->is_woken, true);
+    sim_touch(of(io));
 }
 
 static uint64_t sim_io_now(struct weir_io *io)
@@ -451,6 +452,13 @@ static void sim_io_free(struct weir_io *io)
         struct sim_sock *sock = ((struct sim_sock **)s->sim->socks.items)[i];
         if (sock && sock->io == s)
             sim_sock_close(sock);
+    }
+    for (size_t i = 0; i < s->sim->touched.cnt && s->is_touched; i++) {
+        struct sim_io **touched = s->sim->touched.items;
+        if (touched[i] != s)
+            continue;
+        touched[i] = touched[--s->sim->touched.cnt];
+        break;
     }
     for (struct sim_io **link = &s->sim->ios; *link; link = &(*link)->next) {
         if (*link == s) {

@@ -126,6 +126,11 @@ void weir_sim_io_kill(struct weir_io *io, bool is_silent);
  * never. Before each turn the driver says so with weir_sim_io_slot(); an owner that turns its io again
  * in the same slot, as a node does that ends, has its waits take their time. */
 uint64_t weir_sim_io_due(const struct weir_io *io);
+
+/* For a driver of many: gives an io a number, and takes the number of one that may be due earlier than it was
+ * when it last was taken; false: there is none. From the first weir_sim_io_slot on. */
+void weir_sim_io_set_tag(struct weir_io *io, uint32_t tag);
+bool weir_sim_touched(struct weir_sim *sim, uint32_t *ret_tag);
 void weir_sim_io_slot(struct weir_io *io);
 
 /* When the next thing happens between hosts. */

@@ -18,6 +18,7 @@ void sim_list_op(struct sim_sock *sock, uint32_t kind, uint64_t after_ns)
         return;
     struct weir_sim *sim = sock->sim;
     op->is_listed = true;
+    sim_touch(sock->io);
     sim_agenda_add(
         sim, &sock->io->agenda,
         (struct sim_entry){
@@ -30,6 +31,7 @@ void sim_list_op(struct sim_sock *sock, uint32_t kind, uint64_t after_ns)
 
 void sim_post(struct sim_sock *sock, const struct weir_io_event *event)
 {
+    sim_touch(sock->io);
     struct sim_event *posted = sim_list_add(&sock->io->events, sizeof(*posted));
     *posted = (struct sim_event){.event = *event, .sock = sock, .gen = sock->gen};
 }

@@ -289,6 +289,7 @@ void weir_sim_free(struct weir_sim *sim)
     free(sim->spare.items);
     free(sim->socks.items);
     free(sim->holes.items);
+    free(sim->touched.items);
     sim_net_free(sim);
     free(sim);
 }
@@ -311,6 +312,29 @@ void weir_sim_advance_to(struct weir_sim *sim, uint64_t now_ns)
 void weir_sim_advance(struct weir_sim *sim, uint64_t ns)
 {
     weir_sim_advance_to(sim, sim->now_ns + ns);
+}
+
+void sim_touch(struct sim_io *io)
+{
+    if (io->is_touched || !io->sim->is_driven)
+        return;
+    io->is_touched = true;
+    *(struct sim_io **)sim_list_add(&io->sim->touched, sizeof(struct sim_io *)) = io;
+}
+
+void weir_sim_io_set_tag(struct weir_io *io, uint32_t tag)
+{
+    ((struct sim_io *)(void *)io)->tag = tag;
+}
+
+bool weir_sim_touched(struct weir_sim *sim, uint32_t *ret_tag)
+{
+    if (sim->touched.cnt == 0)
+        return false;
+    struct sim_io *io = ((struct sim_io **)sim->touched.items)[--sim->touched.cnt];
+    io->is_touched = false;
+    *ret_tag = io->tag;
+    return true;
 }
 
 static bool is_runnable(const struct sim_io *io)

@@ -67,7 +67,7 @@ WEIR_MUST_CHECK int weir_world_create(weir_world **ret_world, const struct weir_
 void weir_world_free(weir_world *world);
 
 /* Makes a node on a host (1 to 65,535); several may share one. As weir_node_create, with
- * WEIR_CONFIG_CALLER_TURNS set. Errors: those of weir_node_create; WEIR_E_LIMIT (256 nodes). */
+ * WEIR_CONFIG_CALLER_TURNS set. Errors: those of weir_node_create; WEIR_E_LIMIT (4,096 nodes). */
 WEIR_MUST_CHECK int weir_world_node_create(weir_world *world, uint32_t host,
                                            const struct weir_config *cfg, weir_node **ret_node);
 
@@ -100,6 +100,12 @@ uint64_t weir_world_hash(const weir_world *world);
 
 /* Changes which faults may happen from now on; their intensities are drawn anew. 0 heals. */
 void weir_world_set_faults(weir_world *world, uint32_t faults);
+
+/* How the network is where nothing is wrong, from now on: each way between hosts takes `latency_ns` and up to
+ * `jitter_ns` more, and of what is on its way `loss_ppm` millionths come a timeout (200 ms, doubling) later. Ends
+ * faults that were set. */
+void weir_world_network(weir_world *world, weir_ns latency_ns, uint32_t jitter_ns,
+                        uint32_t loss_ppm);
 
 /* Cuts (or mends) the way from one host to another; call it twice for both ways. What is on its way is
  * sent again later, as TCP does. */
