@@ -20,6 +20,8 @@ struct weir_hash_ops {
     uint64_t (*xxh3)(const void *data, size_t len, uint64_t seed);
     /* Seed 0 for each of `job_cnt` jobs, prefetching the next while one is hashed. */
     void (*xxh3_batch)(struct weir_hash_job *jobs, uint32_t job_cnt);
+    /* XXH3-128, in its canonical form: big-endian, the high half first. */
+    void (*xxh3_128)(const void *data, size_t len, uint8_t ret_hash[16]);
 };
 
 /* The fastest that this processor runs.  Thread: any. */

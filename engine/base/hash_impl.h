@@ -55,11 +55,21 @@ static void xxh3_batch(struct weir_hash_job *jobs, uint32_t job_cnt)
     }
 }
 
+static void xxh3_128(const void *data, size_t len, uint8_t ret_hash[16])
+{
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(data, len));
+    for (size_t i = 0; i < 16; ++i) {
+        ret_hash[i] = canonical.digest[i];
+    }
+}
+
 extern const struct weir_hash_ops WEIR_HASH_OPS;
 const struct weir_hash_ops WEIR_HASH_OPS = {
     .name = WEIR_HASH_NAME,
     .xxh3 = xxh3,
     .xxh3_batch = xxh3_batch,
+    .xxh3_128 = xxh3_128,
 };
 
 #endif

@@ -131,3 +131,33 @@ Test(hash, a_changed_bit_changes_the_hash)
         cr_assert_eq(xxh3(bytes, lens[i], 0), before);
     }
 }
+
+/* From the same table (XSUM_XXH128_testdata), high half first. */
+Test(hash, every_variant_gives_the_published_values_of_128_bits)
+{
+    static const struct {
+        size_t len;
+        uint64_t high, low;
+    } wide[] = {
+        {0, UINT64_C(0x99AA06D3014798D8), UINT64_C(0x6001C324468D497F)},
+        {1, UINT64_C(0xA6CD5E9392000F6A), UINT64_C(0xC44BDFF4074EECDB)},
+    };
+    const struct weir_hash_ops *ops[8];
+    uint32_t cnt = weir_hash_all(ops, 8);
+    for (uint32_t v = 0; v < cnt; ++v) {
+        uint8_t hash[16], first[16];
+        for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); ++i) {
+            ops[v]->xxh3_128(bytes, wide[i].len, hash);
+            for (size_t k = 0; k < 8; ++k) {
+                cr_assert_eq(hash[k], (uint8_t)(wide[i].high >> (56 - 8 * k)), "%s", ops[v]->name);
+                cr_assert_eq(hash[8 + k], (uint8_t)(wide[i].low >> (56 - 8 * k)), "%s",
+                             ops[v]->name);
+            }
+        }
+        for (size_t len = 2; len < 100000; len = len * 3 + 1) {
+            ops[0]->xxh3_128(bytes, len, first);
+            ops[v]->xxh3_128(bytes, len, hash);
+            cr_assert_arr_eq(hash, first, 16, "%s, length %zu", ops[v]->name, len);
+        }
+    }
+}
