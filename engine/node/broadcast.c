@@ -73,12 +73,41 @@ int64_t weir_broadcast_here(struct weir_shard *shard, uint32_t channel_idx,
     return taken;
 }
 
-static int post_broadcast(struct weir_shard *shard, uint32_t channel_idx,
-                          struct weir_shared *shared, const struct weir_fanout *fanout)
+int64_t weir_multicast_here(struct weir_shard *shard, uint32_t channel_idx,
+                            struct weir_shared *shared, const weir_peer *peers, size_t peer_cnt)
 {
-    struct weir_note *note = weir_note_create(WEIR_LETTER_BROADCAST, 0);
+    int64_t taken = 0;
+    for (size_t i = 0; i < peer_cnt; i++) {
+        struct weir_conn *conn = weir_shard_of(shard->node, peers[i]) == shard
+                                     ? weir_conn_of_peer(shard, peers[i])
+                                     : NULL;
+        if (!conn || !conn->channels[channel_idx].is_agreed)
+            continue;
+        int error = shared ? weir_sendq_shared(conn, channel_idx, shared)
+                           : weir_sendq_copy(conn, channel_idx, NULL, 0, false);
+        taken += error == 0;
+    }
+    return taken;
+}
+
+/* A broadcast to another shard, or a multicast to those of `peers` that are its. */
+static int post_broadcast(struct weir_shard *shard, uint32_t channel_idx,
+                          struct weir_shared *shared, const struct weir_fanout *fanout,
+                          const weir_peer *peers, size_t peer_cnt)
+{
+    size_t own_cnt = 0;
+    for (size_t i = 0; i < peer_cnt; i++)
+        own_cnt += weir_shard_of(shard->node, peers[i]) == shard;
+    if (peers && own_cnt == 0)
+        return 0;
+    struct weir_note *note = weir_note_create(peers ? WEIR_LETTER_MULTICAST : WEIR_LETTER_BROADCAST,
+                                              (uint32_t)(own_cnt * sizeof(weir_peer)));
     if (!note)
         return WEIR_E_NOMEM;
+    weir_peer *own = (weir_peer *)(void *)note->data;
+    for (size_t i = 0; i < peer_cnt; i++)
+        if (weir_shard_of(shard->node, peers[i]) == shard)
+            *own++ = peers[i];
     note->channel_idx = channel_idx;
     note->shared = shared;
     if (shared) {
@@ -95,11 +124,11 @@ static int post_broadcast(struct weir_shard *shard, uint32_t channel_idx,
     return error;
 }
 
-int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size_t len,
-                       const struct weir_fanout *fanout)
+/* `peers` NULL: a broadcast. */
+static int64_t send_to_many(weir_node *node, uint16_t channel, const void *data, size_t len,
+                            const struct weir_fanout *fanout, const weir_peer *peers,
+                            size_t peer_cnt)
 {
-    if (!node || (!data && len))
-        return WEIR_E_MISUSE;
     uint32_t idx = node->channel_idx_of[channel];
     if (idx >= node->channel_cnt)
         return WEIR_E_NO_CHANNEL;
@@ -107,12 +136,6 @@ int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size
         return WEIR_E_TOO_BIG;
     if (atomic_load(&node->state) != WEIR_NODE_RUNNING)
         return WEIR_E_STATE;
-    struct weir_fanout own;
-    if (fanout) {
-        int error = weir_struct_take(&own, sizeof(own), fanout);
-        if (error)
-            return error;
-    }
     struct weir_shard *here = weir_shard_here(node);
     struct weir_shared *shared = NULL;
     if (len) {
@@ -127,13 +150,35 @@ int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size
     int error = 0;
     for (uint32_t i = 0; i < node->shard_cnt; i++) {
         if (node->shards[i] == here) {
-            taken += weir_broadcast_here(here, idx, shared, fanout ? &own : NULL);
+            taken += peers ? weir_multicast_here(here, idx, shared, peers, peer_cnt)
+                           : weir_broadcast_here(here, idx, shared, fanout);
         } else {
-            int posted = post_broadcast(node->shards[i], idx, shared, fanout ? &own : NULL);
+            int posted = post_broadcast(node->shards[i], idx, shared, fanout, peers, peer_cnt);
             error = error ? error : posted;
         }
     }
     if (shared)
         weir_shared_unref(shared);
     return error ? error : taken;
+}
+
+int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size_t len,
+                       const struct weir_fanout *fanout)
+{
+    if (!node || (!data && len))
+        return WEIR_E_MISUSE;
+    struct weir_fanout own;
+    int error = fanout ? weir_struct_take(&own, sizeof(own), fanout) : 0;
+    if (error)
+        return error;
+    return send_to_many(node, channel, data, len, fanout ? &own : NULL, NULL, 0);
+}
+
+int64_t weir_multicast(weir_node *node, uint16_t channel, const void *data, size_t len,
+                       const weir_peer *peers, size_t peer_cnt)
+{
+    if (!node || (!data && len) || (!peers && peer_cnt) || peer_cnt > 65536)
+        return WEIR_E_MISUSE;
+    static const weir_peer nobody;
+    return send_to_many(node, channel, data, len, NULL, peers ? peers : &nobody, peer_cnt);
 }

@@ -249,6 +249,7 @@ enum weir_letter_kind {
     WEIR_LETTER_USEFUL,    /* flags, channel_idx: first_cnt, again_cnt */
     WEIR_LETTER_PEER_ROWS, /* peer.v: the exporter's token, as it comes back with */
     WEIR_LETTER_PEER_TOLD, /* data: struct weir_peer_row, as many as fit */
+    WEIR_LETTER_MULTICAST,
 };
 
 struct weir_info_answer { /* shared by the asker and the shard; the last one frees it */
@@ -274,8 +275,8 @@ struct weir_note {
     void *post_ctx;
     uint32_t post_shard;
     uint32_t len;
-    uint8_t
-        data[]; /* SEND: the message; DIAL, DIAL_CANCEL: struct weir_target; NAMED: weir_named */
+    uint8_t data
+        []; /* SEND: the message; MULTICAST: weir_peer of this shard; DIAL, DIAL_CANCEL: struct weir_target; NAMED: weir_named */
 };
 
 /* Makes a note with `len` bytes behind it; NULL when memory is short. */
@@ -349,6 +350,10 @@ int weir_places_init(struct weir_shard *shard); /* Errors: WEIR_E_NOMEM. */
 void weir_places_fini(struct weir_shard *shard);
 void weir_places_begin(struct weir_shard *shard, weir_peer peer); /* before it is told to be up */
 void weir_places_end(struct weir_shard *shard, weir_peer peer);   /* after it was told to be down */
+
+/* The same to a list of them. */
+int64_t weir_multicast_here(struct weir_shard *shard, uint32_t channel_idx,
+                            struct weir_shared *shared, const weir_peer *peers, size_t peer_cnt);
 
 /* ---- guard.c ------------------------------------------------------------------------------- */
 

@@ -200,6 +200,11 @@ static void run_one(struct weir_shard *shard, struct weir_note *note)
         (void)atomic_exchange_explicit(&shard->has_refused, false, memory_order_seq_cst);
         tell_refused(shard);
         break;
+    case WEIR_LETTER_MULTICAST:
+        weir_multicast_here(shard, note->channel_idx, note->shared,
+                            (const weir_peer *)(const void *)note->data,
+                            note->len / sizeof(weir_peer));
+        break;
     case WEIR_LETTER_POST: {
         weir_post_fn post = note->post;
         note->post = NULL;

@@ -218,6 +218,11 @@ struct weir_fanout {
 WEIR_API int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size_t len,
                                 const struct weir_fanout *fanout);
 
+/* The same to `peer_cnt` peers of a list, in its order. Who is gone, or does not have the channel, is skipped.
+ * Returns as weir_broadcast. Errors: the same; WEIR_E_MISUSE (more than 65,536 peers). */
+WEIR_API int64_t weir_multicast(weir_node *node, uint16_t channel, const void *data, size_t len,
+                                const weir_peer *peers, size_t peer_cnt);
+
 /* ---- receiving ----------------------------------------------------------------------------- */
 
 /* Keeps a message beyond the callback: the bytes are the returned buffer's and count against the
