@@ -6,6 +6,7 @@
 #include "weir/buf.h"
 #include "weir/config.h"
 #include "weir/error.h"
+#include "weir/gossip.h"
 #include "weir/key.h"
 #include "weir/metrics.h"
 #include "weir/node.h"

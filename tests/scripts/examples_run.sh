@@ -16,6 +16,11 @@ done
 out=$(timeout 120 "$examples/sim_app" 1 30 2>&1) || bad "sim_app: $out"
 [ "$out" = "30 seeds: every node came to the same sum" ] || bad "sim_app: $out"
 
+out=$(timeout 120 "$examples/sim_gossip" nodes=60 messages=5 bytes=300 loss_ppm=20000 jitter_ms=50) ||
+    bad "sim_gossip: $out"
+[[ $out = *"missed 0; half "* ]] || bad "sim_gossip: $out"
+expect 2 "see its first lines" "$examples/sim_gossip" nodes=5000
+
 start server "$examples/echo" server 127.0.0.1:0
 server=$pid
 at=$(address_of server)
