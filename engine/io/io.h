@@ -95,8 +95,8 @@ struct weir_io_ops {
                   struct weir_addr *ret_addr);
     /* accept, recv, send, shutdown and cancel answer WEIR_E_FULL when the kernel takes no operation now
      * (short of memory): nothing was started.
-     * accept: arms multishot accept on a listening socket. After an event without MORE arm it again: after
-     * -EMFILE, -ENFILE, -ENOBUFS or -ENOMEM with a delay. */
+     * accept: arms accept on a listening socket, for one connection or for many: after an event without MORE arm
+     * it again: after -EMFILE, -ENFILE, -ENOBUFS or -ENOMEM with a delay. */
     int (*accept)(struct weir_io *io, int sock, uint64_t token);
     /* Makes a socket and starts connecting it; `*ret_sock` is set at once. Errors: WEIR_E_ADDRESS,
      * WEIR_E_DESCRIPTORS, WEIR_E_NOMEM, WEIR_E_LIMIT (4,096 under way), WEIR_E_FULL, WEIR_E_SYSTEM. */
@@ -114,7 +114,7 @@ struct weir_io_ops {
      * Also makes every pending operation on the socket end (for SHUT_RDWR) even where the system's
      * shutdown does not (a socket that is still connecting). */
     int (*shutdown)(struct weir_io *io, int sock, int how, uint64_t token);
-    /* Ends a multishot accept: its last event has res -ECANCELED and no MORE. */
+    /* Ends an armed accept: its last event has res -ECANCELED and no MORE. */
     int (*cancel)(struct weir_io *io, uint64_t token);
     void (*close)(struct weir_io *io, int sock);
     /* Writes the other end's address (of a dialing unix socket only the family, with an empty path);

@@ -17,7 +17,10 @@ int weir_uring_accept(struct weir_io *io, int sock, uint64_t token)
         return WEIR_E_FULL;
     /* Not SOCK_NONBLOCK: on a non-blocking file some kernels answer -EAGAIN where they would have
      * waited for the socket to become ready. The ring never blocks on a socket anyway. */
-    io_uring_prep_multishot_accept(sqe, sock, NULL, NULL, SOCK_CLOEXEC);
+    /* Not multishot, which io.h allows: that one takes all who wait in the backlog at once, in the enter that
+     * looks for everybody's bytes. So a flood gets one connection a turn, and what it costs the others has
+     * a bound; the kernel keeps the rest, or drops it. */
+    io_uring_prep_accept(sqe, sock, NULL, NULL, SOCK_CLOEXEC);
     weir_uring_mark(sqe, WEIR_IO_ACCEPT, token);
     return 0;
 }

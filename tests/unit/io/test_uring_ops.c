@@ -301,6 +301,35 @@ Test(uring_ops, a_reset_ends_receive_with_an_error)
     io->ops->free(io);
 }
 
+/* All wait in the backlog, and who is armed again and again gets one of them a turn. */
+Test(uring_ops, a_flood_of_connections_is_taken_one_by_one)
+{
+    enum { CLIENTS = 32 };
+    struct weir_io *io = fixture_io(NULL);
+    struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_port = htons(pair.addr.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int clients[CLIENTS], accepted = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+        CHECK(connect(clients[i], (struct sockaddr *)&in, sizeof(in)) == 0);
+    }
+    while (accepted < CLIENTS) {
+        struct weir_io_event events[CLIENTS];
+        int64_t cnt = io->ops->turn(io, events, CLIENTS, 5 * WEIR_NS_PER_S);
+        cr_assert_eq(cnt, 1, "%d at once, or none", (int)cnt);
+        CHECK(events[0].kind == WEIR_IO_ACCEPT && events[0].res >= 0);
+        close(events[0].res);
+        accepted++;
+        CHECK(io->ops->accept(io, pair.listener, 1) == 0);
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        close(clients[i]);
+    fixture_pair_end(io, &pair, 0);
+    io->ops->free(io);
+}
+
 Test(uring_ops, accept_ends_without_descriptors_and_can_be_armed_again)
 {
     struct weir_io *io = fixture_io(NULL);
@@ -334,7 +363,7 @@ Test(uring_ops, accept_ends_without_descriptors_and_can_be_armed_again)
     int other = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(connect(other, (struct sockaddr *)&in, sizeof(in)) == 0);
     event = fixture_event(io);
-    CHECK(event.kind == WEIR_IO_ACCEPT && event.res >= 0 && (event.flags & WEIR_IO_MORE));
+    CHECK(event.kind == WEIR_IO_ACCEPT && event.res >= 0 && !(event.flags & WEIR_IO_MORE));
     io->ops->free(io);
 }
 

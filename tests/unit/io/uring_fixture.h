@@ -104,7 +104,8 @@ static inline struct fixture_pair fixture_pair_at(struct weir_io *io, const char
     for (int seen = 0; seen < 2; seen++) {
         struct weir_io_event event = fixture_event(io);
         if (event.kind == WEIR_IO_ACCEPT) {
-            CHECK(event.token == 1 && event.res >= 0 && (event.flags & WEIR_IO_MORE));
+            CHECK(event.token == 1 && event.res >= 0 && !(event.flags & WEIR_IO_MORE));
+            CHECK(io->ops->accept(io, pair.listener, 1) == 0);
             pair.accepted = event.res;
             io->ops->tune(io, pair.accepted);
         } else {
