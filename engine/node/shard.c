@@ -337,14 +337,22 @@ static struct weir_shard *lighter(struct weir_shard *shard)
     return own > least + 1 + least / 8 ? best : shard;
 }
 
+/* Why there is no place for another stranger; 0: there is one. */
+static uint16_t why_full(const struct weir_hub *hub)
+{
+    uint64_t pending = atomic_load_explicit(&hub->metrics.handshake_cnt, memory_order_relaxed);
+    if (pending >= hub->cfg->handshakes_max)
+        return WEIR_R_LIMIT_HANDSHAKES;
+    return hub->free_conns ? 0 : WEIR_R_LIMIT_PEERS;
+}
+
 /* Makes a connection that the node's limits have counted. Returns 0, or why there is no room for it. */
 static uint16_t adopt_admitted(struct weir_shard *shard, int sock, const struct weir_addr *addr)
 {
     struct weir_hub *hub = &shard->hub;
     struct weir_conn *conn;
-    uint64_t pending = atomic_load_explicit(&hub->metrics.handshake_cnt, memory_order_relaxed);
     if (weir_conn_accept(hub, sock, &conn) != 0)
-        return pending >= hub->cfg->handshakes_max ? WEIR_R_LIMIT_HANDSHAKES : WEIR_R_LIMIT_PEERS;
+        return why_full(hub);
     conn->addr = *addr; /* as it was counted */
     if (conn->flags & WEIR_CONN_TOLD)
         weir_guard_left(shard->node, addr); /* it has ended already */
@@ -356,12 +364,13 @@ static uint16_t adopt_admitted(struct weir_shard *shard, int sock, const struct 
 void weir_shard_adopt(struct weir_shard *shard, int sock)
 {
     struct weir_hub *hub = &shard->hub;
-    struct weir_addr addr;
-    if (!shard->io->ops->peer_addr(shard->io, sock, &addr))
-        addr = (struct weir_addr){.family = WEIR_ADDR_NONE};
-    uint16_t reason = WEIR_R_SHUTDOWN;
-    if (!shard->is_stopping)
+    struct weir_addr addr = {.family = WEIR_ADDR_NONE};
+    /* What costs nothing is asked first: in a flood most are refused here, for the price of a close. */
+    uint16_t reason = shard->is_stopping ? WEIR_R_SHUTDOWN : why_full(hub);
+    if (!reason) {
+        (void)shard->io->ops->peer_addr(shard->io, sock, &addr);
         reason = weir_guard_accept(shard->node, &addr, hub->now_ns);
+    }
     if (!reason) {
         reason = adopt_admitted(shard, sock, &addr);
         if (!reason)
