@@ -67,10 +67,11 @@ enum native_kind {
 #define NATIVE_FRAME_BYTES_MIN 4096u /* the least frame_bytes_max a side may announce */
 #define NATIVE_FRAME_BYTES_MAX 65536u
 #define NATIVE_CONTROL_BYTES_MAX 1024u /* payload of a control frame */
-#define NATIVE_HELLO_BYTES_MAX 2048u   /* payload of a HELLO */
-#define NATIVE_CREDIT_BYTES 12u        /* one entry of a CREDIT */
-#define NATIVE_GOODBYE_FIXED 4u        /* bytes of a GOODBYE before its text */
-#define NATIVE_EXT_CRITICAL 0x8000u    /* bit 15 of an extension's type */
+#define NATIVE_HELLO_BYTES_MAX \
+    2016u /* payload of a HELLO: with its header 2 KiB, all a stranger may hold */
+#define NATIVE_CREDIT_BYTES 12u     /* one entry of a CREDIT */
+#define NATIVE_GOODBYE_FIXED 4u     /* bytes of a GOODBYE before its text */
+#define NATIVE_EXT_CRITICAL 0x8000u /* bit 15 of an extension's type */
 #define NATIVE_HANDSHAKE_BYTES_MAX \
     (NATIVE_PREFACE_BYTES + WEIR_NATIVE_HEAD + NATIVE_HELLO_BYTES_MAX)
 

@@ -85,7 +85,7 @@ static inline uint16_t model_shape_in_handshake(const struct model_frame *frame)
     if (frame->kind != MODEL_HELLO && frame->kind != MODEL_GOODBYE)
         return WEIR_R_BAD_HELLO;
     bool is_hello = frame->kind == MODEL_HELLO;
-    if (frame->len > (is_hello ? 2048 : 1024))
+    if (frame->len > (is_hello ? 2016 : 1024))
         return is_hello ? WEIR_R_HANDSHAKE_BYTES : WEIR_R_BAD_LENGTH;
     if (frame->channel != MODEL_CONTROL || frame->aux != 0)
         return is_hello ? WEIR_R_BAD_HELLO : WEIR_R_BAD_CONTROL;

@@ -438,7 +438,7 @@ def read_frame(data, rules):
 
 def handshake_rules(kind, channel, length, aux):
     demand(kind in (HELLO, GOODBYE), 39)
-    demand(length <= (2048 if kind == HELLO else 1024), 41 if kind == HELLO else 50)
+    demand(length <= (2016 if kind == HELLO else 1024), 41 if kind == HELLO else 50)
     demand(channel == CONTROL and aux == 0, 39 if kind == HELLO else 56)
 
 

@@ -698,7 +698,7 @@ Test(rx, strangers_are_told_nothing_and_named)
 /* Announces the largest hello there is, which is not right and so must be thrown away when it is there. */
 Test(rx, a_stranger_holds_no_more_memory_than_it_has_sent)
 {
-    enum { HELLO_KIND = 16, HELLO_BYTES = 2048, CONTROL_CHANNEL = 0xFFFF };
+    enum { HELLO_KIND = 16, HELLO_BYTES = 2016, CONTROL_CHANNEL = 0xFFFF };
     static uint8_t hello[WEIR_FRAME_HEAD_MAX + HELLO_BYTES];
     uint32_t head_len = weir_codec_native.head_bytes;
     weir_codec_native.frame_head(hello, HELLO_KIND, CONTROL_CHANNEL, 0, hello + head_len,
@@ -731,8 +731,8 @@ Test(rx, a_stranger_holds_no_more_memory_than_it_has_sent)
 
 Test(rx, a_stranger_for_whom_there_is_no_memory_is_let_go)
 {
-    static uint8_t hello[WEIR_FRAME_HEAD_MAX + 2048];
-    weir_codec_native.frame_head(hello, 16, 0xFFFF, 0, hello + weir_codec_native.head_bytes, 2048);
+    static uint8_t hello[WEIR_FRAME_HEAD_MAX + 2016];
+    weir_codec_native.frame_head(hello, 16, 0xFFFF, 0, hello + weir_codec_native.head_bytes, 2016);
     struct box *box = solo_new(1);
     box->cfg.pool_bytes_max = 1500; /* for the first class alone */
     solo_open(box);
