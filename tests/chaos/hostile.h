@@ -7,6 +7,7 @@
 #ifndef WEIR_TESTS_CHAOS_HOSTILE_H
 #define WEIR_TESTS_CHAOS_HOSTILE_H
 
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@
 #define HOSTILE_POUR_BYTES 16384u            /* one message of channel 2, */
 #define HOSTILE_POUR_NS (4 * WEIR_NS_PER_MS) /* to each peer so often */
 #define HOSTILE_QUEUE_BYTES (1u << 20)       /* send_bytes_max of channel 2 */
-#define HOSTILE_BUCKETS 512u
+#define HOSTILE_BUCKETS 1280u
 
 struct hostile_shared {
     /* the victim's */
@@ -38,26 +39,30 @@ struct hostile_shared {
     _Atomic bool is_paused;                    /* send nothing, so that all comes back */
     _Atomic uint64_t buckets[HOSTILE_BUCKETS]; /* round trips; see hostile_bucket */
     _Atomic bool is_ready;
+    /* the bare listener's */
+    char bare_address[32];
+    _Atomic uint64_t bare_accepted;
+    _Atomic bool is_bare_ready;
 };
 
 static struct hostile_shared *hostile;
 
-/* Logarithmic, eight steps to a doubling: 9 % wide. */
+/* Logarithmic, 32 steps to a doubling: at most 3 % wide. */
 static inline uint32_t hostile_bucket(uint64_t ns)
 {
-    if (ns < 8)
+    if (ns < 32)
         return (uint32_t)ns;
     uint32_t log = 63u - (uint32_t)__builtin_clzll(ns);
-    uint32_t idx = (log - 2) * 8 + (uint32_t)(ns >> (log - 3) & 7);
+    uint32_t idx = (log - 4) * 32 + (uint32_t)(ns >> (log - 5) & 31);
     return idx < HOSTILE_BUCKETS ? idx : HOSTILE_BUCKETS - 1;
 }
 
 static inline double hostile_bucket_us(uint32_t idx)
 {
-    if (idx < 8)
+    if (idx < 32)
         return idx / 1000.0;
-    uint32_t log = idx / 8 + 2;
-    return (double)((UINT64_C(8) + idx % 8) << (log - 3)) / 1000.0;
+    uint32_t log = idx / 32 + 4;
+    return (double)((UINT64_C(32) + idx % 32) << (log - 5)) / 1000.0;
 }
 
 static inline uint64_t hostile_rss_kib(void)
@@ -235,6 +240,25 @@ static inline void good_run(void)
         pause();
 }
 
+/* ---- places --------------------------------------------------------------------------------- */
+
+/* The victim has the last processor and everybody else the first, as if each had a machine: otherwise the scheduler
+ * puts the good peers behind a busy victim now and then, which no network does. */
+static inline void hostile_place(bool is_victims)
+{
+    cpu_set_t allowed, one;
+    size_t place = 0;
+    CPU_ZERO(&one);
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) < 2)
+        return;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &allowed) && (place == 0 || is_victims))
+            place = cpu + 1;
+    }
+    CPU_SET(place - 1, &one);
+    (void)sched_setaffinity(0, sizeof(one), &one);
+}
+
 /* ---- processes ----------------------------------------------------------------------------- */
 
 static inline void hostile_await(_Atomic uint64_t *counter, uint64_t least)
@@ -256,6 +280,7 @@ static inline void hostile_start(pid_t ret_children[2], uint32_t handshakes_max,
         ret_children[i] = fork();
         if (ret_children[i] == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
+            hostile_place(i == 0);
             if (i == 0)
                 victim_run(handshakes_max, peers_max);
             good_run();
