@@ -69,7 +69,8 @@ enum weir_place_kind weir_place_kind(const struct weir_place *place)
 bool weir_place_may_tell(const struct weir_place *source, const struct weir_place *place)
 {
     enum weir_place_kind kind = weir_place_kind(place);
-    return kind != WEIR_PLACE_UNUSABLE && kind <= weir_place_kind(source);
+    return kind == WEIR_PLACE_GLOBAL ||
+           (kind != WEIR_PLACE_UNUSABLE && kind <= weir_place_kind(source));
 }
 
 void weir_place_group(const struct weir_place *place, uint8_t ret_group[WEIR_GROUP_BYTES])

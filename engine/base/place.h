@@ -46,7 +46,8 @@ bool weir_place_is_host(const struct weir_place *a, const struct weir_place *b);
 
 enum weir_place_kind weir_place_kind(const struct weir_place *place);
 
-/* Whether a peer that is at `source` can know that `place` is of use here. */
+/* Whether a peer that is at `source` can know that `place` is of use here. A source without an address (it was
+ * dialed by name through a proxy, or comes over a unix socket) may tell global places. */
 bool weir_place_may_tell(const struct weir_place *source, const struct weir_place *place);
 
 /* Writes the group: equal groups are equal bytes. */

@@ -100,6 +100,17 @@ static void tell_all(struct weir_shard *shard, weir_peer peer, int event, int re
     }
 }
 
+static void tell_dial(struct weir_shard *shard, const struct weir_target *target, int reason)
+{
+    weir_node *node = shard->node;
+    char text[WEIR_TARGET_TEXT_BYTES];
+    weir_target_format(target, text);
+    for (uint32_t i = 0; i < node->reactor_cnt; i++) {
+        if (node->reactors[i].on_dial)
+            node->reactors[i].on_dial(node->reactors[i].ctx, text, reason);
+    }
+}
+
 static void on_connected(struct weir_conn *conn)
 {
     weir_dialer_connected(&shard_of(conn->hub)->dialer, conn);
@@ -174,6 +185,12 @@ void weir_dispatch_ended(struct weir_shard *shard)
         shard->ended_cnt--;
         weir_waiters_wake(shard->node);
         weir_peer peer = {ended.peer};
+        struct weir_target target;
+        bool is_failed_dial =
+            !ended.was_ready && weir_dialer_is_of(&shard->dialer, ended.dial_idx,
+                                                  weir_peer_slot(peer), weir_peer_gen(peer));
+        if (is_failed_dial) /* the entry may be gone in a moment */
+            target = shard->dialer.entries[ended.dial_idx].target;
         if (ended.dial_idx != UINT32_MAX &&
             !weir_dialer_ended(&shard->dialer, ended.dial_idx, weir_peer_slot(peer),
                                weir_peer_gen(peer), ended.reason, ended.was_ready,
@@ -181,14 +198,18 @@ void weir_dispatch_ended(struct weir_shard *shard)
             continue;
         tell_all(shard, (weir_peer){ended.was_ready ? ended.peer : 0},
                  ended.was_ready ? WEIR_PEER_DOWN : WEIR_PEER_FAILED, ended.reason);
+        if (is_failed_dial)
+            tell_dial(shard, &target, ended.reason);
         weir_places_end(shard, peer);
     }
 }
 
-void weir_dispatch_failed(struct weir_shard *shard, uint16_t reason)
+void weir_dispatch_failed(struct weir_shard *shard, const struct weir_target *target,
+                          uint16_t reason)
 {
     weir_count(&shard->hub.metrics.closes[reason], 1);
     tell_all(shard, (weir_peer){0}, WEIR_PEER_FAILED, reason);
+    tell_dial(shard, target, reason);
 }
 
 void weir_dispatch_tick(struct weir_shard *shard, uint32_t reactor_idx)

@@ -136,6 +136,9 @@ static const struct reason_entry reasons[WEIR_REASON_CNT] = {
                                  "Too many strangers are waiting for their handshake."},
     [WEIR_R_BANNED] = {"banned", "The address is banned."},
     [WEIR_R_MISBEHAVED] = {"misbehaved", "The application found the peer misbehaving."},
+    [WEIR_R_EVICTED] = {"evicted", "All inbound places are taken, and this one was given away."},
+    [WEIR_R_NOT_NEEDED] = {"not-needed",
+                           "The connection has served: it was a test, or there is another."},
     [WEIR_R_BAD_REQUEST] = {"bad-request", "The peer broke the protocol of requests."},
     [WEIR_R_BAD_GOSSIP] = {"bad-gossip", "The peer broke the protocol of gossip."},
 

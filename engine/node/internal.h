@@ -17,6 +17,7 @@
  *   stall.c     turns that take too long
  *   stats_file.c  the series in a file
  *   exporter.c  the text over HTTP; http.c the request
+ *   discovery*.c, book_store.c   weir/discovery.h: a reactor like an application's
  */
 #ifndef WEIR_ENGINE_NODE_INTERNAL_H
 #define WEIR_ENGINE_NODE_INTERNAL_H
@@ -310,7 +311,8 @@ void weir_shard_adopt(struct weir_shard *shard, int sock);
 extern const struct weir_hub_ops weir_dispatch_ops;
 void weir_dispatch_ended(
     struct weir_shard *shard); /* tells the reactors of connections that ended */
-void weir_dispatch_failed(struct weir_shard *shard, uint16_t reason);
+void weir_dispatch_failed(struct weir_shard *shard, const struct weir_target *target,
+                          uint16_t reason);
 void weir_dispatch_ticks(struct weir_shard *shard);
 void weir_dispatch_tick(struct weir_shard *shard, uint32_t reactor_idx);
 

@@ -135,7 +135,7 @@ static void dial_failed(void *ctx, const struct weir_target *target, uint16_t re
     weir_target_format(target, text);
     weir_log(((struct weir_shard *)ctx)->node, WEIR_LOG_DEBUG, "dial %s failed: %s", text,
              weir_reason_name(reason));
-    weir_dispatch_failed(ctx, reason);
+    weir_dispatch_failed(ctx, target, reason);
 }
 
 static void pin(struct weir_shard *shard)

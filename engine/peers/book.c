@@ -486,6 +486,23 @@ void weir_book_seen(struct weir_book *book, const struct weir_place *place, uint
     book->change_cnt++;
 }
 
+void weir_book_set_connected(struct weir_book *book, const struct weir_place *place,
+                             bool is_connected)
+{
+    uint32_t id = book_find(book, place);
+    if (id != NONE)
+        book->entries[id].is_connected = is_connected;
+}
+
+void weir_book_rest(struct weir_book *book, const struct weir_place *place, uint64_t until_s)
+{
+    uint32_t id = book_find(book, place);
+    if (id == NONE || book->entries[id].retry_s >= until_s)
+        return;
+    book->entries[id].retry_s = until_s;
+    book->change_cnt++;
+}
+
 void weir_book_remove(struct weir_book *book, const struct weir_place *place)
 {
     uint32_t id = book_find(book, place);
@@ -517,6 +534,7 @@ bool book_restore(struct weir_book *book, const struct weir_book_entry *from, ui
     *entry = *from;
     entry->is_used = true;
     entry->is_tried = false;
+    entry->is_connected = false;
     entry->slot_cnt = 0;
     entry->order_idx = order_idx;
     if (from->is_tried && *book_tried_slot(book, &from->place, &bucket) == NONE)

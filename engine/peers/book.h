@@ -62,6 +62,7 @@ struct weir_book_entry {
     uint16_t attempt_cnt;            /* in vain since the last success */
     uint8_t slot_cnt;                /* in new */
     bool is_used, is_tried, is_anchor;
+    bool is_connected; /* not to be chosen */
     uint32_t order_idx;
     char caps[WEIR_CAPS_BYTES];
 };
@@ -91,6 +92,13 @@ void weir_book_good(struct weir_book *book, const struct weir_place *place, uint
 
 /* It is connected still. */
 void weir_book_seen(struct weir_book *book, const struct weir_place *place, uint64_t now_s);
+
+/* It is (not) connected now, whoever dialed: one that is is not chosen. */
+void weir_book_set_connected(struct weir_book *book, const struct weir_place *place,
+                             bool is_connected);
+
+/* It is not to be dialed before until_s. */
+void weir_book_rest(struct weir_book *book, const struct weir_place *place, uint64_t until_s);
 
 /* It is ourselves, or must not be kept. */
 void weir_book_remove(struct weir_book *book, const struct weir_place *place);

@@ -46,7 +46,7 @@ bool weir_book_select(struct weir_book *book, bool is_new, uint64_t now_s,
         if (tables[which]->slot_cnt == 0)
             return false;
         const struct weir_book_entry *entry = &book->entries[draw(book, tables[which])];
-        if (entry->retry_s > now_s || (accept && !accept(ctx, entry)))
+        if (entry->is_connected || entry->retry_s > now_s || (accept && !accept(ctx, entry)))
             continue;
         if (weir_book_random(book, CHANCE_ONE) * 100 >= chance_of(entry) * factor) {
             factor = factor * 12 / 10; /* who is unlikely has his turn when nobody else is there */

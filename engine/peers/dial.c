@@ -403,6 +403,13 @@ bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t 
     return true;
 }
 
+bool weir_dialer_is_of(const struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot,
+                       uint32_t gen)
+{
+    return entry_idx < dialer->entry_max && dialer->entries[entry_idx].phase != WEIR_DIAL_FREE &&
+           place_of(dialer, &dialer->entries[entry_idx], slot, gen) != WEIR_RESOLVED_MAX;
+}
+
 const struct weir_target *weir_dialer_target(const struct weir_dialer *dialer,
                                              const struct weir_conn *conn)
 {

@@ -116,6 +116,10 @@ void weir_dialer_connected(struct weir_dialer *dialer, struct weir_conn *conn);
 bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot, uint32_t gen,
                        uint16_t reason, bool was_ready, bool was_useful);
 
+/* Whether a connection, known by slot and generation, is one of this entry's. */
+bool weir_dialer_is_of(const struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot,
+                       uint32_t gen);
+
 /* The target of a dialed connection, NULL when it is not being dialed any more (or never was). */
 const struct weir_target *weir_dialer_target(const struct weir_dialer *dialer,
                                              const struct weir_conn *conn);

@@ -179,6 +179,24 @@ static void act_accept(struct sim_sock *sock)
         sim_list_op(sock, WEIR_IO_ACCEPT, 0);
 }
 
+/* Where a connection comes from: the address that its io listens at, as a host has it, or the host's. */
+static void source_addr(const struct sim_sock *sock, uint16_t port, struct weir_addr *ret_addr)
+{
+    struct sim_sock **socks = sock->sim->socks.items;
+    sim_host_addr(sock->io->host, sock->addr.family, port, ret_addr);
+    for (size_t i = 0; i < sock->sim->socks.cnt; i++) {
+        const struct sim_sock *listener = socks[i];
+        bool is_own = listener && listener->io == sock->io && listener->state == SIM_LISTENING &&
+                      listener->addr.family == sock->addr.family;
+        if (!is_own || sock->addr.family == WEIR_ADDR_UNIX || sim_is_wildcard(&listener->addr) ||
+            weir_addr_is_loopback(&listener->addr) || weir_addr_is_loopback(&sock->addr))
+            continue;
+        *ret_addr = listener->addr;
+        ret_addr->port = port;
+        return;
+    }
+}
+
 static void act_connect(struct sim_sock *sock)
 {
     struct weir_sim *sim = sock->sim;
@@ -202,7 +220,7 @@ static void act_connect(struct sim_sock *sock)
     }
     struct weir_addr from;
     uint16_t port = sock->addr.family == WEIR_ADDR_UNIX ? 0 : sim_port(sim);
-    sim_host_addr(sock->io->host, sock->addr.family, port, &from);
+    source_addr(sock, port, &from);
     sim_join(listener, sock, &from);
     sim_end_op(sock, WEIR_IO_CONNECT, 0);
 }

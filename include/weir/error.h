@@ -100,8 +100,10 @@ enum weir_reason {
     WEIR_R_LIMIT_HANDSHAKES = 73, /* too many strangers are waiting for their handshake */
     WEIR_R_BANNED = 74,           /* the address is banned */
     WEIR_R_MISBEHAVED = 75,       /* the application found the peer misbehaving */
-    WEIR_R_BAD_REQUEST = 78,      /* the peer broke the protocol of requests (weir/request.h) */
-    WEIR_R_BAD_GOSSIP = 79,       /* the peer broke the protocol of gossip (weir/gossip.h) */
+    WEIR_R_EVICTED = 76,          /* all inbound places are taken, and this one was given away */
+    WEIR_R_NOT_NEEDED = 77,  /* the connection has served: it was a test, or there is another */
+    WEIR_R_BAD_REQUEST = 78, /* the peer broke the protocol of requests (weir/request.h) */
+    WEIR_R_BAD_GOSSIP = 79,  /* the peer broke the protocol of gossip (weir/gossip.h) */
     /* the SOCKS5 proxy that was dialed through */
     WEIR_R_PROXY_DOWN = 80,     /* the proxy itself cannot be reached */
     WEIR_R_PROXY_CLOSED = 81,   /* the proxy closed the connection before it answered */

@@ -57,6 +57,9 @@ struct weir_reactor {
     /* Runs on each shard at start and then when it asked to: returns the time of its next call,
      * 0 for never. `now` is on CLOCK_MONOTONIC. Called up to 16 us and one turn late, never early. */
     weir_ns (*on_tick)(void *ctx, uint32_t shard, weir_ns now);
+    /* A dial ended without a peer: follows WEIR_PEER_FAILED on the same thread and says which address it was, as
+     * weir_dial takes it. Persistent dials will be made again. */
+    void (*on_dial)(void *ctx, const char *address, int reason);
 };
 
 /* ---- life ---------------------------------------------------------------------------------- */

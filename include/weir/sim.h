@@ -16,7 +16,8 @@
  * another thread (weir_send, weir_peer_info from outside a callback) have nobody to wait for: they time
  * out.
  *
- * Host h has the addresses 10.0.h/256.h%256 and fd00::h, and the name "hosth", as host7. A node turns only in weir_world_run; between
+ * A node may listen at any address, and is then seen by others at that one; without, host h has the addresses
+ * 10.0.h/256.h%256 and fd00::h, and the name "hosth", as host7. A node turns only in weir_world_run; between
  * runs the caller acts as another thread does, through mailboxes.
  *
  * This is libweir-sim, apart from libweir: link with -lweir-sim -lweir (static).

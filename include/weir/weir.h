@@ -5,6 +5,7 @@
 #include "weir/base.h"
 #include "weir/buf.h"
 #include "weir/config.h"
+#include "weir/discovery.h"
 #include "weir/error.h"
 #include "weir/gossip.h"
 #include "weir/key.h"

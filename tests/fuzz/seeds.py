@@ -106,10 +106,20 @@ def book_seeds():
     yield "book", "as-is", b"\x00" + book(record(0, near, far))
 
 
+def pex_seeds():
+    near, six = bytes([20, 1, 2, 3]), bytes([0x2A] + [0] * 14 + [1])
+    yield "pex", "about", struct.pack("<BBHQBBHI", 1, 0, 3, 1 << 40, 4, 5, 7711, 0) + near + b"relay"
+    yield "pex", "nowhere", struct.pack("<BBHQBBHI", 1, 0, 0, 7, 0, 0, 0, 0)
+    yield "pex", "ask", struct.pack("<BBHI", 2, 7, 250, 9) + b"archive"
+    yield "pex", "answer", (struct.pack("<BBHI", 3, 0, 2, 9) + struct.pack("<BBHI", 4, 3, 7000, 60) + near + b"a,b" +
+                            struct.pack("<BBHI", 6, 0, 7001, 9) + six)
+    yield "pex", "other", b"\x04abc"
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for target, name, data in list(wire_seeds()) + list(text_seeds()) + list(book_seeds()):
+    for target, name, data in list(wire_seeds()) + list(text_seeds()) + list(book_seeds()) + list(pex_seeds()):
         folder = os.path.join(sys.argv[1], target)
         os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, "seed." + name), "wb") as file:

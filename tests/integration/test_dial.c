@@ -282,3 +282,44 @@ IT_TEST(dial, from_a_callback)
     it_stop(&a);
     it_stop(&b);
 }
+
+static char failed_addresses[4][300];
+static _Atomic uint32_t failed_cnt;
+
+static void hear_dial(void *ctx, const char *address, int reason)
+{
+    uint32_t at = atomic_load(&failed_cnt);
+    if (at < 4)
+        snprintf(failed_addresses[at], sizeof(failed_addresses[at]), "%s %s", address,
+                 weir_reason_name(reason));
+    /* It follows the event that says that some dial failed. */
+    if (((struct it_node *)ctx)->fails != at + 1)
+        it_fault(ctx, "told before the event");
+    atomic_fetch_add(&failed_cnt, 1);
+}
+
+IT_TEST(dial, who_failed_is_told_by_address)
+{
+    char address[64], want[300];
+    free_address(address);
+    it_init(&a, "a");
+    it_init(&b, "b");
+    it_start(&b, "127.0.0.1:0");
+    it_create(&a, NULL);
+    struct weir_reactor ears = {.size = sizeof(ears), .ctx = &a, .on_dial = hear_dial};
+    IT_OK(weir_node_attach(a.node, &ears, NULL, 0));
+    IT_OK(weir_node_start(a.node));
+    IT_OK(weir_dial(a.node, address, 0));
+    IT_WAIT(failed_cnt == 1);
+    snprintf(want, sizeof(want), "%s refused", address);
+    cr_assert_str_eq(failed_addresses[0], want);
+    IT_OK(weir_dial(a.node, "no.such.invalid:7", 0)); /* ends without a connection */
+    IT_WAIT(failed_cnt == 2);
+    cr_assert(strncmp(failed_addresses[1], "no.such.invalid:7 name-", 23) == 0, "%s",
+              failed_addresses[1]);
+    IT_OK(weir_dial(a.node, b.address, 0)); /* one that came up is not told */
+    IT_WAIT(a.ups == 1);
+    it_stop(&a);
+    it_stop(&b);
+    IT_EQ(failed_cnt, 2);
+}

@@ -97,4 +97,7 @@ Test(place, who_may_tell_what)
         cr_assert_eq(weir_place_may_tell(&source, &told), cases[i].may, "%s of %s", cases[i].source,
                      cases[i].place);
     }
+    struct weir_place none = {0}, global = place("9.9.9.9:1"), private = place("10.0.0.1:1");
+    cr_assert(weir_place_may_tell(&none, &global) && !weir_place_may_tell(&none, &private));
+    cr_assert(!weir_place_may_tell(&global, &none));
 }
