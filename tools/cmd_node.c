@@ -34,7 +34,8 @@ enum {
     KEY_QUIET,
     KEY_DRAIN,
     KEY_METRICS,
-    KEY_FIELD
+    KEY_DISCOVERY,
+    KEY_FIELD = KEY_DISCOVERY + 32
 };
 
 static const struct cli_option own_options[] = {
@@ -94,7 +95,11 @@ static int set_option(void *ctx, int key, const char *value)
         break;
     default: {
         struct setting_name setting;
-        if (settings_name((size_t)(key - KEY_FIELD), &setting)) {
+        const char *argument, *help;
+        if (key < KEY_FIELD &&
+            discovery_settings_name((size_t)(key - KEY_DISCOVERY), &name, &argument, &help)) {
+            is_good = settings_set(&args->settings, name, value != NULL ? value : "yes", why);
+        } else if (settings_name((size_t)(key - KEY_FIELD), &setting)) {
             name = setting.name;
             is_good = settings_set(&args->settings, name, value != NULL ? value : "yes", why);
         }
@@ -108,8 +113,18 @@ static int set_option(void *ctx, int key, const char *value)
 static int read_args(struct node_args *args, int argc, char **argv)
 {
     struct cli_option options[OPTIONS_MAX];
-    size_t cnt = OWN_CNT;
-    memcpy(options, own_options, sizeof(own_options));
+    size_t cnt;
+    size_t head = OWN_CNT - 1; /* the line above the settings */
+    memcpy(options, own_options, head * sizeof(own_options[0]));
+    cnt = head;
+    options[cnt++] = (struct cli_option){NULL, NULL, "finding peers (docs/discovery.md):", 0};
+    struct cli_option option = {0};
+    for (size_t i = 0; discovery_settings_name(i, &option.name, &option.argument, &option.help);
+         i++) {
+        option.key = KEY_DISCOVERY + (int)i;
+        options[cnt++] = option;
+    }
+    options[cnt++] = own_options[head];
     struct setting_name setting;
     for (size_t i = 0; cnt < OPTIONS_MAX && settings_name(i, &setting); i++)
         options[cnt++] =
@@ -145,9 +160,9 @@ static int read_args(struct node_args *args, int argc, char **argv)
     struct settings *settings = &args->settings;
     if (!settings_check(settings, why))
         return cli_fail(CLI_USAGE, "node", NULL, "%s (WEIR_E_CONFIG)", why);
-    if (settings->listen_cnt + settings->peer_cnt == 0)
+    if (settings->listen_cnt + settings->peer_cnt == 0 && !settings->discovery.is_used)
         return cli_fail(CLI_USAGE, "node", "see weir node --help",
-                        "neither --listen nor --peer is given: nothing to do");
+                        "neither --listen nor --peer nor --seed is given: nothing to do");
     if (settings->channel_cnt == 0 && !settings_add_channel(settings, "id=1,name=default", why))
         return cli_fail(CLI_FAILED, "node", NULL, "%s", why);
     return -1;
@@ -157,6 +172,7 @@ static int read_args(struct node_args *args, int argc, char **argv)
 
 struct watch {
     weir_node *node;
+    weir_discovery *discovery; /* NULL: none */
     bool is_json;
 };
 
@@ -268,6 +284,31 @@ static void print_rates(const struct watch *watch, const struct weir_metrics *wa
     fflush(stdout);
 }
 
+static void print_discovery(const struct watch *watch)
+{
+    struct weir_discovery_info info = {.size = sizeof(info)};
+    if (watch->discovery == NULL || weir_discovery_read(watch->discovery, &info) != 0)
+        return;
+    if (watch->is_json) {
+        struct json_out *object = json_out_object();
+        json_out_text(object, "event", "discovery");
+        json_out_count(object, "outbound", info.outbound_cnt);
+        json_out_count(object, "inbound", info.inbound_cnt);
+        json_out_count(object, "dialing", info.dialing_cnt);
+        json_out_count(object, "tried", info.tried_cnt);
+        json_out_count(object, "new", info.new_cnt);
+        json_out_count(object, "asks_sent", info.asks_sent);
+        json_out_count(object, "asks_refused", info.asks_refused);
+        json_out_count(object, "answers_sent", info.answers_sent);
+        json_out_count(object, "answers_taken", info.answers_taken);
+        print_json(object);
+        return;
+    }
+    printf("discovery: %u outbound, %u inbound, %u being dialed; known: %u tried, %u new\n",
+           info.outbound_cnt, info.inbound_cnt, info.dialing_cnt, info.tried_cnt, info.new_cnt);
+    fflush(stdout);
+}
+
 static void print_end(const struct watch *watch, const struct weir_metrics *metrics)
 {
     uint64_t sent, received;
@@ -316,6 +357,12 @@ static int build(struct node_args *args, struct watch *watch)
     error = weir_node_attach(watch->node, &reactor, settings->channels, settings->channel_cnt);
     if (error != 0)
         return cli_fail_weir("node", error, "cannot attach the channels");
+    if (settings->discovery.is_used) {
+        error = weir_discovery_attach(&watch->discovery, watch->node,
+                                      discovery_settings_config(&settings->discovery));
+        if (error != 0)
+            return cli_fail_weir("node", error, "cannot begin to find peers");
+    }
     for (uint32_t i = 0; i < settings->listen_cnt; i++) {
         error = weir_node_listen(watch->node, settings->listens[i]);
         if (error != 0)
@@ -370,6 +417,7 @@ static void run_until_signal(const struct watch *watch, bool is_quiet, int signa
             continue;
         if (weir_metrics_read(watch->node, &now) == 0)
             print_rates(watch, &was, &now, (double)(at - last) / 1e9);
+        print_discovery(watch);
         was = now;
         last = at;
         next += WEIR_NS_PER_S;
@@ -404,9 +452,11 @@ int cmd_node(int argc, char **argv)
     metrics.size = sizeof(metrics);
     if (weir_metrics_read(watch.node, &metrics) == 0)
         print_end(&watch, &metrics);
+    print_discovery(&watch);
     code = CLI_OK;
 out:
     weir_node_free(watch.node);
+    weir_discovery_free(watch.discovery);
     if (signal_fd >= 0)
         close(signal_fd);
     settings_free(&args->settings);

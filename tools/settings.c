@@ -138,6 +138,7 @@ void settings_init(struct settings *ret_settings)
 {
     memset(ret_settings, 0, sizeof(*ret_settings));
     weir_config_init(&ret_settings->config);
+    discovery_settings_init(&ret_settings->discovery);
 }
 
 void settings_free(struct settings *settings)
@@ -367,6 +368,9 @@ bool settings_set(struct settings *settings, const char *name, const char *value
         snprintf(why, SETTINGS_WHY_BYTES, "out of memory");
         return settings->metrics != NULL;
     }
+    int is_set = discovery_settings_set(&settings->discovery, name, value, why);
+    if (is_set >= 0)
+        return is_set == 1;
     for (size_t i = 0; i < FIELD_CNT; i++) {
         if (strcmp(fields[i].name, name) != 0)
             continue;

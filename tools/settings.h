@@ -12,6 +12,8 @@
 
 #include <weir/weir.h>
 
+#include "discovery_settings.h"
+
 #define SETTINGS_LISTENS_MAX 16u
 #define SETTINGS_PEERS_MAX 1024u
 #define SETTINGS_WHY_BYTES 256u
@@ -28,7 +30,8 @@ struct settings {
     char *metrics; /* where they are served; NULL: nowhere */
     char *bans[SETTINGS_PEERS_MAX];
     uint32_t ban_cnt;
-    char **texts; /* every string that the members above point to */
+    struct discovery_settings discovery; /* its names are set like those of config */
+    char **texts;                        /* every string that the members above point to */
     size_t text_cnt;
 };
 

@@ -134,7 +134,12 @@ static weir_ns on_tick(void *ctx, uint32_t shard, weir_ns now)
     if (is_due)
         disco->next_save_ns = now + disco->cfg.save_interval_ns;
     weir_ns next = disco->next_round_ns > now ? disco->next_round_ns : now + 1;
+    int error = disco->save_error != disco->told_error ? disco->save_error : 0;
+    disco->told_error = disco->save_error;
     pthread_mutex_unlock(&disco->mutex);
+    if (error)
+        weir_log(disco->node, WEIR_LOG_WARN, "book: %s cannot be written: %s; trying again",
+                 disco->book_path, strerror(error));
     if (is_due)
         save_here(disco);
     return next;
@@ -147,7 +152,6 @@ static void *run_saver(void *arg)
     struct weir_discovery *disco = arg;
     pthread_setname_np(pthread_self(), "weir-book");
     pthread_mutex_lock(&disco->mutex);
-    bool has_failed = false;
     while (!disco->is_stopping) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
@@ -162,14 +166,10 @@ static void *run_saver(void *arg)
         if (stats.change_cnt == disco->saved_change_cnt)
             continue;
         uint64_t saved = 0;
-        bool is_stopping = disco->is_stopping; /* then the node may be gone already */
         pthread_mutex_unlock(&disco->mutex);
         int error = weir_book_store_save(disco->book, &disco->mutex, disco->book_path, &saved);
-        if (error && !has_failed && !is_stopping)
-            weir_log(disco->node, WEIR_LOG_WARN, "book: %s cannot be written: %s; trying again",
-                     disco->book_path, strerror(error));
         pthread_mutex_lock(&disco->mutex);
-        has_failed = error != 0;
+        disco->save_error = error; /* on_tick says so: the node may be gone by now */
         if (!error) {
             disco->saved_change_cnt = saved;
             disco->counts.saves++;

@@ -109,7 +109,8 @@ struct weir_discovery {
     /* the saver */
     pthread_t saver;
     pthread_cond_t cond;
-    bool has_saver, is_stopping, is_saving;
+    bool has_saver, is_stopping;
+    int save_error, told_error; /* errno of the last save; what the log knows */
     uint64_t saved_change_cnt, next_save_ns;
 };
 

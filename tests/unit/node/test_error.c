@@ -99,6 +99,8 @@ static bool is_reason(int reason)
     case WEIR_R_LIMIT_HANDSHAKES:
     case WEIR_R_BANNED:
     case WEIR_R_MISBEHAVED:
+    case WEIR_R_EVICTED:
+    case WEIR_R_NOT_NEEDED:
     case WEIR_R_BAD_REQUEST:
     case WEIR_R_BAD_GOSSIP:
     case WEIR_R_PROXY_DOWN:
