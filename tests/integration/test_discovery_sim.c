@@ -30,7 +30,7 @@ static void grow(uint32_t cnt)
     }
 }
 
-Test(discovery_sim, sixty_nodes_find_each_other_from_one_seed, .timeout = 170)
+Test(discovery_sim, sixty_nodes_find_each_other_from_one_seed, .timeout = 900)
 {
     mesh_begin(1, 128);
     grow(60);
@@ -73,7 +73,7 @@ static void describe(uint32_t seconds)
         (double)asks / alive, (double)answers / alive);
 }
 
-Test(discovery_sim, a_thousand_nodes_converge_and_lose_a_third, .timeout = 170)
+Test(discovery_sim, a_thousand_nodes_converge_and_lose_a_third, .timeout = 900)
 {
     mesh_begin(7, 256);
     grow(1000);
