@@ -270,6 +270,11 @@ static size_t v2_pull(void *opaque, uint8_t *ret_bytes, size_t cap)
         memcpy(at, state->u.handshake.message2, NATIVE_V2_MESSAGE2_BYTES);
         at += NATIVE_V2_MESSAGE2_BYTES;
     }
+    if (state->out & NATIVE_V2_OUT_GIVE_UP) {
+        weir_le16_put(at, 0);
+        weir_le16_put(at + NATIVE_V2_LENGTH_BYTES, state->fault);
+        at += NATIVE_V2_GIVE_UP_BYTES;
+    }
     if (state->out & NATIVE_V2_OUT_MESSAGE3)
         at += message3_write(state, at);
     if (state->out & NATIVE_V2_OUT_HELLO)
@@ -416,10 +421,27 @@ static void message2_feed(struct native_v2_state *state, const uint8_t *data, si
     fault = error ? reason_of(error) : proof_judge(state, payload);
     if (fault != 0) {
         handshake_fail(state, fault, false);
+        if (fault != WEIR_R_INTERNAL)
+            state->out = NATIVE_V2_OUT_GIVE_UP; /* there are no keys for a record yet */
         return;
     }
     state->out |= NATIVE_V2_OUT_MESSAGE3;
     state->phase = NATIVE_V2_WAIT_HELLO;
+}
+
+/* The listener: the dialer's reason to stop, in clear. Anybody on the way may have written it, as he may cut the
+ * connection; it names the end and does nothing else. */
+static void give_up_feed(struct native_v2_state *state, const uint8_t *data, size_t len,
+                         struct weir_feed *ret_feed)
+{
+    if (!is_there(NATIVE_V2_GIVE_UP_BYTES, len, ret_feed))
+        return;
+    uint16_t reason = weir_le16_get(data + NATIVE_V2_LENGTH_BYTES);
+    bool is_known = reason == WEIR_R_HANDSHAKE_CRYPTO || reason == WEIR_R_BAD_KEY ||
+                    reason == WEIR_R_BAD_IDENTITY || reason == WEIR_R_WRONG_ID ||
+                    reason == WEIR_R_SELF;
+    ret_feed->consumed = NATIVE_V2_GIVE_UP_BYTES;
+    handshake_fail(state, is_known ? reason : WEIR_R_BAD_HELLO, false);
 }
 
 /* The listener: message 3, which says who the dialer is and what it offers. */
@@ -431,6 +453,10 @@ static void message3_feed(struct native_v2_state *state, const uint8_t *data, si
     if (!is_there(NATIVE_V2_LENGTH_BYTES, len, ret_feed))
         return;
     size_t message_len = weir_le16_get(data);
+    if (message_len == 0) {
+        give_up_feed(state, data, len, ret_feed);
+        return;
+    }
     if (message_len < NATIVE_V2_MESSAGE3_MIN || message_len > NATIVE_V2_MESSAGE3_MAX) {
         handshake_fail(state, WEIR_R_HANDSHAKE_BYTES, false);
         return;

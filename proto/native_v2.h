@@ -40,6 +40,8 @@ enum native_v2_pattern {
 };
 
 #define NATIVE_V2_LENGTH_BYTES 2u
+/* A dialer that cannot go on after message 2 says so in clear: length 0, reason. */
+#define NATIVE_V2_GIVE_UP_BYTES (NATIVE_V2_LENGTH_BYTES + 2u)
 #define NATIVE_V2_MESSAGE1_BYTES WEIR_KEY_BYTES /* and a tag with a network key */
 #define NATIVE_V2_MESSAGE1_MAX (WEIR_KEY_BYTES + WEIR_TAG_BYTES)
 #define NATIVE_V2_OFFER_BYTES 4u /* in message 2, behind the proof: versions, ciphers, zero */
@@ -104,6 +106,7 @@ enum native_v2_out {
     NATIVE_V2_OUT_MESSAGE3 = 1u << 3,
     NATIVE_V2_OUT_HELLO = 1u << 4,
     NATIVE_V2_OUT_GOODBYE = 1u << 5,
+    NATIVE_V2_OUT_GIVE_UP = 1u << 6,
 };
 
 struct native_v2_state {

@@ -76,6 +76,7 @@ int cli_exit_of(int error)
     case WEIR_E_ADDRESS:
     case WEIR_E_CONFIG:
     case WEIR_E_DUPLICATE:
+    case WEIR_E_KEY:
         return CLI_USAGE;
     case WEIR_E_NOMEM:
     case WEIR_E_IN_USE:

@@ -35,7 +35,16 @@ struct demo {
     weir_ns failure_due; /* 0: none */
 };
 
-enum { KEY_NODES = 1, KEY_SECONDS, KEY_OUT, KEY_MEMORY, KEY_CONGESTION, KEY_JSON };
+enum {
+    KEY_NODES = 1,
+    KEY_SECONDS,
+    KEY_OUT,
+    KEY_MEMORY,
+    KEY_CONGESTION,
+    KEY_PLAIN,
+    KEY_CIPHER,
+    KEY_JSON
+};
 
 static const struct cli_option options[] = {
     {"nodes", "N", "node processes, 2..32 (4)", KEY_NODES},
@@ -45,6 +54,8 @@ static const struct cli_option options[] = {
      KEY_MEMORY},
     {"tcp-congestion", "NAME", "or \"system\" (cubic where allowed: bbr paces even loopback)",
      KEY_CONGESTION},
+    {"plain", NULL, "neither encrypted nor authenticated", KEY_PLAIN},
+    {"cipher", "NAME", "chacha20-poly1305 (default) or aes-256-gcm", KEY_CIPHER},
     {"json", NULL, "print the result as JSON", KEY_JSON},
 };
 
@@ -75,6 +86,10 @@ static int set_option(void *ctx, int key, const char *value)
     case KEY_CONGESTION:
         demo->run.congestion = value;
         break;
+    case KEY_PLAIN:
+        return secure_options_key(&demo->run.secure, "demo", SECURE_KEY_PLAIN, value);
+    case KEY_CIPHER:
+        return secure_options_key(&demo->run.secure, "demo", SECURE_KEY_CIPHER, value);
     case KEY_JSON:
         demo->is_json = true;
         break;
@@ -161,6 +176,8 @@ static int start_node(struct demo *demo)
         .network_id = demo->network_id,
         .memory_max = demo->memory_max,
         .congestion = run->congestion,
+        .policy = run->secure.policy,
+        .cipher = run->secure.cipher,
         .directory = run->directory,
         .out = run->out != NULL && idx > 0 ? demo->outs[idx] : NULL,
     };

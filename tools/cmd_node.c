@@ -206,6 +206,23 @@ static void print_metrics(const struct watch *watch, const char *address)
     }
 }
 
+static void print_id(const struct watch *watch)
+{
+    struct weir_id id;
+    char text[WEIR_ID_TEXT_BYTES];
+    if (weir_node_id(watch->node, &id) != 0)
+        return; /* it is plain */
+    weir_id_text(&id, text);
+    if (watch->is_json) {
+        struct json_out *object = json_out_object();
+        json_out_text(object, "event", "id");
+        json_out_text(object, "id", text);
+        print_json(object);
+    } else {
+        printf("id %s\n", text);
+    }
+}
+
 /* On the shard's thread. One print call per line, because shards share the stream. */
 static void on_peer(void *ctx, weir_peer peer, int event, int reason)
 {
@@ -215,6 +232,9 @@ static void on_peer(void *ctx, weir_peer peer, int event, int reason)
     struct weir_peer_info info = {.size = sizeof(info)};
     bool is_known = peer.v != 0 && weir_peer_info(watch->node, peer, &info) == 0;
     const char *address = is_known ? info.address : "";
+    char node_id[WEIR_ID_TEXT_BYTES] = "";
+    if (is_known && info.is_secure)
+        weir_id_text(&info.id, node_id);
     if (watch->is_json) {
         struct json_out *object = json_out_object();
         json_out_text(object, "event", name);
@@ -225,6 +245,9 @@ static void on_peer(void *ctx, weir_peer peer, int event, int reason)
         if (event == WEIR_PEER_UP && is_known) {
             json_out_bool(object, "is_dialer", info.is_dialer != 0);
             json_out_text(object, "user_agent", info.user_agent);
+            json_out_bool(object, "is_secure", info.is_secure != 0);
+            if (info.is_secure)
+                json_out_text(object, "id", node_id);
             json_out_count(object, "channels", info.channel_cnt);
         } else {
             json_out_text(object, "reason", weir_reason_name(reason));
@@ -348,6 +371,8 @@ static void print_end(const struct watch *watch, const struct weir_metrics *metr
 static int build(struct node_args *args, struct watch *watch)
 {
     struct settings *settings = &args->settings;
+    settings_apply(settings);
+    secure_options_warn(&settings->secure, "node");
     settings->config.log = cli_log;
     settings->config.log_ctx = (void *)(uintptr_t) "node";
     int error = weir_node_create(&watch->node, &settings->config);
@@ -381,6 +406,7 @@ static int build(struct node_args *args, struct watch *watch)
     error = weir_node_start(watch->node);
     if (error != 0)
         return cli_fail_weir("node", error, "cannot start");
+    print_id(watch);
     for (uint32_t i = 0; i < settings->listen_cnt; i++) {
         char address[128];
         if (weir_node_address(watch->node, i, address, sizeof(address)) == 0)

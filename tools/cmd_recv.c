@@ -13,9 +13,11 @@
 #include "commands.h"
 #include "json_out.h"
 #include "receiver.h"
+#include "secure_options.h"
 
 struct recv_args {
     const char *address, *out, *network_id, *congestion;
+    struct secure_options secure;
     uint16_t channel;
     bool is_kept, is_synced, is_quiet, is_json;
 };
@@ -38,6 +40,7 @@ static const struct cli_option options[] = {
     {"channel", "ID", "channel to receive on, 0..65534 (1)", KEY_CHANNEL},
     {"network-id", "TEXT", "network id (weir)", KEY_NETWORK},
     {"tcp-congestion", "NAME", "congestion control (the system's)", KEY_CONGESTION},
+    SECURE_OPTION_ROWS,
     {"quiet", NULL, "do not tell of files and senders", KEY_QUIET},
     {"json", NULL, "tell as JSON lines, on standard output with --out, else on error", KEY_JSON},
 };
@@ -46,6 +49,8 @@ static int set_option(void *ctx, int key, const char *value)
 {
     struct recv_args *args = ctx;
     uint64_t number;
+    if (SECURE_IS_KEY(key))
+        return secure_options_key(&args->secure, "recv", key, value);
     switch (key) {
     case KEY_OUT:
         args->out = value;
@@ -278,6 +283,8 @@ static int start(struct recv_state *state)
     if (args->network_id != NULL)
         config.network_id = args->network_id;
     config.tcp_congestion = args->congestion;
+    secure_options_apply(&args->secure, &config);
+    secure_options_warn(&args->secure, "recv");
     config.log = cli_log;
     config.log_ctx = (void *)(uintptr_t) "recv";
     int error = weir_node_create(&state->node, &config);
@@ -302,7 +309,10 @@ static int start(struct recv_state *state)
     error = weir_node_start(state->node);
     if (error != 0)
         return cli_fail_weir("recv", error, "cannot start");
-    char address[128];
+    struct weir_id id;
+    char address[128], text[WEIR_ID_TEXT_BYTES];
+    if (weir_node_id(state->node, &id) == 0)
+        fprintf(stderr, "weir: recv: id %s\n", weir_id_text(&id, text));
     if (weir_node_address(state->node, 0, address, sizeof(address)) == 0)
         fprintf(stderr, "weir: recv: listening at %s\n", address);
     return -1;
@@ -365,6 +375,7 @@ int cmd_recv(int argc, char **argv)
         state->receiver.store = &state->store;
     }
     code = run(state);
+    secure_options_wipe(&args.secure);
     file_store_close(&state->store);
     free(state);
     return code;

@@ -54,6 +54,7 @@ static const struct cli_option options[] = {
     {"tcp-congestion", "NAME", "congestion control (the system's)", KEY_CONGESTION},
     {"proxy", "ADDR", "dial through this SOCKS5 proxy: HOST:PORT or unix:PATH", KEY_PROXY},
     {"proxy-auth-file", "FILE", "USER:PASSWORD for it, in a file of mode 0600", KEY_PROXY_AUTH},
+    SECURE_OPTION_ROWS,
     {"wait", "TIME", "keep dialing for so long, as 10s (do not)", KEY_WAIT},
     {"quiet", NULL, "no progress on a terminal, no summary", KEY_QUIET},
     {"json", NULL, "print the summary as JSON", KEY_JSON},
@@ -65,6 +66,8 @@ static int set_option(void *ctx, int key, const char *value)
     uint64_t number = 0;
     bool is_good = true;
     const char *expected = "";
+    if (SECURE_IS_KEY(key))
+        return secure_options_key(&args->connection.secure, "send", key, value);
     switch (key) {
     case KEY_FILES:
         args->mode = MODE_FILES;
@@ -139,6 +142,8 @@ static const struct cli_command command = {
         "A directory stands for every regular file below it. Files keep their relative names; of an\n"
         "absolute path the last part counts. With --lines and --size the FILEs are read one after\n"
         "the other; without FILEs standard input is.\n\n"
+        "The connection is encrypted unless --plain is given here and there. With ID@ADDR, as weir recv\n"
+        "prints it, only the node with this id is accepted.\n\n"
         "Exit codes beyond `weir --help`: 1 also when the receiver could not write (its disk is\n"
         "full, it refuses a path); 4 when a hash differed there.",
     .options = options,
@@ -425,6 +430,7 @@ int cmd_send(int argc, char **argv)
         code = list_files(&list, &args);
     if (code < 0)
         code = run(&args, &list);
+    secure_options_wipe(&args.connection.secure);
     file_list_free(&list);
     free(args.operands);
     return code;

@@ -73,6 +73,8 @@ static int build(struct demo_node *node, const struct demo_spawn *spawn,
     config.network_id = spawn->network_id;
     config.user_agent = "weir-demo";
     config.tcp_congestion = spawn->congestion;
+    config.secure = spawn->policy;
+    config.cipher = spawn->cipher;
     config.log = on_log;
     config.log_ctx = node;
     config.log_level = WEIR_LOG_WARN;

@@ -12,8 +12,9 @@
 
 #include "cli.h"
 
-/* Written as: demo-node IDX NODES PARENT NETWORK MEMORY CONGESTION OUT DIRECTORY, "-" for NULL. */
-#define ARGUMENT_CNT 9
+/* Written as: demo-node IDX NODES PARENT NETWORK MEMORY CONGESTION POLICY CIPHER OUT DIRECTORY, "-" for
+ * NULL. */
+#define ARGUMENT_CNT 11
 
 static const char *text_or_null(const char *text)
 {
@@ -22,11 +23,13 @@ static const char *text_or_null(const char *text)
 
 bool demo_spawn_read(struct demo_spawn *ret_spawn, int argc, char **argv)
 {
-    uint64_t idx, node_cnt, parent, memory_max;
+    uint64_t idx, node_cnt, parent, memory_max, policy, cipher;
     if (argc != ARGUMENT_CNT || !cli_number(argv[1], 1, DEMO_NODES_MAX, &idx) ||
         !cli_number(argv[2], 2, DEMO_NODES_MAX, &node_cnt) ||
         !cli_number(argv[3], 1, INT32_MAX, &parent) ||
-        !cli_number(argv[5], 0, UINT64_MAX, &memory_max) || idx > node_cnt)
+        !cli_number(argv[5], 0, UINT64_MAX, &memory_max) ||
+        !cli_number(argv[7], 0, WEIR_SECURE_REQUIRE, &policy) ||
+        !cli_number(argv[8], 0, WEIR_CIPHER_AES_256_GCM, &cipher) || idx > node_cnt)
         return false;
     *ret_spawn = (struct demo_spawn){
         .idx = (uint32_t)idx,
@@ -35,8 +38,10 @@ bool demo_spawn_read(struct demo_spawn *ret_spawn, int argc, char **argv)
         .network_id = argv[4],
         .memory_max = memory_max,
         .congestion = text_or_null(argv[6]),
-        .out = text_or_null(argv[7]),
-        .directory = argv[8],
+        .policy = (uint32_t)policy,
+        .cipher = (uint32_t)cipher,
+        .out = text_or_null(argv[9]),
+        .directory = argv[10],
     };
     return true;
 }
@@ -56,11 +61,13 @@ static void become_node(const struct demo_spawn *spawn, int control_fd, int repo
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 
-    char idx[16], node_cnt[16], parent[16], memory_max[24];
+    char idx[16], node_cnt[16], parent[16], memory_max[24], policy[16], cipher[16];
     snprintf(idx, sizeof(idx), "%u", spawn->idx);
     snprintf(node_cnt, sizeof(node_cnt), "%u", spawn->node_cnt);
     snprintf(parent, sizeof(parent), "%d", (int)spawn->parent);
     snprintf(memory_max, sizeof(memory_max), "%llu", (unsigned long long)spawn->memory_max);
+    snprintf(policy, sizeof(policy), "%u", spawn->policy);
+    snprintf(cipher, sizeof(cipher), "%u", spawn->cipher);
     const char *const argv[] = {
         "weir",
         "demo-node",
@@ -70,6 +77,8 @@ static void become_node(const struct demo_spawn *spawn, int control_fd, int repo
         spawn->network_id,
         memory_max,
         spawn->congestion != NULL ? spawn->congestion : "-",
+        policy,
+        cipher,
         spawn->out != NULL ? spawn->out : "-",
         spawn->directory,
         NULL,

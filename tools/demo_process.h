@@ -17,8 +17,9 @@ struct demo_spawn {
     uint32_t idx, node_cnt;
     pid_t parent;
     const char *network_id;
-    uint64_t memory_max;    /* the largest copy of the files that one node may keep */
-    const char *congestion; /* NULL: the system's */
+    uint64_t memory_max;     /* the largest copy of the files that one node may keep */
+    const char *congestion;  /* NULL: the system's */
+    uint32_t policy, cipher; /* enum weir_secure, enum weir_cipher */
     const char *directory;
     const char *out; /* NULL: memory only; a child of its own for each node */
 };

@@ -6,6 +6,7 @@
 
 #include "demo.h"
 #include "demo_process.h"
+#include "secure_options.h"
 
 struct demo_run {
     uint32_t node_cnt;
@@ -13,6 +14,8 @@ struct demo_run {
     const char *directory;
     const char *out;        /* NULL: received files stay in memory */
     const char *congestion; /* NULL: the system's */
+    struct secure_options
+        secure; /* policy and cipher; each node has a key of its own for the run */
     struct demo_slot *slots;
     struct demo_process processes[DEMO_NODES_MAX];
     weir_ns go_ns, stop_ns, done_ns; /* 0: not yet */

@@ -119,6 +119,8 @@ static int start_node(struct sender *sender, const struct sender_options *option
     config.proxy = options->proxy;
     config.proxy_user = options->proxy_user;
     config.proxy_password = options->proxy_password;
+    secure_options_apply(&options->secure, &config);
+    secure_options_warn(&options->secure, "send");
     config.log = cli_log;
     config.log_ctx = (void *)(uintptr_t) "send";
     int error = weir_node_create(&sender->node, &config);

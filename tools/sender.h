@@ -12,6 +12,8 @@
 
 #include <weir/weir.h>
 
+#include "secure_options.h"
+
 struct sender;
 
 struct sender_options {
@@ -21,6 +23,7 @@ struct sender_options {
     const char *proxy;                       /* NULL: none */
     const char *proxy_user, *proxy_password; /* NULL: fresh random ones */
     uint16_t channel, weight;
+    struct secure_options secure;
     weir_ns wait_ns; /* how long to keep dialing somebody who does not answer */
 };
 

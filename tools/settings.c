@@ -129,6 +129,8 @@ static const struct field fields[] = {
      "how often it is written (500ms)"},
     {"turn-warn", KIND_TIME, AT(turn_warn_ns), WEIR_NS_PER_MS, DAY,
      "a longer turn of a shard is counted and logged (25ms)"},
+    {"rekey-interval", KIND_TIME, AT(rekey_interval_ns), WEIR_NS_PER_MS, DAY,
+     "a connection's key is used for so long at most (2m)"},
     {"tcp-congestion", KIND_TEXT, AT(tcp_congestion), 1, 15, "congestion control (the system's)"},
 };
 
@@ -148,7 +150,13 @@ void settings_free(struct settings *settings)
     for (size_t i = 0; i < settings->text_cnt; i++)
         free(settings->texts[i]);
     free(settings->texts);
+    secure_options_wipe(&settings->secure);
     memset(settings, 0, sizeof(*settings));
+}
+
+void settings_apply(struct settings *settings)
+{
+    secure_options_apply(&settings->secure, &settings->config);
 }
 
 /* Copies a string that lives as long as the settings. */
@@ -168,6 +176,12 @@ bool settings_name(size_t idx, struct setting_name *ret_name)
 {
     static const char *const arguments[] = {"N",  "SIZE", "SIZE", "TIME", "TEXT", "LEVEL",
                                             NULL, "N",    "MODE", "TEXT", "FILE"};
+    struct secure_name secure;
+    if (secure_options_name(idx, &secure)) {
+        *ret_name = (struct setting_name){secure.name, secure.argument, secure.help};
+        return true;
+    }
+    idx -= SECURE_NAME_CNT;
     if (idx >= FIELD_CNT)
         return false;
     *ret_name =
@@ -371,6 +385,11 @@ bool settings_set(struct settings *settings, const char *name, const char *value
     int is_set = discovery_settings_set(&settings->discovery, name, value, why);
     if (is_set >= 0)
         return is_set == 1;
+    bool is_known;
+    if (secure_options_set(&settings->secure, name, value, &is_known, why, SETTINGS_WHY_BYTES))
+        return true;
+    if (is_known)
+        return false;
     for (size_t i = 0; i < FIELD_CNT; i++) {
         if (strcmp(fields[i].name, name) != 0)
             continue;

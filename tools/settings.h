@@ -13,6 +13,7 @@
 #include <weir/weir.h>
 
 #include "discovery_settings.h"
+#include "secure_options.h"
 
 #define SETTINGS_LISTENS_MAX 16u
 #define SETTINGS_PEERS_MAX 1024u
@@ -20,6 +21,7 @@
 
 struct settings {
     struct weir_config config;
+    struct secure_options secure; /* put into config by settings_apply() */
     struct weir_channel channels[WEIR_CHANNELS_MAX];
     bool has_id[WEIR_CHANNELS_MAX]; /* an INI section may name its id late, or never */
     uint32_t channel_cnt;
@@ -63,6 +65,9 @@ bool settings_set_channel(struct settings *settings, const char *name, const cha
 
 /* Checks what one value alone does not show: every channel has an id, and no two the same. */
 bool settings_check(const struct settings *settings, char why[SETTINGS_WHY_BYTES]);
+
+/* Completes `config`, which from then on points into `settings`. */
+void settings_apply(struct settings *settings);
 
 /* What help and messages say of the properties of a channel. */
 #define SETTINGS_CHANNEL_HELP                                                                     \

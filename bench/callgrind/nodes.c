@@ -103,6 +103,7 @@ static void make(struct end *end)
                                    .on_writable = on_writable};
 
     weir_config_init(&cfg);
+    cfg.secure = WEIR_SECURE_PLAIN;
     cfg.flags = WEIR_CONFIG_CALLER_TURNS;
     cfg.peers_max = 8;
     cfg.shard_cnt = shard_cnt;

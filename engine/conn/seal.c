@@ -54,8 +54,11 @@ static uint8_t *place_of(struct sealing *sealing, uint32_t idx)
     struct weir_tx *tx = sealing->tx;
     if (!(tx->piece_flags[idx] & WEIR_TX_BORROWED))
         return tx->gathered[idx].iov_base;
-    struct weir_buf *copy = weir_pool_take(sealing->conn->hub->pool, tx->gathered[idx].iov_len);
-    if (!copy)
+    /* Queues may have used up the pool, and what is in them must be able to go: then the heap has to do, for
+     * one send of each connection at most. */
+    size_t len = tx->gathered[idx].iov_len;
+    struct weir_buf *copy = weir_pool_take(sealing->conn->hub->pool, len);
+    if (!copy && weir_buf_create(&copy, len) != 0)
         return NULL;
     sealing->out->copies[sealing->out->copy_cnt++] = copy;
     return copy->data;

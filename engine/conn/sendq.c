@@ -295,9 +295,7 @@ int weir_sendq_buf(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf
         weir_buf_unref(take);
         return error;
     }
-    /* With the only reference, nobody can read them or make another; wrapped bytes are somebody's. */
-    bool is_own = take->pool && atomic_load_explicit(&take->refs, memory_order_acquire) == 1;
-    return queue_whole(conn, channel_idx, take, NULL, len, is_own);
+    return queue_whole(conn, channel_idx, take, NULL, len, weir_buf_is_sole(take));
 }
 
 int weir_sendq_shared(struct weir_conn *conn, uint32_t channel_idx, struct weir_shared *shared)

@@ -1,4 +1,4 @@
-/* engine/io/doctor.c: weir_doctor(): looks at kernel, io_uring, limits and sysctls, and says what to do. */
+/* engine/io/doctor.c: the most of weir_doctor(): looks at kernel, io_uring, limits and sysctls, and says what to do. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "engine/io/io.h"
 #include "engine/io/uring_probe.h"
 #include "weir/error.h"
 #include "weir/node.h"
@@ -242,7 +243,7 @@ static void check_sysctls(struct report *report)
     }
 }
 
-int64_t weir_doctor(struct weir_check *ret_checks, size_t check_max)
+int64_t weir_doctor_io(struct weir_check *ret_checks, size_t check_max)
 {
     if (ret_checks == NULL && check_max > 0)
         return WEIR_E_MISUSE;

@@ -150,4 +150,9 @@ struct weir_io_host {
     void *ctx; /* valid while the node lives */
 };
 
+struct weir_check;
+
+/* What weir_doctor() (engine/node/doctor.c) says of everything but ciphers: of the system behind `uring`. */
+int64_t weir_doctor_io(struct weir_check *ret_checks, size_t check_max);
+
 #endif

@@ -68,6 +68,13 @@ void weir_buf_unref(struct weir_buf *buf)
     weir_heap_release(buf);
 }
 
+bool weir_buf_is_sole(const struct weir_buf *buf)
+{
+    /* Acquire: whoever dropped the last other reference has read what he wanted. */
+    return buf->data == (const uint8_t *)buf + WEIR_BUF_DATA_OFFSET &&
+           atomic_load_explicit(&buf->refs, memory_order_acquire) == 1;
+}
+
 uint8_t *weir_buf_data(struct weir_buf *buf)
 {
     return buf->data;

@@ -74,6 +74,9 @@ struct weir_pool_stats {
 };
 void weir_pool_stats(const struct weir_pool *pool, struct weir_pool_stats *ret_stats);
 
+/* Whether nobody else can read the bytes of a buffer, or will: they are its own, and this is the only reference. */
+bool weir_buf_is_sole(const struct weir_buf *buf);
+
 /* Inline references for the hot path; the same as weir_buf_ref and weir_buf_unref. */
 static inline struct weir_buf *weir_buf_hold(struct weir_buf *buf)
 {

@@ -181,8 +181,9 @@ static const struct reason_entry reasons[WEIR_REASON_CNT] = {
     [WEIR_R_SECURE_REFUSED] = {"secure-refused",
                                "The peer is encrypted, and this node takes plain peers only."},
     [WEIR_R_NETWORK_KEY] = {"network-key", "One side has a network key and the other has none."},
-    [WEIR_R_HANDSHAKE_CRYPTO] = {"handshake-crypto", "A message of the handshake does not open: "
-                                                     "another network key, or it was changed."},
+    [WEIR_R_HANDSHAKE_CRYPTO] = {"handshake-crypto",
+                                 "A message of the handshake does not open: "
+                                 "another network id or network key, or it was changed."},
     [WEIR_R_BAD_KEY] = {"bad-key", "The peer sent a public key of low order."},
     [WEIR_R_BAD_IDENTITY] = {"bad-identity", "The proof of the peer's node id does not hold."},
     [WEIR_R_WRONG_ID] = {"wrong-id", "Another node answers at the address than the one dialed."},

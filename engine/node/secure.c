@@ -25,10 +25,9 @@ int weir_secure_take(weir_node *node)
             key_take(node, "network_key", cfg->network_key, WEIR_KEY_NETWORK, &node->network_key);
     if (error)
         return error;
-    bool has_key = cfg->node_key || cfg->network_key;
     cfg->node_key = cfg->network_key = NULL; /* the caller's; ours are in the node */
     if (cfg->secure == WEIR_SECURE_DEFAULT)
-        cfg->secure = has_key ? WEIR_SECURE_REQUIRE : WEIR_SECURE_PLAIN;
+        cfg->secure = WEIR_SECURE_REQUIRE;
     if (cfg->secure == WEIR_SECURE_PLAIN) {
         if (node->network_key.kind) {
             weir_log(node, WEIR_LOG_ERROR, "config: a network_key needs encryption");
@@ -36,8 +35,12 @@ int weir_secure_take(weir_node *node)
         }
         return 0;
     }
-    if (!node->node_key.kind)
-        error = weir_key_generate(&node->node_key, WEIR_KEY_NODE);
+    if (!node->node_key.kind) {
+        /* By the host's random numbers: in a simulated world the key follows from the seed. */
+        if (weir_node_random(node, node->node_key.secret, sizeof(node->node_key.secret)))
+            return WEIR_E_SYSTEM;
+        node->node_key.kind = WEIR_KEY_NODE;
+    }
     return error ? error : weir_key_id(&node->id, &node->node_key);
 }
 

@@ -51,6 +51,7 @@ static void draw_node(struct run *run, uint32_t idx)
     *node = (struct run_node){.run = run, .idx = idx, .host = idx + 1};
     struct weir_config *cfg = &node->cfg;
     weir_config_init(cfg);
+    cfg->secure = WEIR_SECURE_PLAIN;
     cfg->shard_cnt = (uint32_t)between(run, 1, RUN_SHARDS_MAX);
     cfg->peers_max = (uint32_t)between(run, 3 * run->node_cnt, RUN_PEERS_MAX / RUN_SHARDS_MAX);
     cfg->handshakes_max = (uint32_t)between(run, 4, 16);

@@ -46,8 +46,7 @@ struct weir_key;
 
 /* How the connections of a node are protected. docs/security.md */
 enum weir_secure {
-    WEIR_SECURE_DEFAULT =
-        0, /* encrypted is required where the node has a key, plain where it has none */
+    WEIR_SECURE_DEFAULT = 0, /* encrypted is required */
     WEIR_SECURE_PLAIN = 1,   /* neither encrypted nor authenticated */
     WEIR_SECURE_PREFER = 2,  /* encrypted where the other side can; else plain */
     WEIR_SECURE_REQUIRE = 3, /* encrypted, or not at all */

@@ -319,6 +319,7 @@ static int make(void)
                                    .on_writable = on_writable,
                                    .on_tick = on_tick};
     weir_config_init(&cfg);
+    cfg.secure = WEIR_SECURE_PLAIN;
     cfg.shard_cnt = options.shards;
     cfg.peers_max = PEERS_MAX;
     cfg.ping_interval_ns = options.ping_ms * WEIR_NS_PER_MS;

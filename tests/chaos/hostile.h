@@ -142,6 +142,7 @@ static inline void victim_run(uint32_t handshakes_max, uint32_t peers_max)
     struct weir_reactor reactor = {
         .size = sizeof(reactor), .on_batch = victim_on_batch, .on_tick = victim_on_tick};
     weir_config_init(&cfg);
+    cfg.secure = WEIR_SECURE_PLAIN;
     hostile_channels(channels);
     if (handshakes_max) { /* they stay until they were counted */
         cfg.handshakes_max = handshakes_max;
@@ -226,6 +227,7 @@ static inline void good_run(void)
                                    .on_peer = good_on_peer,
                                    .on_tick = good_on_tick};
     weir_config_init(&cfg);
+    cfg.secure = WEIR_SECURE_PLAIN;
     hostile_channels(channels);
     int error = weir_node_create(&hostile_node, &cfg);
     if (!error)

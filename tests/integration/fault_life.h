@@ -205,6 +205,7 @@ static inline int life_make(struct life *life, int side, const char *listen)
     struct weir_channel channels[LIFE_CHANNELS];
     struct weir_config cfg;
     weir_config_init(&cfg);
+    cfg.secure = WEIR_SECURE_PLAIN;
     cfg.flags = WEIR_CONFIG_CALLER_TURNS;
     cfg.peers_max = LIFE_PEERS;
     cfg.dials_max = 8;

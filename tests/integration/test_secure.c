@@ -88,7 +88,7 @@ IT_TEST(secure, a_closed_network_lets_only_its_members_in)
     struct weir_key key, other;
     key_of(&key, WEIR_KEY_NETWORK, 7);
     key_of(&other, WEIR_KEY_NETWORK, 8);
-    nodes_init(WEIR_SECURE_DEFAULT, WEIR_SECURE_DEFAULT); /* a key is reason enough to encrypt */
+    nodes_init(WEIR_SECURE_DEFAULT, WEIR_SECURE_DEFAULT);
     a.cfg.network_key = b.cfg.network_key = &key;
     it_start(&b, "127.0.0.1:0");
     it_start(&a, NULL);
@@ -97,6 +97,7 @@ IT_TEST(secure, a_closed_network_lets_only_its_members_in)
     IT_EQ(b.fails, 0);
 
     it_init(&a, "wrong key");
+    a.cfg.secure = WEIR_SECURE_DEFAULT;
     a.cfg.network_key = &other;
     it_start(&a, NULL);
     IT_OK(weir_dial(a.node, b.address, 0));
@@ -111,6 +112,56 @@ IT_TEST(secure, a_closed_network_lets_only_its_members_in)
     IT_WAIT(a.fails == 1 && b.fails == 2);
     IT_EQ(a.fail_by[WEIR_R_NETWORK_KEY], 1);
     IT_EQ(b.fail_by[WEIR_R_NETWORK_KEY], 1);
+    it_stop(&a);
+    it_stop(&b);
+}
+
+IT_TEST(secure, another_network_id_is_named_by_both_sides)
+{
+    nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+    a.cfg.network_id = "another";
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    IT_OK(weir_dial(a.node, b.address, 0));
+    IT_WAIT(a.fails == 1 && b.fails == 1);
+    IT_EQ(a.fail_by[WEIR_R_HANDSHAKE_CRYPTO], 1);
+    IT_EQ(b.fail_by[WEIR_R_HANDSHAKE_CRYPTO], 1);
+    it_stop(&a);
+    it_stop(&b);
+}
+
+static _Atomic uint64_t queued_cnt;
+static _Atomic bool is_pool_used;
+
+/* Queues wrapped bytes, which are not sealed in place, and runs in turn until the pool has nothing left. */
+static void use_pool_up(struct it_node *node, weir_peer peer, int event, int reason)
+{
+    static uint8_t bytes[100];
+    (void)reason;
+    if (event != WEIR_PEER_UP)
+        return;
+    for (int error = 0; error == 0;) {
+        struct weir_buf *buf;
+        error = weir_buf_wrap(&buf, bytes, sizeof(bytes), NULL, NULL);
+        error = error ? error : weir_send_buf(node->node, peer, 1, buf);
+        queued_cnt += error == 0;
+        if (error == 0)
+            error = weir_try_send(node->node, peer, 1, bytes, sizeof(bytes));
+        queued_cnt += error == 0;
+        is_pool_used = error == WEIR_E_NOMEM;
+    }
+}
+
+IT_TEST(secure, what_is_queued_goes_when_queues_have_used_up_the_pool)
+{
+    nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+    a.cfg.pool_bytes_max = 1u << 20;
+    a.on_peer = use_pool_up;
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    it_link(&a, &b);
+    IT_WAIT(is_pool_used && b.msgs == queued_cnt);
+    IT_EQ(a.downs, 0);
     it_stop(&a);
     it_stop(&b);
 }
@@ -141,6 +192,7 @@ IT_TEST(secure, the_node_that_was_dialed_is_the_only_one_accepted)
     IT_OK(weir_dial(a.node, address, 0));
     IT_WAIT(a.fails == 1 && b.fails == 1);
     IT_EQ(a.fail_by[WEIR_R_WRONG_ID], 1);
+    IT_EQ(b.fail_by[WEIR_R_WRONG_ID], 1);
     IT_EQ(a.ups, 0);
     IT_EQ(b.ups, 0);
     address_of(&b, &id, address, sizeof(address));
@@ -157,7 +209,7 @@ IT_TEST(secure, a_node_that_dials_itself_notices)
     it_start(&a, "127.0.0.1:0");
     IT_OK(weir_dial(a.node, a.address, WEIR_DIAL_PERSIST));
     IT_WAIT(a.fails == 2);
-    IT_EQ(a.fail_by[WEIR_R_SELF], 1);
+    IT_EQ(a.fail_by[WEIR_R_SELF], 2);
     it_stop(&a);
 }
 
@@ -189,6 +241,9 @@ static void expect(uint32_t secure_a, uint32_t secure_b, uint32_t flags, int wan
 IT_TEST(secure, policies_meet_as_the_header_says)
 {
     enum { PLAIN = WEIR_SECURE_PLAIN, PREFER = WEIR_SECURE_PREFER, REQUIRE = WEIR_SECURE_REQUIRE };
+    expect(WEIR_SECURE_DEFAULT, WEIR_SECURE_DEFAULT, 0, 1); /* without any key: new ones */
+    expect(PLAIN, WEIR_SECURE_DEFAULT, 0, WEIR_R_PLAIN_REFUSED);
+    expect(WEIR_SECURE_DEFAULT, PLAIN, 0, WEIR_R_SECURE_REFUSED);
     expect(PLAIN, PLAIN, 0, 0);
     expect(PLAIN, PREFER, 0, 0);
     expect(PLAIN, REQUIRE, 0, WEIR_R_PLAIN_REFUSED);

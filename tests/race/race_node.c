@@ -95,7 +95,7 @@ static void fail(const char *what)
 
 static weir_node *make(struct weir_reactor *reactor)
 {
-    struct weir_config cfg = {.size = sizeof(cfg), .shard_cnt = 2};
+    struct weir_config cfg = {.size = sizeof(cfg), .shard_cnt = 2, .secure = WEIR_SECURE_PLAIN};
     struct weir_channel channel = {.size = sizeof(channel), .id = 1};
     weir_node *node;
     if (weir_node_create(&node, &cfg) || weir_node_attach(node, reactor, &channel, 1))

@@ -85,7 +85,7 @@ expect_event() {
 expect_event other.out "up: "
 expect_event other.out "1 channels"
 start stranger "$weir" node --peer "$at" --network-id other --quiet
-expect_event stranger.out "wrong-network"
+expect_event stranger.out "handshake-crypto"
 sleep 1.2 # for a line of rates
 kill -TERM "$node"
 ended "$node" 10
@@ -96,5 +96,5 @@ events = [json.loads(line) for line in open("node.out")]
 kinds = [event["event"] for event in events]
 assert kinds.count("up") == 1 and "rates" in kinds and kinds[-1] == "end", kinds
 assert events[-1]["accepted"] >= 2, events[-1]
-assert any(e["event"] == "failed" and e["reason"] == "wrong-network" for e in events), events
+assert any(e["event"] == "failed" and e["reason"] == "handshake-crypto" for e in events), events
 PY

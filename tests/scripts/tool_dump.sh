@@ -54,6 +54,30 @@ done
 : >empty
 expect 0 "0 bytes, 0 frames" "$weir" dump empty
 
+# Version 2 shows its handshake from outside, and how much is sealed.
+sealed() {
+    python3 - "$WEIR_SRC_DIR/tests/vectors/wire-v2.txt" "$1" "$2" <<'END'
+import sys
+lines = [line.split() for line in open(sys.argv[1], encoding="utf-8") if line[0] != "#"]
+open(sys.argv[3], "wb").write(b"".join(bytes.fromhex(line[1]) for line in lines if line[0] == sys.argv[2]))
+END
+}
+sealed dialer dialed
+expect 0 'preface      16 bytes  from "dialer"  version-min 2  version-max 2  pattern "XX"  cipher "ChaChaPoly"' \
+    "$weir" dump dialed
+expect 0 'message-1     34 bytes' "$weir" dump dialed
+expect 0 'message-3' "$weir" dump dialed
+expect 0 'records' "$weir" dump dialed
+sealed listener answered
+expect 0 'message-2    198 bytes' "$weir" dump answered
+expect 0 'records' "$weir" dump answered
+for cut in 1 8 9 15 16 17 20 100; do
+    head -c "$cut" dialed >part
+    expect 0 "0 frames, 0 messages, 0 faults" "$weir" dump part
+done
+printf '\x89WEIR\r\n\x1anq\0' >refused
+expect 0 'refused "secure-refused"' "$weir" dump refused
+
 expect 1 "Is a directory" "$weir" dump .
 [ ! -e /dev/full ] || {
     "$weir" dump good >/dev/full 2>err

@@ -48,6 +48,7 @@ def check_node(work):
     path = work / "stats"
     node = subprocess.Popen([WEIR, "node", "--listen", "127.0.0.1:0", "--stats-path", path, "--quiet",
                              "--stats-interval", "50ms", "--channel", "id=1,name=a\"b"], stdout=subprocess.PIPE, text=True)
+    node.stdout.readline()  # its id
     address = node.stdout.readline().split()[-1]
     code, stat = stat_json(path)
     assert code == 0 and stat["state"] == "live" and stat["pid"] == node.pid, stat
@@ -73,7 +74,8 @@ def check_node(work):
     assert code == 1 and stat["state"] == "stopped" and value(stat, "weir_accepted_total") == 1
     killed = subprocess.Popen([WEIR, "node", "--listen", "127.0.0.1:0", "--stats-path", path, "--quiet"],
                               stdout=subprocess.PIPE, text=True)
-    killed.stdout.readline()
+    for _ in range(2):  # its id, its address
+        killed.stdout.readline()
     assert stat_json(path)[0] == 0, "the file of a node that has stopped is taken over"
     killed.kill()
     killed.wait(PATIENCE_S)

@@ -118,7 +118,7 @@ finish_with 0 "a link as the last part"
 [ "$(cat outside/target)" = safe ] && [ ! -L trap/one ] || bad "a link as the last part was followed"
 
 begin --network-id right
-expect 5 "wrong-network" "$weir" send "$at" --network-id wrong --lines lines
+expect 5 "another network id" "$weir" send "$at" --network-id wrong --lines lines
 timeout 60 "$weir" send "$at" --network-id right --lines --quiet <lines || bad "the right network"
 finish_with 0 "a stranger and then the sender"
 cmp lines recv.out || bad "after a stranger"

@@ -10,6 +10,7 @@
 #include "proto/native_wire.h"
 #include "tools/dump/hello.h"
 #include "tools/dump/item.h"
+#include "tools/dump/secure.h"
 
 /* A window that always has room for the largest frame. */
 struct dump {
@@ -54,6 +55,33 @@ static void end(struct dump *dump, struct item *item, int reason)
         dump->is_unwritable = true;
 }
 
+/* ---- version 2 ----------------------------------------------------------------------------------- */
+
+/* Version 2 is encrypted: without its keys the handshake's outside is all there is to be shown, and how many
+ * bytes of records follow. */
+static void secure(struct dump *dump, struct secure_stream *stream)
+{
+    struct secure_part part;
+    struct item item;
+    for (;;) {
+        (void)has(dump, sizeof(dump->bytes));
+        if (dump->is_unwritable || !secure_next(stream, dump->bytes, dump->len, &part))
+            break;
+        begin(dump, &item, part.what, part.len);
+        end(dump, &item, secure_show(stream, &item, dump->bytes));
+        drop(dump, part.len);
+    }
+    if (dump->len == 0 || !secure_is_sealed(stream))
+        return; /* what is there is cut */
+    uint64_t from = dump->offset;
+    while (dump->len != 0) {
+        drop(dump, dump->len);
+        (void)has(dump, sizeof(dump->bytes));
+    }
+    item_begin(&item, dump->out, dump->is_json, from, "records", dump->offset - from);
+    end(dump, &item, 0);
+}
+
 /* ---- the preface --------------------------------------------------------------------------------- */
 
 /* Returns whether frames may follow. */
@@ -62,6 +90,11 @@ static bool preface(struct dump *dump)
     struct item item;
     uint16_t reason = 0;
     (void)has(dump, NATIVE_PREFACE_BYTES);
+    struct secure_stream stream;
+    if (secure_is(&stream, dump->bytes, dump->len)) {
+        secure(dump, &stream);
+        return false;
+    }
     if (dump->len == 0 || (dump->len >= 4 && memcmp(dump->bytes, "WEIR", 4) == 0))
         return true; /* nothing, or it was not captured */
     bool is_dialer = dump->len < NATIVE_PREFACE_BYTES || dump->bytes[8] != NATIVE_LIVENESS_LISTENER;

@@ -22,7 +22,8 @@ Test(doctor, agrees_with_what_can_be_done)
     int fd_cnt = fixture_fd_cnt();
     int64_t cnt = weir_doctor(checks, 32);
     cr_assert_eq(fixture_fd_cnt(), fd_cnt);
-    CHECK(cnt >= 20 && cnt < 32);
+    CHECK(cnt >= 22 && cnt < 32);
+    CHECK(find(checks, cnt, "processor") && strstr(find(checks, cnt, "ciphers")->found, "GB/s"));
     bool is_fatal = false;
     for (int64_t i = 0; i < cnt; i++) {
         const struct weir_check *check = &checks[i];

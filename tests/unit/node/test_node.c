@@ -19,6 +19,7 @@ static struct weir_config turning(void)
 {
     struct weir_config cfg;
     weir_config_init(&cfg);
+    cfg.secure = WEIR_SECURE_PLAIN;
     cfg.flags = WEIR_CONFIG_CALLER_TURNS;
     cfg.peers_max = 8;
     cfg.dials_max = 4;
