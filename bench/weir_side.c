@@ -158,6 +158,8 @@ static int start(struct weir_side *side, const struct weir_reactor *reactor, con
     cfg.flags = (side->has_threads ? WEIR_CONFIG_PIN : WEIR_CONFIG_CALLER_TURNS) |
                 (job->is_busy ? WEIR_CONFIG_BUSY_POLL : 0);
     cfg.network_id = "weir-bench";
+    if (job->conn_cnt > 1)
+        cfg.flags |= WEIR_CONFIG_TWINS; /* two nodes, many connections */
     cfg.secure = side->run->impl == &bench_weir ? job->secure : WEIR_SECURE_REQUIRE;
     if (side->run->impl == &bench_weir_aes)
         cfg.cipher = WEIR_CIPHER_AES_256_GCM;

@@ -111,6 +111,8 @@ struct weir_seal_piece {
     uint32_t len;
 };
 
+#define WEIR_SESSION_BYTES 16u
+
 #define WEIR_SEAL_HEAD 2u  /* what `seal` writes in front of a record's pieces */
 #define WEIR_SEAL_TAIL 16u /* and behind them */
 
@@ -182,6 +184,9 @@ struct weir_codec {
     void (*feed)(void *state, uint8_t *data, size_t len, struct weir_frame *ret_frames,
                  uint32_t frame_max, struct weir_feed *ret_feed);
     const struct weir_agreed *(*agreed)(const void *state);
+    /* An encrypted wire only (else NULL): once agreed, WEIR_SESSION_BYTES that both sides have, that no other
+     * connection has, and that neither could choose. */
+    const uint8_t *(*session)(const void *state);
     /* Sets `fault` on each frame that does not match its checksum. */
     void (*verify)(struct weir_frame *frames, uint32_t frame_cnt);
     /* Hashes the payload and writes the frame's header, exactly `head_bytes`, to `ret_head` (usually

@@ -140,6 +140,7 @@ static int noise_end(struct native_v2_state *state)
     const struct weir_crypto *crypto = state->offer->secret->crypto;
     struct weir_noise_cipher send, recv;
     int error = weir_noise_finish(&state->u.handshake.noise, &send, &recv);
+    memcpy(state->session, state->u.handshake.noise.symmetric.h, sizeof state->session);
     weir_noise_handshake_wipe(&state->u.handshake.noise);
     memset(&state->u.agreed, 0, offsetof(struct weir_agreed, channels));
     if (error)
@@ -591,6 +592,12 @@ static const struct weir_agreed *v2_agreed(const void *opaque)
                                                                                : NULL;
 }
 
+static const uint8_t *v2_session(const void *opaque)
+{
+    const struct native_v2_state *state = opaque;
+    return state->session;
+}
+
 static void v2_verify(struct weir_frame *frames, uint32_t frame_cnt)
 {
     (void)frames; /* a frame that came out of a record was verified with it */
@@ -629,6 +636,7 @@ const struct weir_codec weir_codec_native_v2 = {
     .pull = v2_pull,
     .feed = v2_feed,
     .agreed = v2_agreed,
+    .session = v2_session,
     .verify = v2_verify,
     .frame_head = weir_v2_frame_head,
     .control_write = weir_v2_control_write,

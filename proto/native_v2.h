@@ -122,7 +122,8 @@ struct native_v2_state {
     bool has_expected;
     uint8_t preface[NATIVE_V2_PREFACE_BYTES]; /* the dialer's, as it is in the prologue */
     uint8_t seed[WEIR_KEY_BYTES];
-    uint8_t peer_id[WEIR_KEY_BYTES]; /* expected, and from its proof on the one that it is */
+    uint8_t session[WEIR_SESSION_BYTES]; /* of Noise's transcript hash; once has_records */
+    uint8_t peer_id[WEIR_KEY_BYTES];     /* expected, and from its proof on the one that it is */
     struct native_v2_lane send, recv;
     union {
         struct {

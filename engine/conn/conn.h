@@ -84,7 +84,8 @@ enum weir_conn_flags {
     WEIR_CONN_WANT_SHUTDOWN =
         1u << 19,                  /* the kernel did not take it: tried again in the tx stage */
     WEIR_CONN_ADMITTED = 1u << 24, /* the node's limits count it */
-    WEIR_CONN_RESUMED = 1u << 18,  /* on the hub's list: held messages may be delivered */
+    WEIR_CONN_UNTOLD = 1u << 25,  /* it came up and was closed before the application heard of it */
+    WEIR_CONN_RESUMED = 1u << 18, /* on the hub's list: held messages may be delivered */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */

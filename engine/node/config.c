@@ -7,7 +7,7 @@
 #define MIB (1024u * 1024u)
 #define KNOWN_CONFIG_FLAGS                                                \
     (WEIR_CONFIG_CALLER_TURNS | WEIR_CONFIG_PIN | WEIR_CONFIG_BUSY_POLL | \
-     WEIR_CONFIG_PROXY_SHARED | WEIR_CONFIG_LIMIT_LOOPBACK)
+     WEIR_CONFIG_PROXY_SHARED | WEIR_CONFIG_LIMIT_LOOPBACK | WEIR_CONFIG_TWINS)
 #define DAY_NS (UINT64_C(86400) * WEIR_NS_PER_S)
 
 void weir_log(weir_node *node, int level, const char *format, ...)

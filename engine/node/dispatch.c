@@ -134,10 +134,41 @@ static void who(const struct weir_conn *conn, char ret_text[WHO_BYTES])
         memcpy(ret_text + at, "?", 2);
 }
 
+static uint32_t twin_place(const struct weir_conn *conn)
+{
+    return conn->hub->shard * conn->hub->cfg->peers_max + conn->slot;
+}
+
+/* Sees to it that there is one connection with a node. Returns whether it is this one. */
+static bool is_kept(struct weir_shard *shard, struct weir_conn *conn)
+{
+    weir_node *node = shard->node;
+    if (!conn->codec->session || (node->cfg.flags & WEIR_CONFIG_TWINS))
+        return true;
+    bool is_dialer = (conn->flags & WEIR_CONN_IS_DIALER) != 0;
+    const uint8_t *id = conn->codec->agreed(conn->codec_state)->node_id;
+    bool is_peer_greater = memcmp(id, node->id.bytes, sizeof(node->id.bytes)) > 0;
+    struct weir_twin_rank rank = {.is_by_greater = is_dialer != is_peer_greater};
+    memcpy(rank.session, conn->codec->session(conn->codec_state), sizeof(rank.session));
+    weir_peer peer = weir_peer_of(conn);
+    weir_peer loser = {weir_twins_come(&node->twins, twin_place(conn), id, &rank, peer.v)};
+    if (loser.v == peer.v) {
+        conn->flags |= WEIR_CONN_UNTOLD;
+        weir_conn_close(conn, WEIR_R_DUPLICATE_PEER, false);
+        return false;
+    }
+    if (loser
+            .v) /* where there is no memory for the letter, the other side closes it, by the same rule */
+        (void)weir_disconnect(node, loser, WEIR_R_DUPLICATE_PEER);
+    return true;
+}
+
 static void on_ready(struct weir_conn *conn)
 {
     struct weir_shard *shard = shard_of(conn->hub);
     char text[WHO_BYTES];
+    if (!is_kept(shard, conn))
+        return;
     who(conn, text);
     weir_log(shard->node, WEIR_LOG_INFO, "peer %016llx up: %s, %s",
              (unsigned long long)weir_peer_of(conn).v, text,
@@ -163,6 +194,9 @@ static void on_ended(struct weir_conn *conn, uint16_t reason, bool was_ready)
 {
     struct weir_shard *shard = shard_of(conn->hub);
     char text[WHO_BYTES];
+    if (conn->codec && conn->codec->session)
+        weir_twins_go(&shard->node->twins, twin_place(conn), weir_peer_of(conn).v);
+    was_ready = was_ready && !(conn->flags & WEIR_CONN_UNTOLD);
     who(conn, text);
     weir_log(shard->node, was_ready ? WEIR_LOG_INFO : WEIR_LOG_DEBUG, "peer %016llx %s: %s, %s",
              (unsigned long long)weir_peer_of(conn).v, was_ready ? "down" : "failed", text,

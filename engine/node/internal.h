@@ -9,6 +9,7 @@
  *   broadcast.c one message to many
  *   dial.c      dial, cancel; names that are asked for
  *   peer.c      disconnect, pause, info, keep
+ *   twins.c     one connection per peer
  *   guard.c     who may be connected: limits, scores, bans; guard_file.c keeps the bans in a file
  *   secure.c    keys and policy: from the configuration to each shard's handshakes
  *   reactor.c   weir/reactor.h: posted calls, ticks, places per peer
@@ -37,6 +38,7 @@
 #include "engine/peers/dial.h"
 #include "engine/peers/resolver.h"
 #include "engine/peers/score.h"
+#include "engine/node/twins.h"
 #include "proto/identity.h"
 #include "weir/node.h"
 #include "weir/reactor.h"
@@ -163,6 +165,7 @@ struct weir_node {
     struct weir_target *dials;   /* being dialed, dial_cnt of cfg.dials_max */
     uint32_t dial_cnt;
     uint32_t *dial_shards, *dial_flags;
+    struct weir_twins twins;
     struct weir_guard guard;
     bool has_guard;                 /* made, perhaps in part */
     struct weir_resolver *resolver; /* NULL before the first name */

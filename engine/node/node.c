@@ -55,6 +55,14 @@ int weir_node_create(weir_node **ret_node, const struct weir_config *cfg)
     return weir_node_create_on(ret_node, cfg, NULL);
 }
 
+static int twins_make(weir_node *node)
+{
+    uint8_t key[WEIR_SIPHASH_KEY_BYTES];
+    if (weir_node_random(node, key, sizeof(key)))
+        return WEIR_E_SYSTEM;
+    return weir_twins_init(&node->twins, node->cfg.peers_max * node->cfg.shard_cnt, key);
+}
+
 int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
                         const struct weir_io_host *host)
 {
@@ -97,6 +105,8 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
     }
     node->has_guard = true;
     error = weir_guard_init(node, seeds);
+    if (!error && node->cfg.secure != WEIR_SECURE_PLAIN)
+        error = twins_make(node);
     if (error) {
         weir_node_free(node);
         return error;
@@ -396,6 +406,7 @@ void weir_node_free(weir_node *node)
     weir_heap_release(node->dial_flags);
     if (node->has_guard)
         weir_guard_fini(node);
+    weir_twins_fini(&node->twins);
     pthread_cond_destroy(&node->cond);
     pthread_mutex_destroy(&node->mutex);
     explicit_bzero(&node->proxy, sizeof(node->proxy)); /* credentials */

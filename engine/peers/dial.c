@@ -390,6 +390,9 @@ bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t 
     }
     if (was_useful)
         entry->attempt_cnt = 0;
+    if (reason ==
+        WEIR_R_DUPLICATE_PEER) /* the node is connected, just not by this: there is no hurry */
+        entry->attempt_cnt = 63;
     if (reason == WEIR_R_SECURE_REFUSED && may_fall_back(dialer, entry)) {
         entry->is_fallback = true;
         entry->gen++;

@@ -40,6 +40,8 @@ enum weir_config_flags {
                                          * connections share circuits */
     WEIR_CONFIG_LIMIT_LOOPBACK = 1u
                                  << 4, /* limits and scores per address count this machine's too */
+    WEIR_CONFIG_TWINS =
+        1u << 5, /* several connections with one node id are kept, not reduced to one */
 };
 
 struct weir_key;

@@ -213,6 +213,75 @@ IT_TEST(secure, a_node_that_dials_itself_notices)
     it_stop(&a);
 }
 
+/* ---- one connection per peer --------------------------------------------------------------------- */
+
+static void expect_one_connection(uint32_t twin_cnt)
+{
+    weir_peer peer_a, peer_b;
+    /* Every connection but one ends, on both sides and with its reason. */
+    IT_WAIT(a.up_cnt == 1 && b.up_cnt == 1 &&
+            it_metrics(&a)->closes[WEIR_R_DUPLICATE_PEER] >= twin_cnt &&
+            it_metrics(&b)->closes[WEIR_R_DUPLICATE_PEER] >= twin_cnt);
+    peer_a = a.up[0];
+    peer_b = b.up[0];
+    /* And what is left is the same one: a message each way arrives. */
+    uint64_t msgs_a = a.msgs, msgs_b = b.msgs;
+    IT_OK(weir_send(a.node, peer_a, 1, "a", 1, IT_PATIENCE));
+    IT_OK(weir_send(b.node, peer_b, 1, "b", 1, IT_PATIENCE));
+    IT_WAIT(a.msgs == msgs_a + 1 && b.msgs == msgs_b + 1);
+    IT_EQ(a.up_cnt, 1);
+    IT_EQ(b.up_cnt, 1);
+}
+
+IT_TEST(secure, crossed_dials_end_as_one_connection)
+{
+    for (uint8_t round = 0; round < 8; round++) {
+        nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+        a.cfg.shard_cnt = b.cfg.shard_cnt = 1 + round % 2;
+        it_start(&a, "127.0.0.1:0");
+        it_start(&b, "127.0.0.1:0");
+        IT_OK(weir_dial(a.node, b.address, 0));
+        IT_OK(weir_dial(b.node, a.address, 0));
+        expect_one_connection(1);
+        it_stop(&a);
+        it_stop(&b);
+    }
+}
+
+IT_TEST(secure, many_addresses_of_one_node_are_one_connection)
+{
+    char address[160];
+    nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+    a.cfg.shard_cnt = b.cfg.shard_cnt = 2;
+    it_start(&b, "0.0.0.0:0");
+    it_start(&a, "127.0.0.1:0");
+    for (int i = 1; i <= 8; i++) {
+        snprintf(address, sizeof(address), "127.0.0.%d%s", i, strrchr(b.address, ':'));
+        IT_OK(weir_dial(a.node, address, i % 2 ? 0 : WEIR_DIAL_PERSIST));
+    }
+    IT_OK(weir_dial(b.node, a.address, 0));
+    expect_one_connection(8);
+    it_stop(&a);
+    it_stop(&b);
+}
+
+IT_TEST(secure, several_connections_stay_where_they_are_asked_for)
+{
+    char address[160];
+    nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+    a.cfg.flags = b.cfg.flags = WEIR_CONFIG_TWINS;
+    it_start(&b, "0.0.0.0:0");
+    it_start(&a, NULL);
+    for (int i = 1; i <= 4; i++) {
+        snprintf(address, sizeof(address), "127.0.0.%d%s", i, strrchr(b.address, ':'));
+        IT_OK(weir_dial(a.node, address, 0));
+    }
+    IT_WAIT(a.up_cnt == 4 && b.up_cnt == 4);
+    IT_EQ(it_metrics(&b)->closes[WEIR_R_DUPLICATE_PEER], 0);
+    it_stop(&a);
+    it_stop(&b);
+}
+
 /* ---- policies ------------------------------------------------------------------------------------ */
 
 /* Has `a` dial `b` with these policies; expects a connection that is secure or not, or a failure. */

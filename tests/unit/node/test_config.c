@@ -217,7 +217,7 @@ Test(config, only_known_flags_are_taken)
     for (uint32_t bit = 0; bit < 32; bit++) {
         struct weir_config cfg = empty();
         cfg.flags = 1u << bit;
-        cr_assert_eq(take(&cfg), bit < 5 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
+        cr_assert_eq(take(&cfg), bit < 6 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
         struct weir_channel channel = {.size = sizeof(channel), .flags = 1u << bit}, own;
         cr_assert_eq(take_channel(&channel, &own), bit < 1 ? 0 : WEIR_E_CONFIG, "bit %u", bit);
     }
