@@ -123,6 +123,8 @@ uint32_t weir_score_points(uint16_t reason)
         return 25;
     case WEIR_R_BAD_HELLO:
     case WEIR_R_HANDSHAKE_BYTES:
+    case WEIR_R_BAD_KEY: /* neither of these two happens by mistake */
+    case WEIR_R_BAD_IDENTITY:
         return 20;
     case WEIR_R_HANDSHAKE_TIMEOUT:
     case WEIR_R_NOT_WEIR:

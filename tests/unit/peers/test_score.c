@@ -86,7 +86,8 @@ Test(score, what_costs_points)
         bool is_wire = reason >= WEIR_R_BAD_MAGIC && reason <= WEIR_R_FLOOD;
         bool is_stranger = reason == WEIR_R_NOT_WEIR || reason == WEIR_R_HTTP ||
                            reason == WEIR_R_TLS || reason == WEIR_R_HANDSHAKE_TIMEOUT ||
-                           reason == WEIR_R_BAD_HELLO || reason == WEIR_R_HANDSHAKE_BYTES;
+                           reason == WEIR_R_BAD_HELLO || reason == WEIR_R_HANDSHAKE_BYTES ||
+                           reason == WEIR_R_BAD_KEY || reason == WEIR_R_BAD_IDENTITY;
         bool is_service = reason == WEIR_R_BAD_REQUEST || reason == WEIR_R_BAD_GOSSIP;
         cr_assert_eq(points != 0, is_wire || is_stranger || is_service, "%s",
                      weir_reason_name(reason));
