@@ -8,46 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bench/cases.h"
+#include "bench/impls.h"
 #include "weir/config.h"
 
 #define RATE_MAX 50000000u
-
-/* Rivals that need a library are there when the build found it (cmake/rivals.cmake). */
-const struct bench_impl *const bench_impls[] = {
-    &bench_weir,     &bench_weir_secure,
-    &bench_weir_aes, &bench_raw,
-    &bench_spin,     &bench_uring,
-    &bench_epoll,
-#ifdef WEIR_BENCH_HAS_LIBUV
-    &bench_libuv,
-#endif
-#ifdef WEIR_BENCH_HAS_ZMQ
-    &bench_zmq,      &bench_zmq_pair,
-#endif
-#ifdef WEIR_BENCH_HAS_NNG
-    &bench_nng,      &bench_nng_pushpull,
-#endif
-    &bench_iperf3,   NULL,
-};
-
-/* And the others, by name and by the package that they need. */
-static const char *const absent_impls[][2] = {
-#ifndef WEIR_BENCH_HAS_LIBUV
-    {"libuv", "libuv1-dev"},
-#endif
-#ifndef WEIR_BENCH_HAS_ZMQ
-    {"zmq", "libzmq3-dev"},
-    {"zmq-pair", "libzmq3-dev"},
-#endif
-#ifndef WEIR_BENCH_HAS_NNG
-    {"nng", "libnng-dev"},
-    {"nng-pushpull", "libnng-dev"},
-#endif
-    {NULL, NULL},
-};
 
 static const char help[] =
     "usage: weir-bench CASE [options]\n"
@@ -98,27 +64,6 @@ __attribute__((format(printf, 1, 2))) static bool complain(const char *format, .
     va_end(args);
     fputs("\n", stderr);
     return false;
-}
-
-static void print_list(void)
-{
-    puts("cases:");
-    for (uint32_t i = 0; i < BENCH_CASE_CNT; i++)
-        printf("  %-12s %s\n", bench_case_names[i], bench_case_texts[i]);
-    puts("implementations:");
-    for (uint32_t i = 0; bench_impls[i] != NULL; i++) {
-        printf("  %-12s %s\n  %-12s   does", bench_impls[i]->name, bench_impls[i]->what, "");
-        for (uint32_t k = 0; k < BENCH_CASE_CNT; k++)
-            if (bench_impls[i]->roles[k][BENCH_SENDER] != NULL)
-                printf(" %s", bench_case_names[k]);
-        printf("\n");
-        for (uint32_t k = 0; k < BENCH_CASE_CNT; k++)
-            if (bench_impls[i]->notes[k] != NULL)
-                printf("  %-12s   %s: %s\n", "", bench_case_names[k], bench_impls[i]->notes[k]);
-    }
-    for (uint32_t i = 0; absent_impls[i][0] != NULL; i++)
-        printf("  %-12s left out of this build: it needs %s\n", absent_impls[i][0],
-               absent_impls[i][1]);
 }
 
 /* Takes the part of *list before the next `mark` off its front. False at the end. */
@@ -198,28 +143,13 @@ static bool parse_counts(struct bench_options *options, enum bench_axis axis, co
 
 static bool complain_unknown(const char *name)
 {
-    for (uint32_t i = 0; absent_impls[i][0] != NULL; i++)
-        if (strcmp(absent_impls[i][0], name) == 0)
-            return complain("--against: '%s' was left out of this build, as it needs %s: "
-                            "scripts/deps --bench, then configure and build again",
-                            name, absent_impls[i][1]);
-    return complain("--against: there is no '%s' (see weir-bench --list)", name);
-}
+    const char *package = bench_impl_package(name);
 
-/* The rivals that are programs are looked for each time. */
-static bool is_installed(const char *program)
-{
-    const char *list = getenv("PATH");
-    char folder[512], path[1024];
-
-    if (program == NULL)
-        return true;
-    while (next_part(&list, ':', folder, sizeof(folder))) {
-        snprintf(path, sizeof(path), "%s/%s", folder, program);
-        if (access(path, X_OK) == 0)
-            return true;
-    }
-    return false;
+    if (package == NULL)
+        return complain("--against: there is no '%s' (see weir-bench --list)", name);
+    return complain("--against: '%s' was left out of this build, as it needs %s: scripts/deps "
+                    "--bench, then configure and build again",
+                    name, package);
 }
 
 static bool does_case(const struct bench_options *options, const struct bench_impl *impl)
@@ -236,27 +166,25 @@ static bool parse_against(struct bench_options *options, const char *list)
         return true;
     if (strcmp(list, "all") == 0) {
         for (uint32_t i = 1; bench_impls[i] != NULL; i++)
-            if (does_case(options, bench_impls[i]) && is_installed(bench_impls[i]->program))
+            if (does_case(options, bench_impls[i]) && bench_impl_is_installed(bench_impls[i]))
                 options->impls[options->impl_cnt++] = bench_impls[i];
         return true;
     }
     while (next_part(&list, ',', part, sizeof(part))) {
-        uint32_t i = 1;
-        while (bench_impls[i] != NULL && strcmp(bench_impls[i]->name, part) != 0)
-            i++;
-        if (bench_impls[i] == NULL)
+        const struct bench_impl *impl = bench_impl_find(part);
+        if (impl == NULL)
             return complain_unknown(part);
-        if (!is_installed(bench_impls[i]->program))
+        if (!bench_impl_is_installed(impl))
             return complain(
                 "--against: '%s' needs %s, which is not installed: scripts/deps --bench", part,
-                bench_impls[i]->program);
-        if (!does_case(options, bench_impls[i]))
+                impl->program);
+        if (!does_case(options, impl))
             return complain("--against: '%s' does not do %s (see weir-bench --list)", part,
                             bench_case_names[options->which]);
         for (uint32_t k = 1; k < options->impl_cnt; k++)
-            if (options->impls[k] == bench_impls[i])
+            if (options->impls[k] == impl)
                 return complain("--against: '%s' is there twice", part);
-        options->impls[options->impl_cnt++] = bench_impls[i];
+        options->impls[options->impl_cnt++] = impl;
     }
     return true;
 }
@@ -459,7 +387,7 @@ enum bench_parsed bench_options_parse(struct bench_options *ret_options, int arg
     }
     if (is_list) {
         if (!options.is_json)
-            print_list();
+            bench_impls_print();
         else if (bench_list_print() != 0)
             return BENCH_STOP_USAGE;
         return BENCH_STOP_OK;

@@ -11,7 +11,7 @@ function(weir_bench_rival target name package is_found)
         file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/${name}/*.c)
         target_sources(${target} PRIVATE ${sources})
         target_link_libraries(${target} PRIVATE ${ARGN})
-        set_property(SOURCE ${PROJECT_SOURCE_DIR}/bench/options.c APPEND PROPERTY
+        set_property(SOURCE ${PROJECT_SOURCE_DIR}/bench/impls.c APPEND PROPERTY
             COMPILE_DEFINITIONS WEIR_BENCH_HAS_${upper}=1)
     elseif(WEIR_BENCH_RIVALS STREQUAL ON)
         message(FATAL_ERROR "weir-bench: ${name} is not installed, but WEIR_BENCH_RIVALS is ON: "

@@ -36,6 +36,12 @@ bool nng_side_send_copy(struct nng_side *side, const void *data, uint32_t len);
  * bench_fail(). */
 const uint8_t *nng_side_recv(struct nng_side *side, uint32_t *ret_len);
 
+/* Was bench_fail() called? */
+static inline bool nng_side_is_failed(const struct nng_side *side)
+{
+    return side->is_failed;
+}
+
 /* Closes everything; what is still queued is dropped. BENCH_OK unless the sockets turn out not to
  * have had the run's settings. */
 enum bench_status nng_side_close(struct nng_side *side);
