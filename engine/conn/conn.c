@@ -73,6 +73,7 @@ void weir_hub_fini(struct weir_hub *hub)
         weir_tx_reset(conn);
         weir_sendq_reset(conn);
         codec_end(conn);
+        weir_heap_release(conn->text);
     }
     while (hub->all_tx) {
         struct weir_tx *tx = hub->all_tx;
@@ -164,6 +165,8 @@ static struct weir_conn *conn_take(struct weir_hub *hub)
 static void conn_put(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
+    weir_heap_release(conn->text);
+    conn->text = NULL;
     enter(conn, WEIR_CONN_FREE);
     conn->gen = conn->gen + 1 ? conn->gen + 1 : 1;
     conn->next_free = hub->free_conns;
@@ -354,6 +357,18 @@ void weir_conn_abort(struct weir_conn *conn, uint16_t reason)
         return;
     drain(conn); /* first: who is told finds it gone, as other threads do */
     tell(conn, reason);
+}
+
+void weir_conn_set_text(struct weir_conn *conn, const char *text)
+{
+    size_t len = strnlen(text, WEIR_GOODBYE_TEXT_MAX);
+    char *copy = len ? weir_heap_alloc_raw(NULL, len + 1) : NULL;
+    if (copy) {
+        memcpy(copy, text, len);
+        copy[len] = '\0';
+    }
+    weir_heap_release(conn->text);
+    conn->text = copy;
 }
 
 void weir_conn_close(struct weir_conn *conn, uint16_t reason, bool is_graceful)

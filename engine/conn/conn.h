@@ -82,10 +82,10 @@ enum weir_conn_flags {
     WEIR_CONN_HAS_PULL = 1u << 16, /* the codec may have bytes to send */
     WEIR_CONN_TOLD = 1u << 17,     /* the end was reported */
     WEIR_CONN_WANT_SHUTDOWN =
-        1u << 19,                  /* the kernel did not take it: tried again in the tx stage */
-    WEIR_CONN_ADMITTED = 1u << 24, /* the node's limits count it */
-    WEIR_CONN_UNTOLD = 1u << 25,  /* it came up and was closed before the application heard of it */
-    WEIR_CONN_RESUMED = 1u << 18, /* on the hub's list: held messages may be delivered */
+        1u << 19,                     /* the kernel did not take it: tried again in the tx stage */
+    WEIR_CONN_ADMITTED = 1u << 24,    /* the node's limits count it */
+    WEIR_CONN_TURNED_AWAY = 1u << 20, /* it was never told to be up */
+    WEIR_CONN_RESUMED = 1u << 18,     /* on the hub's list: held messages may be delivered */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */
@@ -166,6 +166,7 @@ struct weir_conn {
     struct weir_addr addr;
     struct weir_prelude *prelude; /* NULL: none, or it is done and its last send has ended */
     uint8_t dial_id[32];
+    char *text; /* of the goodbye, ours or the peer's, owned; NULL: none */
     struct weir_conn *next_dirty, *next_starved, *next_resumed, *next_free;
 };
 
@@ -291,6 +292,10 @@ int weir_conn_dial(struct weir_hub *hub, const struct weir_addr *addr, uint32_t 
  * drain, close. `is_graceful`: what is queued goes first (within cfg->goodbye_linger_ns). Only the
  * first call counts. */
 void weir_conn_close(struct weir_conn *conn, uint16_t reason, bool is_graceful);
+
+/* What the goodbye says in words, before weir_conn_close; cut behind WEIR_GOODBYE_TEXT_MAX bytes. Without memory
+ * it goes without. */
+void weir_conn_set_text(struct weir_conn *conn, const char *text);
 
 /* The time of a GOODBYE or LINGER is over. What was queued and has not gone is given up, and the goodbye
  * alone gets as much time again; then it is weir_conn_abort. */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/conn/receipt.h"
 #include "engine/mem/pool.h"
 
 enum weir_item_kind {
@@ -22,13 +23,14 @@ struct weir_shared {
     uint32_t head_bytes;
     uint32_t frame_cnt;
     struct weir_buf *buf;
-    uint8_t heads[]; /* frame_cnt x head_bytes */
+    struct weir_receipt *receipt; /* one reference, or NULL: nobody asks what became of it */
+    uint8_t heads[];              /* frame_cnt x head_bytes */
 };
 
 struct weir_item {
     struct weir_item *next;
     struct weir_buf *buf;
-    struct weir_shared *shared; /* SHARED */
+    struct weir_shared *shared; /* SHARED; WHOLE: cut anew, for a peer that takes shorter frames */
     uint32_t len;               /* payload bytes in all */
     uint32_t off;               /* of them already picked */
     uint32_t msg_cnt;           /* RUN: messages */

@@ -41,6 +41,8 @@ void weir_shared_unref(struct weir_shared *shared)
     if (atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) != 1)
         return;
     weir_buf_unref(shared->buf);
+    if (shared->receipt)
+        weir_receipt_unref(shared->receipt);
     weir_heap_release(shared);
 }
 
@@ -91,6 +93,8 @@ static void item_drop(struct weir_conn *conn, uint32_t channel_idx, struct weir_
     uint64_t bytes = item->len - item->off;
     weir_uncount(&channel->queued_bytes, bytes);
     conn->bytes_queued -= bytes;
+    if (item->shared && item->shared->receipt)
+        weir_receipt_count(item->shared->receipt, &item->shared->receipt->lost);
     if (item->shared)
         weir_shared_unref(item->shared);
     else if (!WEIR_PLANTED(RELEASE))
@@ -232,7 +236,7 @@ static struct weir_item *run_open(struct weir_conn *conn, uint32_t channel_idx, 
 }
 
 static int queue_whole(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf *take,
-                       struct weir_shared *shared, size_t len, bool is_own)
+                       struct weir_shared *shared, size_t len, uint8_t kind, bool is_own)
 {
     struct weir_item *item = item_take(conn->hub);
     if (!item) {
@@ -242,7 +246,7 @@ static int queue_whole(struct weir_conn *conn, uint32_t channel_idx, struct weir
     *item = (struct weir_item){.buf = shared ? shared->buf : take,
                                .shared = shared,
                                .len = (uint32_t)len,
-                               .kind = shared ? WEIR_ITEM_SHARED : WEIR_ITEM_WHOLE,
+                               .kind = kind,
                                .is_own = is_own};
     append(conn, channel_idx, item);
     account(conn, channel_idx, len, len);
@@ -278,7 +282,7 @@ int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *da
         return WEIR_E_NOMEM;
     memcpy(buf->data, data, len);
     buf->len = len;
-    return queue_whole(conn, channel_idx, buf, NULL, len, true);
+    return queue_whole(conn, channel_idx, buf, NULL, len, WEIR_ITEM_WHOLE, true);
 }
 
 int weir_sendq_buf(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf *take,
@@ -295,22 +299,24 @@ int weir_sendq_buf(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf
         weir_buf_unref(take);
         return error;
     }
-    return queue_whole(conn, channel_idx, take, NULL, len, weir_buf_is_sole(take));
+    return queue_whole(conn, channel_idx, take, NULL, len, WEIR_ITEM_WHOLE, weir_buf_is_sole(take));
 }
 
 int weir_sendq_shared(struct weir_conn *conn, uint32_t channel_idx, struct weir_shared *shared)
 {
     const struct weir_conn_channel *channel = &conn->channels[channel_idx];
     size_t len = shared->buf->len;
-    if (channel->is_agreed && shared->frame_bytes > channel->frame_bytes_max)
-        return weir_sendq_buf(conn, channel_idx, weir_buf_hold(shared->buf), false);
     int error = check(conn, channel_idx, len, len, false);
     if (error)
         return error;
+    uint8_t kind =
+        shared->frame_bytes > channel->frame_bytes_max ? WEIR_ITEM_WHOLE : WEIR_ITEM_SHARED;
     atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
-    error = queue_whole(conn, channel_idx, NULL, shared, len, false);
+    error = queue_whole(conn, channel_idx, NULL, shared, len, kind, false);
     if (error)
         weir_shared_unref(shared);
+    else if (shared->receipt) /* its end can only come later, from this thread */
+        weir_receipt_count(shared->receipt, &shared->receipt->queued);
     return error;
 }
 

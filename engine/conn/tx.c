@@ -103,6 +103,8 @@ static void gather_goodbye(struct weir_conn *conn, struct weir_tx *tx)
     if (conn->flags & WEIR_CONN_WAS_READY) {
         /* Behind the frames of this send, so it has a place of its own. */
         struct weir_control bye = {.kind = WEIR_CONTROL_GOODBYE, .reason = conn->close_reason};
+        if (conn->text)
+            memcpy(bye.text, conn->text, strlen(conn->text) + 1);
         uint8_t *at = tx->control + tx->control_len;
         WEIR_CHECK(tx->control_len + WEIR_CONTROL_OUT_MAX <= sizeof(tx->control));
         piece(tx, at, conn->codec->control_write(at, &bye), WEIR_TX_BEGINS);
@@ -208,6 +210,7 @@ static void gather_frame(struct weir_conn *conn, struct weir_tx *tx, uint32_t ch
         if (!is_last)
             atomic_fetch_add_explicit(&item->shared->refs, 1, memory_order_relaxed);
         frame->shared = item->shared;
+        frame->is_last = is_last;
     } else {
         frame->buf = is_last ? item->buf : weir_buf_hold(item->buf);
     }
@@ -287,23 +290,31 @@ static bool gather(struct weir_conn *conn, struct weir_tx *tx)
     return tx->bytes_left != 0;
 }
 
+/* Lets go of what a frame holds, and says what became of its message. */
+static inline void frame_release(const struct weir_tx_frame *frame, bool is_dead)
+{
+    struct weir_shared *shared = frame->shared;
+    if (!shared) {
+        weir_buf_unref(frame->buf);
+        return;
+    }
+    struct weir_receipt *receipt = shared->receipt;
+    if (receipt && frame->is_last)
+        weir_receipt_count(receipt, is_dead ? &receipt->lost : &receipt->handed);
+    weir_shared_unref(shared);
+}
+
 static void tx_release(struct weir_conn *conn, struct weir_tx *tx, bool is_dead)
 {
     struct weir_hub *hub = conn->hub;
     for (uint32_t i = 0; i < tx->frame_cnt; i++) {
         struct weir_tx_frame *frame = &tx->frames[i];
-        if (frame->shared)
-            weir_shared_unref(frame->shared);
-        else
-            weir_buf_unref(frame->buf);
+        frame_release(frame, is_dead);
         /* Frames of one channel that follow each other are one release. */
         uint64_t bytes = frame->payload;
         while (i + 1 < tx->frame_cnt && tx->frames[i + 1].channel_idx == frame->channel_idx) {
             struct weir_tx_frame *next = &tx->frames[++i];
-            if (next->shared)
-                weir_shared_unref(next->shared);
-            else
-                weir_buf_unref(next->buf);
+            frame_release(next, is_dead);
             bytes += next->payload;
         }
         if (is_dead) {

@@ -32,6 +32,7 @@ struct weir_tx_frame {
     struct weir_shared *shared; /* one reference, or NULL */
     uint32_t payload;
     uint32_t channel_idx;
+    bool is_last; /* of its message; known where `shared` is set */
 };
 
 struct weir_tx {

@@ -162,6 +162,8 @@ static void deliver_control(struct weir_conn *conn, const struct weir_frame *fra
     case WEIR_CONTROL_GOODBYE:
         conn->flags |= WEIR_CONN_HEARD_GOODBYE;
         weir_count(&hub->metrics.goodbyes_rx, 1);
+        if (ctl.text[0] && !(conn->flags & WEIR_CONN_TOLD))
+            weir_conn_set_text(conn, ctl.text);
         weir_conn_abort(conn, ctl.reason ? ctl.reason : WEIR_R_APPLICATION);
         break;
     case WEIR_CONTROL_REKEY: /* the codec's own business, and never handed on */

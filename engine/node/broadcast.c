@@ -2,6 +2,8 @@
 
 #include "engine/base/check.h"
 #include "engine/node/internal.h"
+#include "engine/node/receipt.h"
+#include "engine/node/sample.h"
 
 /* Encodes and hashes a message once: its bytes, and the header of each of its fragments. The first header
  * lies in the buffer's headroom, so that a small message is one piece for the kernel. */
@@ -30,6 +32,7 @@ static struct weir_shared *encode(weir_node *node, struct weir_shard *here, uint
     shared->head_bytes = codec->head_bytes;
     shared->frame_cnt = frame_cnt;
     shared->buf = buf;
+    shared->receipt = NULL;
     for (uint32_t i = 0; i < frame_cnt; i++) {
         uint32_t off = i * frame_bytes;
         uint32_t left = (uint32_t)len - off;
@@ -42,7 +45,7 @@ static struct weir_shared *encode(weir_node *node, struct weir_shard *here, uint
     return shared;
 }
 
-static bool is_wanted(const struct weir_fanout *fanout, weir_peer peer)
+bool weir_fanout_wants(const struct weir_fanout *fanout, weir_peer peer)
 {
     if (!fanout)
         return true;
@@ -52,23 +55,29 @@ static bool is_wanted(const struct weir_fanout *fanout, weir_peer peer)
 }
 
 /* `shared` NULL: an empty message, which has no frame of its own. */
+int weir_shared_queue(struct weir_conn *conn, uint32_t channel_idx, struct weir_shared *shared)
+{
+    return shared ? weir_sendq_shared(conn, channel_idx, shared)
+                  : weir_sendq_copy(conn, channel_idx, NULL, 0, false);
+}
+
 int64_t weir_broadcast_here(struct weir_shard *shard, uint32_t channel_idx,
                             struct weir_shared *shared, const struct weir_fanout *fanout)
 {
     struct weir_hub *hub = &shard->hub;
     int64_t taken = 0;
+    if (fanout && fanout->sample)
+        return weir_sample_here(shard, channel_idx, shared, fanout);
     uint64_t left = atomic_load_explicit(&hub->metrics.ready_cnt, memory_order_relaxed);
     for (uint32_t i = 0; left && i < hub->cfg->peers_max; i++) {
         struct weir_conn *conn = &hub->conns[i];
         if (conn->state != WEIR_CONN_READY)
             continue;
         left--;
-        if (!conn->channels[channel_idx].is_agreed || !is_wanted(fanout, weir_peer_of(conn)) ||
-            conn->state != WEIR_CONN_READY)
+        if (!conn->channels[channel_idx].is_agreed ||
+            !weir_fanout_wants(fanout, weir_peer_of(conn)) || conn->state != WEIR_CONN_READY)
             continue;
-        int error = shared ? weir_sendq_shared(conn, channel_idx, shared)
-                           : weir_sendq_copy(conn, channel_idx, NULL, 0, false);
-        taken += error == 0;
+        taken += weir_shared_queue(conn, channel_idx, shared) == 0;
     }
     return taken;
 }
@@ -83,9 +92,7 @@ int64_t weir_multicast_here(struct weir_shard *shard, uint32_t channel_idx,
                                      : NULL;
         if (!conn || !conn->channels[channel_idx].is_agreed)
             continue;
-        int error = shared ? weir_sendq_shared(conn, channel_idx, shared)
-                           : weir_sendq_copy(conn, channel_idx, NULL, 0, false);
-        taken += error == 0;
+        taken += weir_shared_queue(conn, channel_idx, shared) == 0;
     }
     return taken;
 }
@@ -113,6 +120,8 @@ static int post_broadcast(struct weir_shard *shard, uint32_t channel_idx,
     if (shared) {
         atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
         note->letter.bytes += (uint32_t)shared->buf->len;
+        if (shared->receipt)
+            weir_receipt_post(shared->receipt); /* weir_note_free says that it is over */
     }
     if (fanout) {
         note->fanout = *fanout;
@@ -138,25 +147,49 @@ static int64_t send_to_many(weir_node *node, uint16_t channel, const void *data,
         return WEIR_E_STATE;
     struct weir_shard *here = weir_shard_here(node);
     struct weir_shared *shared = NULL;
+    weir_receipt *receipt = fanout ? fanout->receipt : NULL;
+    if (receipt && len == 0)
+        return WEIR_E_MISUSE;
     if (len) {
         shared = encode(node, here, idx, data, len);
         if (!shared)
             return WEIR_E_NOMEM;
     }
+    if (receipt && weir_receipt_begin(receipt, node) != 0) {
+        weir_shared_unref(shared);
+        return WEIR_E_STATE;
+    }
+    if (receipt)
+        shared->receipt = receipt;
     struct weir_hub_metrics *metrics = &(here ? here : node->shards[0])->hub.metrics;
     atomic_fetch_add_explicit(&metrics->broadcasts, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&metrics->broadcast_encodes, shared != NULL, memory_order_relaxed);
     int64_t taken = 0;
-    int error = 0;
+    int64_t error = 0;
+    struct weir_sample sample;
+    if (fanout && fanout->sample)
+        weir_sample_begin(&sample, node, fanout->sample);
     for (uint32_t i = 0; i < node->shard_cnt; i++) {
-        if (node->shards[i] == here) {
-            taken += peers ? weir_multicast_here(here, idx, shared, peers, peer_cnt)
-                           : weir_broadcast_here(here, idx, shared, fanout);
-        } else {
-            int posted = post_broadcast(node->shards[i], idx, shared, fanout, peers, peer_cnt);
-            error = error ? error : posted;
+        struct weir_fanout own;
+        if (fanout) {
+            own = *fanout;
+            own.sample = fanout->sample ? weir_sample_share(&sample, i) : 0;
+            if (fanout->sample && !own.sample)
+                continue;
         }
+        int64_t done;
+        if (node->shards[i] != here)
+            done =
+                post_broadcast(node->shards[i], idx, shared, fanout ? &own : NULL, peers, peer_cnt);
+        else if (peers)
+            done = weir_multicast_here(here, idx, shared, peers, peer_cnt);
+        else
+            done = weir_broadcast_here(here, idx, shared, fanout ? &own : NULL);
+        taken += done > 0 ? done : 0;
+        error = !error && done < 0 ? done : error;
     }
+    if (receipt)
+        weir_receipt_posted(receipt);
     if (shared)
         weir_shared_unref(shared);
     return error ? error : taken;

@@ -152,13 +152,10 @@ static bool is_kept(struct weir_shard *shard, struct weir_conn *conn)
     memcpy(rank.session, conn->codec->session(conn->codec_state), sizeof(rank.session));
     weir_peer peer = weir_peer_of(conn);
     weir_peer loser = {weir_twins_come(&node->twins, twin_place(conn), id, &rank, peer.v)};
-    if (loser.v == peer.v) {
-        conn->flags |= WEIR_CONN_UNTOLD;
-        weir_conn_close(conn, WEIR_R_DUPLICATE_PEER, false);
+    if (loser.v == peer.v)
         return false;
-    }
-    if (loser
-            .v) /* where there is no memory for the letter, the other side closes it, by the same rule */
+    /* Where there is no memory for the letter, the other side closes it, by the same rule. */
+    if (loser.v)
         (void)weir_disconnect(node, loser, WEIR_R_DUPLICATE_PEER);
     return true;
 }
@@ -167,9 +164,17 @@ static void on_ready(struct weir_conn *conn)
 {
     struct weir_shard *shard = shard_of(conn->hub);
     char text[WHO_BYTES];
-    if (!is_kept(shard, conn))
-        return;
     who(conn, text);
+    uint16_t reason = weir_filter_ready(conn);
+    if (!reason && !is_kept(shard, conn))
+        reason = WEIR_R_DUPLICATE_PEER;
+    if (!reason && weir_directory_add(shard, conn) != 0)
+        reason = WEIR_R_LIMIT_MEMORY;
+    if (reason) {
+        conn->flags |= WEIR_CONN_TURNED_AWAY;
+        weir_conn_close(conn, reason, false);
+        return;
+    }
     weir_log(shard->node, WEIR_LOG_INFO, "peer %016llx up: %s, %s",
              (unsigned long long)weir_peer_of(conn).v, text,
              conn->flags & WEIR_CONN_IS_DIALER ? "dialed" : "accepted");
@@ -196,19 +201,25 @@ static void on_ended(struct weir_conn *conn, uint16_t reason, bool was_ready)
     char text[WHO_BYTES];
     if (conn->codec && conn->codec->session)
         weir_twins_go(&shard->node->twins, twin_place(conn), weir_peer_of(conn).v);
-    was_ready = was_ready && !(conn->flags & WEIR_CONN_UNTOLD);
+    was_ready = was_ready && !(conn->flags & WEIR_CONN_TURNED_AWAY);
     who(conn, text);
-    weir_log(shard->node, was_ready ? WEIR_LOG_INFO : WEIR_LOG_DEBUG, "peer %016llx %s: %s, %s",
+    weir_log(shard->node, was_ready ? WEIR_LOG_INFO : WEIR_LOG_DEBUG, "peer %016llx %s: %s, %s%s%s",
              (unsigned long long)weir_peer_of(conn).v, was_ready ? "down" : "failed", text,
-             weir_reason_name(reason));
+             weir_reason_name(reason), conn->text ? ": " : "", conn->text ? conn->text : "");
     weir_guard_ended(shard, conn, reason);
     WEIR_CHECK(shard->ended_cnt < shard->ended_max);
     uint32_t at = (shard->ended_head + shard->ended_cnt++) % shard->ended_max;
-    shard->ended[at] = (struct weir_ended){.peer = weir_peer_of(conn).v,
-                                           .dial_idx = conn->dial_idx,
-                                           .reason = reason,
-                                           .was_ready = was_ready,
-                                           .was_useful = was_ready && is_useful(conn, reason)};
+    char *words = conn->text ? weir_heap_alloc_raw(NULL, strlen(conn->text) + 1) : NULL;
+    if (words) /* ours is still to be sent */
+        memcpy(words, conn->text, strlen(conn->text) + 1);
+    shard->ended[at] =
+        (struct weir_ended){.peer = weir_peer_of(conn).v,
+                            .dial_idx = conn->dial_idx,
+                            .reason = reason,
+                            .was_ready = was_ready,
+                            .is_theirs = (conn->flags & WEIR_CONN_HEARD_GOODBYE) != 0,
+                            .text = words,
+                            .was_useful = was_ready && is_useful(conn, reason)};
 }
 
 void weir_dispatch_ended(struct weir_shard *shard)
@@ -228,13 +239,20 @@ void weir_dispatch_ended(struct weir_shard *shard)
         if (ended.dial_idx != UINT32_MAX &&
             !weir_dialer_ended(&shard->dialer, ended.dial_idx, weir_peer_slot(peer),
                                weir_peer_gen(peer), ended.reason, ended.was_ready,
-                               ended.was_useful))
+                               ended.was_useful)) {
+            weir_heap_release(ended.text);
             continue;
+        }
+        shard->ending = &ended;
         tell_all(shard, (weir_peer){ended.was_ready ? ended.peer : 0},
                  ended.was_ready ? WEIR_PEER_DOWN : WEIR_PEER_FAILED, ended.reason);
         if (is_failed_dial)
             tell_dial(shard, &target, ended.reason);
+        shard->ending = NULL;
+        weir_heap_release(ended.text);
         weir_places_end(shard, peer);
+        if (ended.was_ready)
+            weir_directory_remove(shard, peer);
     }
 }
 

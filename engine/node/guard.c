@@ -58,20 +58,35 @@ void weir_guard_fini(weir_node *node)
     weir_admit_free(guard->admit);
     weir_score_free(guard->score);
     weir_bans_free(guard->bans);
+    weir_heap_release(guard->welcome);
     pthread_cond_destroy(&guard->cond);
     pthread_mutex_destroy(&guard->mutex);
 }
 
 /* ---- connections --------------------------------------------------------------------------- */
 
-uint16_t weir_guard_accept(weir_node *node, const struct weir_addr *addr, uint64_t now_ns)
+/* The mutex is held. */
+static bool is_welcome(const struct weir_guard *guard, const struct weir_addr *addr)
+{
+    struct weir_prefix own;
+    if (guard->welcome_cnt == 0 || !weir_addr_prefix(&own, addr, 32, 128))
+        return false;
+    for (uint32_t i = 0; i < guard->welcome_cnt; i++)
+        if (weir_prefix_covers(&guard->welcome[i], &own))
+            return true;
+    return false;
+}
+
+uint16_t weir_guard_accept(weir_node *node, const struct weir_addr *addr, uint64_t now_ns,
+                           bool *ret_is_counted)
 {
     struct weir_guard *guard = &node->guard;
     pthread_mutex_lock(&guard->mutex);
     uint16_t reason = 0;
+    *ret_is_counted = !is_welcome(guard, addr);
     if (weir_bans_cnt(guard->bans) && weir_bans_find(guard->bans, addr, wall_s(node)))
         reason = WEIR_R_BANNED;
-    if (!reason)
+    if (!reason && *ret_is_counted)
         reason = weir_admit_inbound(guard->admit, addr, now_ns);
     pthread_mutex_unlock(&guard->mutex);
     return reason;
@@ -110,11 +125,12 @@ static bool is_banned(weir_node *node, const struct weir_addr *addr)
     return is_found;
 }
 
-/* What an operator asked to be kept dialed is dialed. */
+/* What an operator asked to be kept dialed is dialed, unless the application's filter says no. */
 bool weir_guard_may_dial(void *ctx, const struct weir_addr *addr, uint32_t dial_flags)
 {
     weir_node *node = ((struct weir_shard *)ctx)->node;
-    return (dial_flags & WEIR_DIAL_PERSIST) || !is_banned(node, addr);
+    return ((dial_flags & WEIR_DIAL_PERSIST) || !is_banned(node, addr)) &&
+           weir_filter_connect(ctx, addr, true) == 0;
 }
 
 /* ---- scores -------------------------------------------------------------------------------- */
@@ -221,6 +237,10 @@ static uint32_t blame(struct weir_shard *shard, const struct weir_conn *conn, ui
     if (is_exempt || is_manual(shard, conn))
         return 0;
     pthread_mutex_lock(&guard->mutex);
+    if (is_welcome(guard, &conn->addr)) {
+        pthread_mutex_unlock(&guard->mutex);
+        return 0;
+    }
     uint32_t sum = weir_score_add(guard->score, &conn->addr, points, shard->hub.now_ns);
     bool is_due = sum >= node->cfg.score_ban;
     if (is_due)
@@ -320,6 +340,38 @@ int weir_unban(weir_node *node, const char *prefix)
         weir_guard_changed(node);
     pthread_mutex_unlock(&node->guard.mutex);
     return was_there ? 0 : WEIR_E_GONE;
+}
+
+int weir_peer_welcome(weir_node *node, const char *prefix, int is_welcome)
+{
+    struct weir_prefix parsed;
+    if (!node || !prefix)
+        return WEIR_E_MISUSE;
+    int error = weir_prefix_parse(&parsed, prefix);
+    if (error)
+        return error;
+    struct weir_guard *guard = &node->guard;
+    pthread_mutex_lock(&guard->mutex);
+    uint32_t at = 0;
+    while (at < guard->welcome_cnt && memcmp(&guard->welcome[at], &parsed, sizeof(parsed)) != 0)
+        at++;
+    bool is_there = at < guard->welcome_cnt;
+    if (!is_welcome && is_there) {
+        guard->welcome[at] = guard->welcome[--guard->welcome_cnt];
+    } else if (!is_welcome) {
+        error = WEIR_E_GONE;
+    } else if (!is_there && guard->welcome_cnt == WEIR_WELCOME_MAX) {
+        error = WEIR_E_LIMIT;
+    } else if (!is_there) {
+        if (!guard->welcome)
+            guard->welcome = weir_heap_alloc(NULL, WEIR_WELCOME_MAX * sizeof(parsed));
+        if (guard->welcome)
+            guard->welcome[guard->welcome_cnt++] = parsed;
+        else
+            error = WEIR_E_NOMEM;
+    }
+    pthread_mutex_unlock(&guard->mutex);
+    return error;
 }
 
 int64_t weir_ban_list(weir_node *node, struct weir_ban_info *ret_bans, size_t ban_max)

@@ -6,10 +6,11 @@
  *   dispatch.c  messages and events -> reactors
  *   letters.c   calls from other threads, as the shard carries them out
  *   send.c      try_send, send, send_buf, from any thread
- *   broadcast.c one message to many
+ *   broadcast.c one message to many; sample.c: to some of them; receipt.c: how far it came
  *   dial.c      dial, cancel; names that are asked for
  *   peer.c      disconnect, pause, info, keep
  *   twins.c     one connection per peer
+ *   directory.c who is up: listed, looked up; filter.c: the application's word on who may be
  *   guard.c     who may be connected: limits, scores, bans; guard_file.c keeps the bans in a file
  *   secure.c    keys and policy: from the configuration to each shard's handshakes
  *   reactor.c   weir/reactor.h: posted calls, ticks, places per peer
@@ -41,6 +42,7 @@
 #include "engine/node/twins.h"
 #include "proto/identity.h"
 #include "weir/node.h"
+#include "weir/peers.h"
 #include "weir/reactor.h"
 
 #define WEIR_REACTORS_MAX 64u
@@ -70,7 +72,14 @@ struct weir_ended { /* an event that waits for its place in the turn */
     uint64_t peer;
     uint32_t dial_idx;
     uint16_t reason;
-    bool was_ready, was_useful;
+    bool was_ready, was_useful, is_theirs;
+    char *text; /* of the goodbye; owned */
+};
+
+struct weir_directory { /* who is up, for every thread; directory.c */
+    pthread_mutex_t mutex;
+    struct weir_listed *items; /* cnt of them, of room for max */
+    uint32_t cnt, max;
 };
 
 struct weir_guard { /* everything behind `mutex` but what is set before start */
@@ -86,6 +95,8 @@ struct weir_guard { /* everything behind `mutex` but what is set before start */
     bool has_saver, is_stopping;
     uint64_t version, saved_version; /* of the bans; the file's */
     int64_t wall_skew_s;             /* tests move the wall clock */
+    struct weir_prefix *welcome;     /* addresses without limits and scores, welcome_cnt of them */
+    uint32_t welcome_cnt;
 };
 
 struct weir_shard {
@@ -124,6 +135,8 @@ struct weir_shard {
     struct weir_secret secret;
     struct weir_offer offer;          /* the node's, with `secret` */
     struct weir_offer offer_refusing; /* to plain peers, where none are taken */
+    uint32_t *listed_at;              /* per slot where the node's directory has it */
+    const struct weir_ended *ending;  /* of whom reactors are being told; NULL: of nobody */
     void **places;                    /* per slot node->place_cnt of them; NULL: there are none */
     uint32_t *place_gens;             /* per slot whose they are; 0: nobody's */
     struct weir_stall stall;
@@ -166,6 +179,8 @@ struct weir_node {
     uint32_t dial_cnt;
     uint32_t *dial_shards, *dial_flags;
     struct weir_twins twins;
+    struct weir_filter filter; /* before start */
+    struct weir_directory directory;
     struct weir_guard guard;
     bool has_guard;                 /* made, perhaps in part */
     struct weir_resolver *resolver; /* NULL before the first name */
@@ -345,6 +360,9 @@ int weir_node_prepare(weir_node *node);
 void weir_waiters_wake(weir_node *node);
 
 void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_info);
+/* Queues a shared message for one; NULL: an empty message, which has no frame of its own. */
+int weir_shared_queue(struct weir_conn *conn, uint32_t channel_idx, struct weir_shared *shared);
+bool weir_fanout_wants(const struct weir_fanout *fanout, weir_peer peer);
 /* Sends a shared message to this shard's peers; returns how many took it. */
 int64_t weir_broadcast_here(struct weir_shard *shard, uint32_t channel_idx,
                             struct weir_shared *shared, const struct weir_fanout *fanout);
@@ -360,13 +378,30 @@ void weir_places_end(struct weir_shard *shard, weir_peer peer);   /* after it wa
 int64_t weir_multicast_here(struct weir_shard *shard, uint32_t channel_idx,
                             struct weir_shared *shared, const weir_peer *peers, size_t peer_cnt);
 
+/* ---- directory.c --------------------------------------------------------------------------- */
+
+void weir_directory_init(weir_node *node);
+void weir_directory_fini(weir_node *node);
+int weir_directory_shard_init(struct weir_shard *shard); /* Errors: WEIR_E_NOMEM. */
+/* Before a peer is told to be up, and after it was told to be down. Errors: WEIR_E_NOMEM. */
+int weir_directory_add(struct weir_shard *shard, const struct weir_conn *conn);
+void weir_directory_remove(struct weir_shard *shard, weir_peer peer);
+
+/* ---- filter.c ------------------------------------------------------------------------------ */
+
+/* Asks the application; 0, or the reason why not. */
+uint16_t weir_filter_connect(struct weir_shard *shard, const struct weir_addr *addr,
+                             bool is_dialer);
+uint16_t weir_filter_ready(const struct weir_conn *conn);
+
 /* ---- guard.c ------------------------------------------------------------------------------- */
 
 /* `seeds` are secret and random. Errors: WEIR_E_NOMEM, WEIR_E_ACCESS (the file of bans cannot be read). */
 int weir_guard_init(weir_node *node, const uint64_t seeds[2]);
 void weir_guard_fini(weir_node *node);
 /* A connection came: 0 and it is counted, or why not. */
-uint16_t weir_guard_accept(weir_node *node, const struct weir_addr *addr, uint64_t now_ns);
+uint16_t weir_guard_accept(weir_node *node, const struct weir_addr *addr, uint64_t now_ns,
+                           bool *ret_is_counted);
 void weir_guard_left(weir_node *node, const struct weir_addr *addr);
 /* The same for dials; `ctx` is the shard. */
 uint16_t weir_guard_dial(void *ctx);

@@ -3,6 +3,7 @@
 #include "engine/base/check.h"
 #include "engine/base/probe.h"
 #include "engine/node/internal.h"
+#include "engine/node/receipt.h"
 
 struct weir_note *weir_note_create(uint32_t kind, uint32_t len)
 {
@@ -27,6 +28,8 @@ void weir_note_free(struct weir_note *note)
     if (note->post)
         note->post(note->post_ctx, note->post_shard, 0);
     weir_buf_unref(note->buf);
+    if (note->shared && note->shared->receipt)
+        weir_receipt_posted(note->shared->receipt);
     if (note->shared)
         weir_shared_unref(note->shared);
     answer_unref(note->answer);
@@ -182,6 +185,8 @@ static void run_one(struct weir_shard *shard, struct weir_note *note)
         break;
     case WEIR_LETTER_DISCONNECT:
         conn = weir_conn_of_peer(shard, note->peer);
+        if (conn && note->len)
+            weir_conn_set_text(conn, (const char *)note->data);
         if (conn)
             weir_conn_close(conn, (uint16_t)note->flags, true);
         break;

@@ -103,6 +103,7 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
         weir_node_free(node);
         return WEIR_E_SYSTEM;
     }
+    weir_directory_init(node);
     node->has_guard = true;
     error = weir_guard_init(node, seeds);
     if (!error && node->cfg.secure != WEIR_SECURE_PLAIN)
@@ -404,6 +405,8 @@ void weir_node_free(weir_node *node)
     weir_heap_release(node->dials);
     weir_heap_release(node->dial_shards);
     weir_heap_release(node->dial_flags);
+    if (node->has_guard)
+        weir_directory_fini(node);
     if (node->has_guard)
         weir_guard_fini(node);
     weir_twins_fini(&node->twins);

@@ -11,7 +11,7 @@ uint32_t weir_peer_shard(weir_peer peer)
 
 /* ---- one peer ------------------------------------------------------------------------------ */
 
-int weir_disconnect(weir_node *node, weir_peer peer, int reason)
+int weir_disconnect_text(weir_node *node, weir_peer peer, int reason, const char *text)
 {
     if (!node || reason < 0 || reason >= WEIR_REASON_CNT)
         return WEIR_E_MISUSE;
@@ -24,21 +24,51 @@ int weir_disconnect(weir_node *node, weir_peer peer, int reason)
         struct weir_conn *conn = weir_conn_of_peer(shard, peer);
         if (!conn)
             return WEIR_E_GONE;
+        if (text)
+            weir_conn_set_text(conn, text);
         weir_conn_close(conn, (uint16_t)reason, true);
         return 0;
     }
     struct weir_conn *conn = &shard->hub.conns[weir_peer_slot(peer)];
     if (atomic_load_explicit(&conn->live_gen, memory_order_acquire) != weir_peer_gen(peer))
         return WEIR_E_GONE;
-    struct weir_note *note = weir_note_create(WEIR_LETTER_DISCONNECT, 0);
+    size_t len = text ? strnlen(text, WEIR_GOODBYE_TEXT_MAX) : 0;
+    struct weir_note *note = weir_note_create(WEIR_LETTER_DISCONNECT, len ? (uint32_t)len + 1 : 0);
     if (!note)
         return WEIR_E_NOMEM;
+    if (len) {
+        memcpy(note->data, text, len);
+        note->data[len] = '\0';
+    }
     note->peer = peer;
     note->flags = (uint32_t)reason;
     int error = weir_shard_post(shard, note, false);
     if (error)
         weir_note_free(note);
     return error;
+}
+
+int weir_disconnect(weir_node *node, weir_peer peer, int reason)
+{
+    return weir_disconnect_text(node, peer, reason, NULL);
+}
+
+int weir_peer_farewell(weir_node *node, weir_peer peer, struct weir_farewell *ret_farewell)
+{
+    if (!node || !ret_farewell || ret_farewell->size < sizeof(uint32_t))
+        return WEIR_E_MISUSE;
+    if (ret_farewell->size > sizeof(*ret_farewell))
+        return WEIR_E_VERSION;
+    struct weir_shard *shard = weir_shard_here(node);
+    const struct weir_ended *ending = shard ? shard->ending : NULL;
+    if (!ending || (peer.v && peer.v != ending->peer))
+        return WEIR_E_GONE;
+    struct weir_farewell farewell = {
+        .size = ret_farewell->size, .reason = ending->reason, .is_theirs = ending->is_theirs};
+    if (ending->text)
+        memcpy(farewell.text, ending->text, strlen(ending->text) + 1);
+    memcpy(ret_farewell, &farewell, farewell.size);
+    return 0;
 }
 
 int weir_channel_pause(weir_node *node, weir_peer peer, uint16_t channel, int is_paused)

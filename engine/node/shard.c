@@ -121,6 +121,8 @@ static int take_memory(struct weir_shard *shard)
     int error = weir_dialer_init(&shard->dialer, hub, cfg->dials_max);
     if (!error)
         error = weir_places_init(shard);
+    if (!error)
+        error = weir_directory_shard_init(shard);
     return error ? error : weir_hub_init(hub);
 }
 
@@ -289,6 +291,9 @@ void weir_shard_fini(struct weir_shard *shard)
     weir_dialer_fini(&shard->dialer);
     weir_heap_release(shard->batch);
     weir_heap_release(shard->events);
+    for (uint32_t i = 0; i < shard->ended_cnt; i++) /* nobody will be told any more */
+        weir_heap_release(shard->ended[(shard->ended_head + i) % shard->ended_max].text);
+    shard->ended_cnt = 0;
     weir_heap_release(shard->ended);
     weir_places_fini(shard);
     shard->batch = NULL;
@@ -310,6 +315,7 @@ void weir_shard_free(struct weir_shard *shard)
     weir_shard_fini(shard);
     weir_letters_drop(shard);
     weir_hub_free(&shard->hub);
+    weir_heap_release(shard->listed_at); /* other shards may have written to it until they ended */
     shard->io->ops->free(shard->io);
     if (shard->stop_note)
         weir_note_free(shard->stop_note);
@@ -347,13 +353,16 @@ static uint16_t why_full(const struct weir_hub *hub)
 }
 
 /* Makes a connection that the node's limits have counted. Returns 0, or why there is no room for it. */
-static uint16_t adopt_admitted(struct weir_shard *shard, int sock, const struct weir_addr *addr)
+static uint16_t adopt_admitted(struct weir_shard *shard, int sock, const struct weir_addr *addr,
+                               bool is_counted)
 {
     struct weir_hub *hub = &shard->hub;
     struct weir_conn *conn;
     if (weir_conn_accept(hub, sock, &conn) != 0)
         return why_full(hub);
     conn->addr = *addr; /* as it was counted */
+    if (!is_counted)
+        return 0;
     if (conn->flags & WEIR_CONN_TOLD)
         weir_guard_left(shard->node, addr); /* it has ended already */
     else
@@ -367,15 +376,19 @@ void weir_shard_adopt(struct weir_shard *shard, int sock)
     struct weir_addr addr = {.family = WEIR_ADDR_NONE};
     /* What costs nothing is asked first: in a flood most are refused here, for the price of a close. */
     uint16_t reason = shard->is_stopping ? WEIR_R_SHUTDOWN : why_full(hub);
+    bool is_counted = false;
     if (!reason) {
         (void)shard->io->ops->peer_addr(shard->io, sock, &addr);
-        reason = weir_guard_accept(shard->node, &addr, hub->now_ns);
+        reason = weir_guard_accept(shard->node, &addr, hub->now_ns, &is_counted);
     }
     if (!reason) {
-        reason = adopt_admitted(shard, sock, &addr);
+        reason = weir_filter_connect(shard, &addr, false);
+        if (!reason)
+            reason = adopt_admitted(shard, sock, &addr, is_counted);
         if (!reason)
             return;
-        weir_guard_left(shard->node, &addr);
+        if (is_counted)
+            weir_guard_left(shard->node, &addr);
     }
     shard->io->ops->close(shard->io, sock);
     weir_count(&hub->metrics.refused, 1);

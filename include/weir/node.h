@@ -204,6 +204,8 @@ WEIR_API WEIR_MUST_CHECK int weir_send(weir_node *node, weir_peer peer, uint16_t
 WEIR_API WEIR_MUST_CHECK int weir_send_buf(weir_node *node, weir_peer peer, uint16_t channel,
                                            struct weir_buf *take);
 
+typedef struct weir_receipt weir_receipt; /* any thread */
+
 /* Which peers a broadcast goes to; NULL for all that are up and have the channel. */
 struct weir_fanout {
     uint32_t size; /* sizeof(struct weir_fanout) */
@@ -211,13 +213,44 @@ struct weir_fanout {
     weir_peer except;                         /* {0} for none */
     int (*accept)(void *ctx, weir_peer peer); /* nonzero: send to it; NULL: to all; shard thread */
     void *ctx; /* valid until the node stops when called off a shard thread */
+    uint32_t
+        sample; /* of those, so many drawn at random; 0: all. With several shards each draws its share by
+                      * the peers that it has */
+    uint32_t reserved2;
+    weir_receipt *receipt; /* of this message alone; NULL: nobody asks */
 };
+
+/* What became of a message that was sent to many. Each peer that it was queued for ends in one of two: the kernel
+ * took its last byte, or it was given up (the connection ended, or the channel's policy dropped it). */
+struct weir_receipt_counts {
+    uint32_t size; /* in: sizeof(struct weir_receipt_counts) */
+    uint32_t
+        is_settled; /* all shards have queued it, and each peer has ended: no count changes any more */
+    uint64_t queued, handed, lost; /* peers */
+};
+
+/* Makes a receipt, for one message to many.
+ * Errors: WEIR_E_NOMEM.
+ * Owns: the caller frees it, at any time. */
+WEIR_API WEIR_MUST_CHECK int weir_receipt_create(weir_receipt **ret_receipt, weir_node *node);
+WEIR_API void weir_receipt_free(weir_receipt *receipt);
+
+/* Reads the counts. Errors: WEIR_E_VERSION, WEIR_E_MISUSE. */
+WEIR_API int weir_receipt_read(weir_receipt *receipt, struct weir_receipt_counts *ret_counts);
+
+/* Waits until the kernel has taken the message for `peer_cnt` peers, up to `timeout`. That it took it says nothing
+ * of its arrival.
+ * Errors: WEIR_E_GONE (it is settled, for fewer), WEIR_E_TIMEOUT, WEIR_E_SHARD_THREAD (on any of the node's shard
+ * threads: they would wait for themselves). */
+WEIR_API WEIR_MUST_CHECK int weir_receipt_wait(weir_receipt *receipt, uint32_t peer_cnt,
+                                               weir_ns timeout);
 
 /* Sends one message to many peers: encoded and hashed once. Peers whose queue is full are treated by
  * the channel's policy.
  * Returns how many peers it was queued for; called off a shard thread, or with several shards, peers of
  * other shards are not counted (they are queued a moment later).
- * Errors: WEIR_E_TOO_BIG, WEIR_E_NO_CHANNEL, WEIR_E_NOMEM, WEIR_E_FULL (a mailbox), WEIR_E_STATE. */
+ * Errors: WEIR_E_TOO_BIG, WEIR_E_NO_CHANNEL, WEIR_E_NOMEM, WEIR_E_FULL (a mailbox), WEIR_E_STATE (not running; a
+ * receipt that was used), WEIR_E_MISUSE (an empty message with a receipt: it has no frame of its own). */
 WEIR_API int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size_t len,
                                 const struct weir_fanout *fanout);
 

@@ -11,6 +11,7 @@
 #include "weir/key.h"
 #include "weir/metrics.h"
 #include "weir/node.h"
+#include "weir/peers.h"
 #include "weir/reactor.h"
 #include "weir/request.h"
 #include "weir/stats.h"

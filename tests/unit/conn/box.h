@@ -503,6 +503,7 @@ static inline struct weir_shared *box_encode(struct box *box, uint32_t channel_i
     shared->head_bytes = codec->head_bytes;
     shared->frame_cnt = frame_cnt;
     shared->buf = buf;
+    shared->receipt = NULL;
     for (uint32_t i = 0; i < frame_cnt; i++) {
         uint32_t off = i * frame_bytes;
         uint32_t left = (uint32_t)len - off;
