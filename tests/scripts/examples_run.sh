@@ -21,6 +21,10 @@ out=$(timeout 120 "$examples/sim_gossip" nodes=60 messages=5 bytes=300 loss_ppm=
 [[ $out = *"missed 0; half "* ]] || bad "sim_gossip: $out"
 expect 2 "see its first lines" "$examples/sim_gossip" nodes=5000
 
+out=$(timeout 120 "$examples/switch") || bad "switch: $out"
+[[ $out = "8 came in, 1 was refused"*"three were handed a message"* ]] || bad "switch: $out"
+[ "$(grep -c 'application, "three messages are enough"' <<<"$out")" = 3 ] || bad "switch: $out"
+
 start server "$examples/echo" server 127.0.0.1:0
 server=$pid
 at=$(address_of server)
