@@ -162,7 +162,8 @@ struct weir_conn {
     uint64_t key_ns;    /* encrypted: when the key that we seal with was last changed by time */
     uint64_t stall_cnt; /* times a channel had bytes and no credit */
     uint64_t first_cnt,
-        again_cnt; /* messages it brought first, or after another; the application says */
+        again_cnt;      /* messages it brought first, or after another; the application says */
+    uint64_t useful_ns; /* when it last brought one first; 0: never */
     struct weir_addr addr;
     struct weir_prelude *prelude; /* NULL: none, or it is done and its last send has ended */
     uint8_t dial_id[32];

@@ -10,6 +10,7 @@
 #define SHORT_LIFE_NS (10 * WEIR_NS_PER_S)
 #define SENT_AWAY_S 60u
 #define HUNG_UP_S 5u
+#define OTHER_DIALS 2u /* a feeler and a seed */
 
 uint64_t disco_wall_s(const struct weir_discovery *disco)
 {
@@ -312,6 +313,18 @@ static int make_book(struct weir_discovery *disco)
     return 0;
 }
 
+/* Slots are shared, and who takes all of them by dialing in would keep us from dialing out: where no limit was set,
+ * there is one that leaves room for our own. */
+static void keep_room(struct weir_discovery *disco)
+{
+    const struct weir_config *cfg = &disco->node->cfg;
+    uint32_t slots = cfg->peers_max * cfg->shard_cnt;
+    uint32_t own = disco->cfg.outbound_cnt == UINT32_MAX ? 0 : disco->cfg.outbound_cnt;
+    own += disco->cfg.dials_at_once + OTHER_DIALS;
+    if (cfg->inbound_max == UINT32_MAX && slots >= 4 * own)
+        weir_guard_set_inbound_max(disco->node, slots - own);
+}
+
 int weir_discovery_attach(weir_discovery **ret_discovery, weir_node *node,
                           const struct weir_discovery_config *cfg)
 {
@@ -346,6 +359,8 @@ int weir_discovery_attach(weir_discovery **ret_discovery, weir_node *node,
         channel.recv_bytes_max = 4 * WEIR_PEX_BYTES_MAX;
         channel.name = "discovery";
         error = weir_node_attach(node, &reactor, &channel, 1);
+        if (!error)
+            keep_room(disco);
     }
     if (error) {
         disco->book_path[0] = '\0'; /* nothing was learnt */

@@ -42,6 +42,7 @@ int weir_guard_init(weir_node *node, const uint64_t seeds[2])
         .has_loopback = (cfg->flags & WEIR_CONFIG_LIMIT_LOOPBACK) != 0,
     };
     int error = weir_admit_create(&guard->admit, &admit_cfg);
+    memcpy(guard->evict_key, seeds, sizeof(guard->evict_key));
     if (!error)
         error = weir_score_create(&guard->score, seeds[1], cfg->score_half_life_ns);
     if (!error)
@@ -92,6 +93,12 @@ uint16_t weir_guard_accept(weir_node *node, const struct weir_addr *addr, uint64
     return reason;
 }
 
+void weir_guard_set_inbound_max(weir_node *node, uint32_t inbound_max)
+{
+    node->cfg.inbound_max = inbound_max;
+    weir_admit_set_inbound_max(node->guard.admit, inbound_max);
+}
+
 void weir_guard_left(weir_node *node, const struct weir_addr *addr)
 {
     pthread_mutex_lock(&node->guard.mutex);
@@ -135,8 +142,7 @@ bool weir_guard_may_dial(void *ctx, const struct weir_addr *addr, uint32_t dial_
 
 /* ---- scores -------------------------------------------------------------------------------- */
 
-/* A peer that is kept dialed, or comes from the address of one that is. */
-static bool is_manual(struct weir_shard *shard, const struct weir_conn *conn)
+bool weir_guard_is_manual(struct weir_shard *shard, const struct weir_conn *conn)
 {
     weir_node *node = shard->node;
     if (weir_dialer_flags(&shard->dialer, conn) & WEIR_DIAL_PERSIST)
@@ -234,7 +240,7 @@ static uint32_t blame(struct weir_shard *shard, const struct weir_conn *conn, ui
     struct weir_guard *guard = &node->guard;
     bool is_exempt =
         !(node->cfg.flags & WEIR_CONFIG_LIMIT_LOOPBACK) && weir_addr_is_loopback(&conn->addr);
-    if (is_exempt || is_manual(shard, conn))
+    if (is_exempt || weir_guard_is_manual(shard, conn))
         return 0;
     pthread_mutex_lock(&guard->mutex);
     if (is_welcome(guard, &conn->addr)) {

@@ -12,6 +12,7 @@
  *   twins.c     one connection per peer
  *   directory.c who is up: listed, looked up; filter.c: the application's word on who may be
  *   guard.c     who may be connected: limits, scores, bans; guard_file.c keeps the bans in a file
+ *   evict.c     room for one more inbound peer
  *   secure.c    keys and policy: from the configuration to each shard's handshakes
  *   reactor.c   weir/reactor.h: posted calls, ticks, places per peer
  *   request*.c, inbox.c   weir/request.h; gossip*.c: weir/gossip.h; reactors like an application's
@@ -87,9 +88,10 @@ struct weir_guard { /* everything behind `mutex` but what is set before start */
     struct weir_admit *admit;
     struct weir_score *score;
     struct weir_bans *bans;
-    uint64_t points;    /* given so far */
-    uint64_t bans_made; /* so far */
-    char path[1008];    /* of the file of bans; "": none */
+    uint8_t evict_key[16]; /* of the groups of peers/evict.h; set before start */
+    uint64_t points;       /* given so far */
+    uint64_t bans_made;    /* so far */
+    char path[1008];       /* of the file of bans; "": none */
     pthread_cond_t cond;
     pthread_t saver;
     bool has_saver, is_stopping;
@@ -122,6 +124,7 @@ struct weir_shard {
     bool is_cancelled[WEIR_LISTENERS_MAX]; /* the end of accepting was asked for */
     struct weir_timer accept_timers[WEIR_LISTENERS_MAX];
     uint64_t accept_log_ns; /* no line about a failing accept before */
+    uint64_t evict_ns;      /* nobody is evicted before */
     struct weir_timer tick_timers[WEIR_REACTORS_MAX];
     struct weir_msg *batch; /* WEIR_BATCH_MSGS of them, all of reactor `batch_reactor` */
     uint32_t batch_cnt;
@@ -412,6 +415,13 @@ void weir_guard_ended(struct weir_shard *shard, struct weir_conn *conn, uint16_t
 /* Closes whom the bans are about. */
 void weir_guard_sweep(struct weir_shard *shard);
 void weir_guard_blame(struct weir_shard *shard, weir_peer peer, uint32_t points);
+/* Whether somebody asked for this peer: it is kept dialed, or comes from the address of one that is. */
+bool weir_guard_is_manual(struct weir_shard *shard, const struct weir_conn *conn);
+/* Sets inbound_max anew. Before start. */
+void weir_guard_set_inbound_max(weir_node *node, uint32_t inbound_max);
+/* evict.c: somebody was refused with WEIR_R_LIMIT_INBOUND. Gives another's place away for him (WEIR_R_EVICTED), perhaps:
+ * as weir_guard_accept. */
+uint16_t weir_evict_for(struct weir_shard *shard, const struct weir_addr *newcomer);
 /* guard_file.c. load: before start. changed: the mutex is held. */
 int weir_guard_load(weir_node *node, uint64_t now_s);
 void weir_guard_changed(weir_node *node);

@@ -380,6 +380,8 @@ void weir_shard_adopt(struct weir_shard *shard, int sock)
     if (!reason) {
         (void)shard->io->ops->peer_addr(shard->io, sock, &addr);
         reason = weir_guard_accept(shard->node, &addr, hub->now_ns, &is_counted);
+        if (reason == WEIR_R_LIMIT_INBOUND)
+            reason = weir_evict_for(shard, &addr);
     }
     if (!reason) {
         reason = weir_filter_connect(shard, &addr, false);

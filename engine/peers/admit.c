@@ -179,25 +179,42 @@ static bool take_tokens(struct weir_admit *admit, const uint64_t hashes[2], uint
 
 /* ---- connections --------------------------------------------------------------------------- */
 
-uint16_t weir_admit_inbound(struct weir_admit *admit, const struct weir_addr *addr, uint64_t now_ns)
+static uint16_t enter(struct weir_admit *admit, const uint64_t hashes[2], bool has_groups)
 {
     const struct weir_admit_config *cfg = &admit->cfg;
-    uint64_t hashes[2];
-    bool has_groups = groups_of(admit, addr, hashes);
-    if (has_groups && !take_tokens(admit, hashes, now_ns))
-        return WEIR_R_LIMIT_RATE;
-    if (admit->inbound_cnt >= cfg->inbound_max)
-        return WEIR_R_LIMIT_INBOUND;
     if (has_groups && cnt_of(admit, hashes[0]) >= cfg->address_max)
         return WEIR_R_LIMIT_ADDRESS;
     if (has_groups && cnt_of(admit, hashes[1]) >= cfg->subnet_max)
         return WEIR_R_LIMIT_SUBNET;
+    if (admit->inbound_cnt >= cfg->inbound_max)
+        return WEIR_R_LIMIT_INBOUND;
     admit->inbound_cnt++;
     if (has_groups) {
         count_in(admit, hashes[0]);
         count_in(admit, hashes[1]);
     }
     return 0;
+}
+
+uint16_t weir_admit_inbound(struct weir_admit *admit, const struct weir_addr *addr, uint64_t now_ns)
+{
+    uint64_t hashes[2];
+    bool has_groups = groups_of(admit, addr, hashes);
+    if (has_groups && !take_tokens(admit, hashes, now_ns))
+        return WEIR_R_LIMIT_RATE;
+    return enter(admit, hashes, has_groups);
+}
+
+uint16_t weir_admit_again(struct weir_admit *admit, const struct weir_addr *addr)
+{
+    uint64_t hashes[2];
+    bool has_groups = groups_of(admit, addr, hashes);
+    return enter(admit, hashes, has_groups);
+}
+
+void weir_admit_set_inbound_max(struct weir_admit *admit, uint32_t inbound_max)
+{
+    admit->cfg.inbound_max = inbound_max;
 }
 
 void weir_admit_left(struct weir_admit *admit, const struct weir_addr *addr)

@@ -41,9 +41,14 @@ int weir_admit_create(struct weir_admit **ret_admit, const struct weir_admit_con
 void weir_admit_free(struct weir_admit *admit);
 
 /* A connection came from `addr`. Returns 0 when it is let in, and counted until weir_admit_left; or why not:
- * WEIR_R_LIMIT_RATE, _INBOUND, _ADDRESS, _SUBNET. */
+ * WEIR_R_LIMIT_RATE, _ADDRESS, _SUBNET, _INBOUND, the last where nothing else is in its way. */
 uint16_t weir_admit_inbound(struct weir_admit *admit, const struct weir_addr *addr,
                             uint64_t now_ns);
+/* The same for one that was refused for WEIR_R_LIMIT_INBOUND a moment ago, and for whom room was made: it has paid its
+ * token. */
+uint16_t weir_admit_again(struct weir_admit *admit, const struct weir_addr *addr);
+/* Sets the limit on inbound connections anew; who is there stays. */
+void weir_admit_set_inbound_max(struct weir_admit *admit, uint32_t inbound_max);
 void weir_admit_left(struct weir_admit *admit, const struct weir_addr *addr);
 
 /* The same for a connection that is to be made. Returns 0 or WEIR_R_LIMIT_OUTBOUND. */

@@ -41,17 +41,23 @@ static void init(struct it_node *node, const char *name)
     node->cfg.address_burst = node->cfg.subnet_burst = UINT32_MAX;
 }
 
-/* A raw connection from 127.0.0.`last`. */
-static void connect_from(struct raw *raw, const struct it_node *node, uint8_t last)
+/* A raw connection from an address of this machine. */
+static void connect_from_host(struct raw *raw, const struct it_node *node, uint32_t host)
 {
     raw_init(raw, 1, 65536);
     raw->sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in from = {.sin_family = AF_INET};
-    from.sin_addr.s_addr = htonl(0x7F000000u + last);
+    from.sin_addr.s_addr = htonl(host);
     cr_assert(bind(raw->sock, (struct sockaddr *)&from, sizeof(from)) == 0);
     struct sockaddr_storage to;
     socklen_t len = raw_address(node->address, &to);
     cr_assert(connect(raw->sock, (struct sockaddr *)&to, len) == 0);
+}
+
+/* From 127.0.0.`last`. */
+static void connect_from(struct raw *raw, const struct it_node *node, uint8_t last)
+{
+    connect_from_host(raw, node, 0x7F000000u + last);
 }
 
 static void refused_for(struct it_node *node, uint8_t last, int reason)
@@ -415,4 +421,44 @@ IT_TEST(guard, a_ban_is_in_the_file_while_the_node_runs)
     it_free(&other);
     it_stop(&b);
     unlink(path);
+}
+
+/* A raw connection from 127.`subnet`.0.`last` that says hello and stays. */
+static void join_subnet(struct raw *raw, struct it_node *node, uint8_t subnet, uint8_t last)
+{
+    uint32_t ups = node->ups;
+    connect_from_host(raw, node, 0x7F000000u | (uint32_t)subnet << 16 | last);
+    cr_assert(raw_handshake(raw, true));
+    IT_WAIT(node->ups == ups + 1);
+}
+
+/* The node is full: 20 from subnets of their own, then 20 of one subnet. One more of those is refused, a stranger gets
+ * the place of the youngest of them. */
+IT_TEST(guard, a_full_node_gives_the_place_of_a_crowd_to_a_stranger)
+{
+    static struct raw raws[41];
+    init(&b, "b");
+    b.cfg.shard_cnt = 1;
+    b.cfg.address_max = b.cfg.subnet_max = UINT32_MAX;
+    b.cfg.inbound_max = 40;
+    b.cfg.ping_timeout_ns = 600 * WEIR_NS_PER_S; /* raw ones do not answer: none is near */
+    b.cfg.log_level = WEIR_LOG_ERROR;
+    it_start(&b, "127.0.0.1:0");
+    for (uint32_t i = 0; i < 40; i++)
+        join_subnet(&raws[i], &b, i < 20 ? (uint8_t)(1 + i) : 200, (uint8_t)(1 + i));
+    uint64_t refused = it_closes(&b, WEIR_R_LIMIT_INBOUND);
+    connect_from_host(&raws[40], &b, 0x7F000000u | 200u << 16 | 99u);
+    cr_assert(!raw_handshake(&raws[40], true), "one more of the crowd");
+    raw_close(&raws[40]);
+    IT_WAIT(it_closes(&b, WEIR_R_LIMIT_INBOUND) == refused + 1);
+    IT_EQ(it_closes(&b, WEIR_R_EVICTED), 0);
+    usleep(20000); /* not two looks within 10 ms; that one was no sooner does no harm */
+    join_subnet(&raws[40], &b, 150, 1);
+    IT_EQ(it_closes(&b, WEIR_R_EVICTED), 1);
+    IT_WAIT(b.downs == 1);
+    for (uint32_t i = 0; i < 41; i++)
+        raw_close(&raws[i]);
+    IT_WAIT(b.downs == 41);
+    IT_EQ(weir_admit_groups(b.node->guard.admit), 0);
+    it_stop(&b);
 }

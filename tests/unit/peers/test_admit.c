@@ -78,8 +78,15 @@ Test(admit, each_limit_has_its_reason_and_its_room_comes_back)
     cr_assert_eq(come(admit, "192.0.3.4:1", NOW), 0);
     cr_assert_eq(come(admit, "unix:/x", NOW), 0, "in no subnet, but counted");
     cr_assert_eq(come(admit, "198.51.100.1:1", NOW), WEIR_R_LIMIT_INBOUND);
+    cr_assert_eq(come(admit, "192.0.2.1:3", NOW), WEIR_R_LIMIT_ADDRESS, "room would not help it");
     leave(admit, "192.0.2.3:1");
-    cr_assert_eq(come(admit, "192.0.2.4:1", NOW), 0);
+    struct weir_addr again = addr_of("192.0.2.4:1");
+    cr_assert_eq(weir_admit_again(admit, &again), 0);
+    cr_assert_eq(weir_admit_again(admit, &again), WEIR_R_LIMIT_SUBNET);
+    weir_admit_set_inbound_max(admit, 5);
+    again = addr_of("198.51.100.1:1");
+    cr_assert_eq(weir_admit_again(admit, &again), WEIR_R_LIMIT_INBOUND);
+    weir_admit_set_inbound_max(admit, 6);
     leave(admit, "unix:/x");
     leave(admit, "192.0.2.1:2");
     cr_assert_eq(come(admit, "192.0.2.1:9", NOW), 0);
