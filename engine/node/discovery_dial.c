@@ -291,21 +291,21 @@ static void ask_around(struct weir_discovery *disco, uint64_t now_ns)
 /* The outbound peers that are there longest are dialed first after a restart. */
 static void choose_anchors(struct weir_discovery *disco)
 {
+    _Static_assert(WEIR_BOOK_ANCHORS == 2, "the second is compared with the first alone");
     struct weir_place places[WEIR_BOOK_ANCHORS];
-    uint64_t after_ns = 0;
     uint32_t cnt = 0;
     while (cnt < WEIR_BOOK_ANCHORS) {
         const struct disco_peer *best = NULL;
         for (uint32_t i = 0; i < disco->peer_cnt; i++) {
             const struct disco_peer *peer = &disco->peers[i];
-            if (peer->kind == DISCO_OUTBOUND && peer->has_about && peer->up_ns > after_ns &&
-                (!best || peer->up_ns < best->up_ns))
+            bool is_out = peer->kind != DISCO_OUTBOUND || !peer->has_about ||
+                          (cnt && weir_place_is_equal(&peer->place, &places[0]));
+            if (!is_out && (!best || peer->up_ns < best->up_ns))
                 best = peer;
         }
         if (!best)
             break;
         places[cnt++] = best->place;
-        after_ns = best->up_ns;
     }
     if (cnt) /* who has lost all peers goes on remembering the last ones */
         weir_book_set_anchors(disco->book, places, cnt);

@@ -25,6 +25,7 @@ struct mesh_node {
         weir_peer peer;
         uint32_t other; /* index; UINT32_MAX: not known */
         bool is_dialer;
+        uint64_t up_ns;
     } * links;
     uint32_t link_max;
 };
@@ -60,6 +61,7 @@ static void mesh_on_peer(void *ctx, weir_peer peer, int event, int reason)
         }
         own->links[own->link_cnt].peer = peer;
         own->links[own->link_cnt].is_dialer = info.is_dialer;
+        own->links[own->link_cnt].up_ns = weir_world_now(mesh.world);
         own->links[own->link_cnt++].other = info.is_dialer ? mesh_find(info.address) : UINT32_MAX;
         own->dialed_cnt += info.is_dialer;
     }

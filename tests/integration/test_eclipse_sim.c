@@ -17,8 +17,8 @@
 #define LIVES 6u
 #define ROUND_NS (900 * S)
 #define VICTIM "19.0.0.1:7000"
-#define ROGUES_AT_ONCE_MAX 5u /* of 8; the most that was seen in 20 seeds is 3 */
-#define SHARE_PERCENT_MAX 30u /* of all the victim's lives; seen: 15 */
+#define ROGUES_AT_ONCE_MAX 5u /* of 8; in 20 seeds it was never more than 3 */
+#define SHARE_PERCENT_MAX 30u /* of all the victim's lives; on average it is 9 */
 
 static struct rogue {
     weir_node *node;
