@@ -23,6 +23,19 @@ uint64_t disco_wall_s(const struct weir_discovery *disco)
 
 /* ---- the reactor --------------------------------------------------------------------------- */
 
+/* A name turned out to be somebody whom we have dialed already. */
+static bool is_dialed_twice(struct weir_discovery *disco, const struct disco_peer *peer)
+{
+    for (uint32_t i = 0; i < disco->peer_cnt; i++) {
+        const struct disco_peer *other = &disco->peers[i];
+        if (other != peer && other->close_ns == 0 &&
+            (other->kind == DISCO_OUTBOUND || other->kind == DISCO_SEED) &&
+            weir_place_is_equal(&other->place, &peer->place))
+            return true;
+    }
+    return false;
+}
+
 static void peer_up(struct weir_discovery *disco, weir_peer id, const struct weir_peer_info *info,
                     uint64_t now_ns)
 {
@@ -41,6 +54,14 @@ static void peer_up(struct weir_discovery *disco, weir_peer id, const struct wei
         if (peer->place.family != WEIR_ADDR_NONE)
             weir_place_group(&peer->place, peer->group);
         disco_peer_mark(disco, peer);
+    }
+    if (is_ours && dial.kind == DISCO_SEED && peer->place.family != WEIR_ADDR_NONE) {
+        disco->seeds[dial.seed_idx].place = peer->place;
+        if (is_dialed_twice(disco, peer)) {
+            disco->counts.duplicates++;
+            disco_close(disco, peer);
+            return;
+        }
     }
     disco_pex_greet(disco, peer);
 }
@@ -242,7 +263,9 @@ static int take_lists(struct weir_discovery *disco)
         if (disco->seed_cnt == DISCO_SEEDS_MAX ||
             weir_target_parse(&disco->seeds[disco->seed_cnt].target, text) != 0)
             return refuse(disco->node, "seeds", text);
-        disco->seed_cnt++;
+        struct disco_seed *seed = &disco->seeds[disco->seed_cnt++];
+        if (!weir_target_is_name(&seed->target))
+            (void)weir_place_from(&seed->place, &seed->target.addr);
     }
     list = disco->cfg.unlisted;
     while (next_of(&list, text)) {

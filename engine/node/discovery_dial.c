@@ -180,19 +180,18 @@ static void fill_outbound(struct weir_discovery *disco, uint64_t now_ns)
 
 static bool is_seed_up(const struct weir_discovery *disco, uint32_t seed_idx)
 {
-    const struct weir_target *target = &disco->seeds[seed_idx].target;
-    struct weir_place place;
-    bool has_place = !weir_target_is_name(target) && weir_place_from(&place, &target->addr);
+    const struct weir_place *place = &disco->seeds[seed_idx].place;
+    bool has_place = place->family != WEIR_ADDR_NONE;
     for (uint32_t i = 0; has_place && i < disco->peer_cnt; i++) {
-        if (weir_place_is_equal(&disco->peers[i].place, &place))
+        if (weir_place_is_equal(&disco->peers[i].place, place))
             return true;
     }
     for (uint32_t i = 0; i < disco->dial_cnt; i++) {
         if (disco->dials[i].seed_idx == seed_idx ||
-            (has_place && weir_place_is_equal(&disco->dials[i].place, &place)))
+            (has_place && weir_place_is_equal(&disco->dials[i].place, place)))
             return true;
     }
-    return has_place && disco_is_own(disco, &place);
+    return has_place && disco_is_own(disco, place);
 }
 
 static void try_seeds(struct weir_discovery *disco, uint64_t now_ns)
@@ -203,10 +202,9 @@ static void try_seeds(struct weir_discovery *disco, uint64_t now_ns)
             return;
         if (seed->next_ns > now_ns || is_seed_up(disco, i))
             continue;
-        struct weir_place place;
-        bool has_place =
-            !weir_target_is_name(&seed->target) && weir_place_from(&place, &seed->target.addr);
-        if (!begin(disco, &seed->target, has_place ? &place : NULL, DISCO_SEED, i, now_ns))
+        bool is_name = weir_target_is_name(&seed->target); /* it may be elsewhere today */
+        bool has_place = !is_name && seed->place.family != WEIR_ADDR_NONE;
+        if (!begin(disco, &seed->target, has_place ? &seed->place : NULL, DISCO_SEED, i, now_ns))
             return;
         seed->next_ns = now_ns + weir_dial_backoff(SEED_MIN_NS, SEED_MAX_NS, seed->attempt_cnt,
                                                    weir_book_random(disco->book, UINT64_MAX));

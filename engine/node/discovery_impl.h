@@ -63,6 +63,8 @@ struct disco_dial {
 
 struct disco_seed {
     struct weir_target target;
+    struct weir_place
+        place; /* an address's; a name's is where it was found last; family 0: not known */
     uint64_t next_ns;
     uint32_t attempt_cnt;
 };

@@ -130,3 +130,18 @@ Test(outbound_sim, feelers_move_places_from_new_to_tried, .timeout = 900)
     mesh_end();
     (void)unlink(book);
 }
+
+Test(outbound_sim, a_seed_may_be_a_name_and_one_that_is_not_found_does_no_harm, .timeout = 900)
+{
+    mesh_begin(24, 128);
+    mesh.disco.seeds = "nobody:7000,host1:7000";
+    for (uint32_t i = 0; i < 5; i++)
+        (void)mesh_add("0.0.0.0:7000"); /* on host1 to host5, who are told by their addresses */
+    weir_world_run(mesh.world, 120 * S);
+    for (uint32_t i = 0; i < 5; i++) {
+        struct weir_discovery_info info = info_of(&mesh.nodes[i]);
+        cr_assert_eq(info.outbound_cnt + info.inbound_cnt, 4, "host%u: %u and %u", i + 1,
+                     info.outbound_cnt, info.inbound_cnt);
+    }
+    mesh_end();
+}
