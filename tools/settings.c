@@ -120,6 +120,18 @@ static const struct field fields[] = {
     {"ban-time", KIND_TIME, AT(ban_ns), WEIR_NS_PER_S, 3650 * DAY, "how long (1h)"},
     {"bans-max", KIND_COUNT, AT(bans_max), 1, 65536, "bans at once (4096)"},
     {"ban-path", KIND_TEXT, AT(ban_path), 1, 1000, "file in which bans outlive the process (none)"},
+    {"rate-send", KIND_SIZE64, AT(rate_send_bytes), 0, 1000000000000,
+     "bytes a second to each peer (0: no bound)"},
+    {"rate-recv", KIND_SIZE64, AT(rate_recv_bytes), 0, 1000000000000,
+     "bytes a second from each peer (0: no bound)"},
+    {"rate-send-msgs", KIND_COUNT, AT(rate_send_msgs), 0, 1000000000,
+     "messages a second to each peer (0: no bound)"},
+    {"rate-recv-msgs", KIND_COUNT, AT(rate_recv_msgs), 0, 1000000000,
+     "messages a second from each peer (0: no bound)"},
+    {"upload", KIND_SIZE64, AT(upload_bytes), 0, 1000000000000,
+     "bytes a second to all peers together (0: no bound)"},
+    {"rate-burst", KIND_TIME, AT(rate_burst_ns), 1, 3600 * WEIR_NS_PER_S,
+     "worth of each rate that may go at once (100ms)"},
     {"metrics-peers", KIND_COUNT, AT(metrics_peers), 0, 4096,
      "peers of each shard that the metrics tell one by one (0)"},
     {"stats-path", KIND_TEXT, AT(stats_path), 1, 1000,
@@ -477,6 +489,19 @@ bool settings_set_channel(struct settings *settings, const char *name, const cha
         expected = "a size from 16K to 1G";
         if (cli_size(value, 16384, 1u << 30, &number)) {
             *(name[0] == 's' ? &channel->send_bytes_max : &channel->recv_bytes_max) =
+                (uint32_t)number;
+            return true;
+        }
+    } else if (strcmp(name, "rate-send") == 0 || strcmp(name, "rate-recv") == 0) {
+        expected = "a size from 0 to 1000000000000";
+        if (cli_size(value, 0, 1000000000000, &number)) {
+            *(name[5] == 's' ? &channel->rate_send_bytes : &channel->rate_recv_bytes) = number;
+            return true;
+        }
+    } else if (strcmp(name, "rate-send-msgs") == 0 || strcmp(name, "rate-recv-msgs") == 0) {
+        expected = "a number from 0 to 1000000000";
+        if (cli_number(value, 0, 1000000000, &number)) {
+            *(name[5] == 's' ? &channel->rate_send_msgs : &channel->rate_recv_msgs) =
                 (uint32_t)number;
             return true;
         }

@@ -70,8 +70,9 @@ bool settings_check(const struct settings *settings, char why[SETTINGS_WHY_BYTES
 void settings_apply(struct settings *settings);
 
 /* What help and messages say of the properties of a channel. */
-#define SETTINGS_CHANNEL_HELP                                                                     \
-    "id=0..65534, name=TEXT, weight=1..1000, urgent, msg-max=SIZE (up to 256M), send-max=SIZE,\n" \
-    "recv-max=SIZE, overflow=refuse|drop|close"
+#define SETTINGS_CHANNEL_HELP                                                                        \
+    "id=0..65534, name=TEXT, weight=1..1000, urgent, msg-max=SIZE (up to 256M), send-max=SIZE,\n"    \
+    "recv-max=SIZE, overflow=refuse|drop|close, rate-send=SIZE, rate-recv=SIZE, rate-send-msgs=N,\n" \
+    "rate-recv-msgs=N (a second)"
 
 #endif

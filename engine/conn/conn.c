@@ -26,7 +26,8 @@ int weir_hub_init(struct weir_hub *hub)
     hub->codec_states = weir_heap_alloc(hub->heap, conn_cnt * hub->codec_stride);
     hub->finish_tags =
         weir_heap_alloc(hub->heap, (size_t)conn_cnt * channel_cnt * sizeof(uint64_t));
-    if (!hub->conns || !hub->conn_channels || !hub->codec_states || !hub->finish_tags) {
+    int error = weir_rates_init(hub);
+    if (error || !hub->conns || !hub->conn_channels || !hub->codec_states || !hub->finish_tags) {
         weir_hub_fini(hub);
         weir_hub_free(hub);
         return WEIR_E_NOMEM;
@@ -69,6 +70,8 @@ void weir_hub_fini(struct weir_hub *hub)
             hub->io->ops->close(hub->io, conn->sock);
         weir_prelude_drop(conn);
         weir_wheel_cancel(hub->wheel, &conn->timer);
+        if (hub->rates)
+            weir_rates_end(conn);
         weir_rx_reset(conn);
         weir_tx_reset(conn);
         weir_sendq_reset(conn);
@@ -92,6 +95,7 @@ void weir_hub_fini(struct weir_hub *hub)
     weir_heap_release(hub->finish_tags);
     hub->codec_states = NULL;
     hub->finish_tags = NULL;
+    weir_rates_free(hub);
 }
 
 void weir_hub_free(struct weir_hub *hub)
@@ -154,6 +158,8 @@ static struct weir_conn *conn_take(struct weir_hub *hub)
         atomic_store_explicit(&channel->queued_bytes, 0, memory_order_relaxed);
         atomic_store_explicit(&channel->msg_bytes_max, 0, memory_order_relaxed);
     }
+    if (hub->rates)
+        weir_rates_begin(conn);
     weir_sched_init(&conn->sched, hub->finish_tags + (size_t)conn->slot * hub->channel_cnt,
                     hub->costs, hub->urgent, hub->channel_cnt);
     if (conn->slot >= atomic_load_explicit(&hub->slots_used, memory_order_relaxed))
@@ -461,6 +467,8 @@ void weir_conn_settle(struct weir_conn *conn)
         hub->io->ops->close(hub->io, conn->sock);
     conn->sock = -1;
     codec_end(conn);
+    if (hub->rates)
+        weir_rates_end(conn);
     conn_put(conn);
 }
 

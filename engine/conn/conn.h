@@ -7,6 +7,7 @@
  *   verify.c   frames of all connections -> checked in one batch -> messages in order
  *   sendq.c    messages -> queued items per channel
  *   sched.c    which channel's frame is next (start-time fair queueing)
+ *   rate.c     who must wait because of a rate
  *   tx.c       picked frames -> one send
  *   prelude.c  what a dialed connection says to a proxy before its handshake
  *   keepalive.c  deadlines: handshake, ping, idle, stall, goodbye
@@ -41,6 +42,7 @@
 #include "engine/base/wheel.h"
 #include "engine/conn/item.h"
 #include "engine/conn/prelude.h"
+#include "engine/conn/rate.h"
 #include "engine/conn/sched.h"
 #include "engine/conn/series.h"
 #include "engine/io/io.h"
@@ -255,6 +257,9 @@ struct weir_hub {
     uint64_t *finish_tags;             /* the schedulers', per connection and channel */
     uint64_t costs[WEIR_CHANNELS_MAX]; /* weir_sched_cost of each channel's weight */
     uint64_t urgent;                   /* a bit per channel */
+    struct weir_rates *rates;          /* NULL: no rate is configured */
+    struct weir_upload *upload;        /* the node's; NULL: no bound */
+    struct weir_upload_queue *upload_queue;
     bool is_flushing;
     struct weir_tx *free_tx, *all_tx;
     struct weir_item *free_items, *item_chunks;

@@ -62,6 +62,10 @@
     X(goodbyes_tx, "weir_goodbyes_sent_total", COUNTER, ONE, "Goodbyes sent")                     \
     X(goodbyes_rx, "weir_goodbyes_received_total", COUNTER, ONE, "Goodbyes received")             \
     X(credits_tx, "weir_credit_frames_sent_total", COUNTER, ONE, "Frames that granted credit")    \
+    X(rate_waits, "weir_rate_waits_total", COUNTER, ONE,                                          \
+      "Times a peer had something to be sent and a rate did not allow it")                        \
+    X(rate_credit_waits, "weir_rate_credit_waits_total", COUNTER, ONE,                            \
+      "Times credit was held back because of a rate")                                             \
     X(broadcasts, "weir_broadcasts_total", COUNTER, ONE, "Broadcasts")                            \
     X(broadcast_encodes, "weir_broadcast_encodes_total", COUNTER, ONE,                            \
       "Broadcast messages encoded and hashed")                                                    \

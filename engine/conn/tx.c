@@ -51,16 +51,24 @@ static void announce_credit(struct weir_conn *conn, struct weir_tx *tx)
 {
     struct weir_hub *hub = conn->hub;
     struct weir_control ctl = {.kind = WEIR_CONTROL_CREDIT};
+    uint64_t held = 0;
     for (uint64_t due = conn->credit_due; due; due &= due - 1) {
         uint32_t idx = (uint32_t)__builtin_ctzll(due);
         struct weir_conn_channel *channel = &conn->channels[idx];
         uint64_t limit = channel->rx_consumed + hub->channels[idx].recv_bytes_max;
         if ((int64_t)(limit - channel->rx_limit) <= 0) /* signed: see weir_credit_consume */
             continue;
+        if (WEIR_UNLIKELY(hub->rates != NULL)) {
+            if (!weir_rates_may_grant(conn, idx)) {
+                held |= UINT64_C(1) << idx;
+                continue;
+            }
+            weir_rates_granted(conn, idx, limit - channel->rx_limit);
+        }
         channel->rx_limit = limit;
         ctl.credits[ctl.credit_cnt++] = (struct weir_credit){hub->channels[idx].id, limit};
     }
-    conn->credit_due = 0;
+    conn->credit_due = held;
     if (!ctl.credit_cnt)
         return;
     weir_count(&hub->metrics.credits_tx, 1);
@@ -238,6 +246,12 @@ static bool is_urgent_alone(struct weir_conn *conn, const struct weir_tx *tx, ui
     return true;
 }
 
+/* How many messages begin with the next frame of an item. */
+static uint32_t msgs_next(const struct weir_item *item)
+{
+    return item->kind == WEIR_ITEM_RUN ? item->msg_cnt : item->off == 0;
+}
+
 static void gather_frames(struct weir_conn *conn, struct weir_tx *tx)
 {
     struct weir_hub *hub = conn->hub;
@@ -245,6 +259,9 @@ static void gather_frames(struct weir_conn *conn, struct weir_tx *tx)
     uint64_t budget = conn->flags & WEIR_CONN_CONTENDED ? hub->cfg->send_bytes_contended
                                                         : hub->cfg->send_bytes_max;
     uint64_t eligible = conn->active;
+    bool has_rates = hub->rates != NULL;
+    if (WEIR_UNLIKELY(has_rates))
+        eligible = weir_rates_may_send(conn, eligible);
     /* Alone, the last frame may go beyond the bound: four frames of 64 KiB with their headers are the 256 KiB
      * that a send should be, three are a quarter less (64 KiB messages: 1.02 of `uring` against 0.76). */
     bool is_strict = (conn->flags & WEIR_CONN_CONTENDED) != 0;
@@ -268,8 +285,13 @@ static void gather_frames(struct weir_conn *conn, struct weir_tx *tx)
         }
         channel->is_stalled = false;
         conn->last_data_ns = hub->now_ns;
+        uint32_t msgs = has_rates ? msgs_next(channel->head) : 0;
         gather_frame(conn, tx, idx, len);
         eligible &= conn->active | ~(UINT64_C(1) << idx);
+        if (WEIR_UNLIKELY(has_rates)) {
+            weir_rates_sent(conn, idx, len, msgs);
+            eligible = weir_rates_may_send(conn, eligible);
+        }
     }
 }
 

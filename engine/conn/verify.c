@@ -182,6 +182,8 @@ static void deliver_run(struct weir_conn *conn, const struct weir_frame *frame)
         weir_conn_close(conn, (uint16_t)reason, false);
         return;
     }
+    if (WEIR_UNLIKELY(hub->rates != NULL))
+        weir_rates_received(conn, idx, frame->aux);
     if (WEIR_UNLIKELY(conn->channels[idx].is_paused || conn->channels[idx].held_head)) {
         hold_copy(conn, idx, frame->payload, frame->len, HELD_RUN);
         return;
@@ -211,6 +213,8 @@ static void deliver_fragment(struct weir_conn *conn, struct weir_frame *frame)
             return;
     }
     const uint8_t *data = is_in_place ? frame->payload : message->data;
+    if (WEIR_UNLIKELY(hub->rates != NULL))
+        weir_rates_received(conn, idx, 1);
     bool is_wanted = conn->state == WEIR_CONN_READY; /* otherwise it is draining */
     if (is_wanted && (channel->is_paused || channel->held_head)) {
         if (is_in_place)

@@ -8,6 +8,8 @@
 #define KNOWN_CONFIG_FLAGS                                                \
     (WEIR_CONFIG_CALLER_TURNS | WEIR_CONFIG_PIN | WEIR_CONFIG_BUSY_POLL | \
      WEIR_CONFIG_PROXY_SHARED | WEIR_CONFIG_LIMIT_LOOPBACK | WEIR_CONFIG_TWINS)
+#define RATE_BYTES_MAX UINT64_C(1000000000000)
+#define RATE_MSGS_MAX 1000000000u
 #define DAY_NS (UINT64_C(86400) * WEIR_NS_PER_S)
 
 void weir_log(weir_node *node, int level, const char *format, ...)
@@ -90,6 +92,7 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(score_half_life_ns, 600 * WEIR_NS_PER_S);
     DEFAULT(ban_ns, 3600 * WEIR_NS_PER_S);
     DEFAULT(bans_max, 4096);
+    DEFAULT(rate_burst_ns, 100 * WEIR_NS_PER_MS);
     DEFAULT(rekey_interval_ns, 120 * WEIR_NS_PER_S);
     DEFAULT(stats_mode, 0600);
     DEFAULT(stats_interval_ns, 500 * WEIR_NS_PER_MS);
@@ -195,6 +198,12 @@ static bool check_limits(weir_node *node)
     RANGE(score_half_life_ns, WEIR_NS_PER_S, DAY_NS);
     RANGE(ban_ns, WEIR_NS_PER_S, 3650 * DAY_NS);
     RANGE(bans_max, 1, 65536);
+    RANGE(rate_send_bytes, 0, RATE_BYTES_MAX);
+    RANGE(rate_recv_bytes, 0, RATE_BYTES_MAX);
+    RANGE(rate_send_msgs, 0, RATE_MSGS_MAX);
+    RANGE(rate_recv_msgs, 0, RATE_MSGS_MAX);
+    RANGE(upload_bytes, 0, RATE_BYTES_MAX);
+    RANGE(rate_burst_ns, 1, 3600 * WEIR_NS_PER_S);
     RANGE(metrics_peers, 0, 4096);
     RANGE(turn_warn_ns, WEIR_NS_PER_MS, DAY_NS);
     RANGE(stats_interval_ns, 10 * WEIR_NS_PER_MS, 3600 * WEIR_NS_PER_S);
@@ -354,7 +363,11 @@ int weir_channel_take(weir_node *node, const struct weir_channel *channel,
                   UINT32_C(1) << 30) ||
         !in_range(node, "channel recv_bytes_max", own->recv_bytes_max,
                   own->msg_bytes_max > 16384 ? own->msg_bytes_max : 16384, UINT32_C(1) << 30) ||
-        !in_range(node, "channel overflow", own->overflow, 0, WEIR_OVERFLOW_CLOSE))
+        !in_range(node, "channel overflow", own->overflow, 0, WEIR_OVERFLOW_CLOSE) ||
+        !in_range(node, "channel rate_send_bytes", own->rate_send_bytes, 0, RATE_BYTES_MAX) ||
+        !in_range(node, "channel rate_recv_bytes", own->rate_recv_bytes, 0, RATE_BYTES_MAX) ||
+        !in_range(node, "channel rate_send_msgs", own->rate_send_msgs, 0, RATE_MSGS_MAX) ||
+        !in_range(node, "channel rate_recv_msgs", own->rate_recv_msgs, 0, RATE_MSGS_MAX))
         return WEIR_E_CONFIG;
     return 0;
 }

@@ -149,8 +149,9 @@ struct weir_shard {
 struct weir_node {
     const struct weir_io_host *host; /* NULL: the system */
     struct weir_stats_file stats;
-    struct weir_config cfg; /* every default written out; strings are ours */
-    uint64_t made_wall_ns;  /* when it was made, by the wall clock */
+    struct weir_upload upload; /* what all shards may send */
+    struct weir_config cfg;    /* every default written out; strings are ours */
+    uint64_t made_wall_ns;     /* when it was made, by the wall clock */
     char network_id[WEIR_NETWORK_ID_BYTES_MAX + 1];
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
     char tcp_congestion[32];

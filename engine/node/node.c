@@ -318,6 +318,8 @@ int weir_node_start(weir_node *node)
         error = weir_stats_file_open(node);
     if (error)
         return error;
+    node->upload.per_s = node->cfg.upload_bytes;
+    node->upload.burst_ns = node->cfg.rate_burst_ns;
     node->queue_bytes_max = 0;
     for (uint32_t i = 0; i < node->channel_cnt; i++) /* twice: see weir_try_send on bounds */
         node->queue_bytes_max += UINT64_C(2) * node->channels[i].send_bytes_max;

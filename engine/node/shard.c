@@ -180,6 +180,7 @@ int weir_shard_init(struct weir_shard *shard)
     hub->channel_idx_of = node->channel_idx_of;
     hub->ops = &weir_dispatch_ops;
     hub->user = shard;
+    hub->upload = node->cfg.upload_bytes ? &node->upload : NULL;
     shard->dialer.forget = dial_forgotten;
     shard->dialer.failed = dial_failed;
     shard->dialer.ask = weir_dial_ask;
@@ -508,6 +509,9 @@ static void run_timers(struct weir_shard *shard)
             break;
         case WEIR_TIMER_ACCEPT:
             arm_accept(shard, timer->arg);
+            break;
+        case WEIR_TIMER_RATE:
+            weir_rates_fire(&shard->hub, timer->arg);
             break;
         case WEIR_TIMER_STATS:
             weir_stats_file_fire(shard);

@@ -149,6 +149,13 @@ struct weir_config {
     weir_ns stats_interval_ns; /* how often it is written, 10 ms .. 1 h; default 500 ms */
     weir_ns
         turn_warn_ns; /* a turn that takes longer is counted and logged, 1 ms ..; default 25 ms */
+    /* Rates (docs/limits.md): payload bytes and messages a second, of each peer; 0: no bound. Above a rate the
+     * sending side waits in its queues; what a peer sends above it gets no credit meanwhile. */
+    uint64_t rate_send_bytes, rate_recv_bytes; /* up to 10^12 */
+    uint32_t rate_send_msgs, rate_recv_msgs;   /* up to 10^9 */
+    uint64_t upload_bytes; /* a second, of the whole node to all peers, up to 10^12; 0: no bound */
+    weir_ns rate_burst_ns; /* after an idle time, what is worth so long may go at once, up to 1 h;
+                            * default 100 ms */
 };
 
 enum weir_overflow {
@@ -173,6 +180,9 @@ struct weir_channel {
                                * msg_bytes_max, or a message could never arrive */
     uint32_t overflow;       /* enum weir_overflow */
     const char *name;        /* for logs and metrics, up to 31 bytes; copied; default "" */
+    /* As in weir_config, of this channel of each peer, besides the peer's. */
+    uint64_t rate_send_bytes, rate_recv_bytes;
+    uint32_t rate_send_msgs, rate_recv_msgs;
 };
 
 /* Fill a struct with its size and every default written out.  Thread: any thread. */

@@ -186,6 +186,13 @@ static inline void pair_on_accept(struct box *box, const struct weir_io_event *e
         cr_assert_eq(box->io->ops->accept(box->io, box->last_listener, PAIR_TOKEN_ACCEPT), 0);
 }
 
+/* Before a turn, the io has the time of the one before. */
+static inline uint64_t pair_now(const struct box *box)
+{
+    const struct pair *pair = box->ctx;
+    return weir_sim_now(pair->sim);
+}
+
 /* ---- life ----------------------------------------------------------------------------------------- */
 
 /* Makes the network and both hubs, whose configuration the caller may change before pair_open. */
@@ -199,6 +206,7 @@ static inline struct pair *pair_new(uint64_t seed, const struct weir_sim_config 
     for (uint32_t side = 0; side < 2; side++) {
         struct box *box = pair->boxes[side] = box_new(channel_cnt);
         box->ctx = pair;
+        box->now = pair_now;
         box->on_msg = pair_on_msg;
         box->on_writable = pair_on_writable;
         box->on_accept = pair_on_accept;

@@ -72,6 +72,12 @@ static const struct field config_fields[] = {
     CONFIG(ban_ns, 3600 * S, S, 3650 * DAY),
     CONFIG(bans_max, 4096, 1, 65536),
     CONFIG(stats_interval_ns, 500 * MS, 10 * MS, 3600 * S),
+    CONFIG(rate_send_bytes, 0, 0, UINT64_C(1000000000000)),
+    CONFIG(rate_recv_bytes, 0, 0, UINT64_C(1000000000000)),
+    CONFIG(rate_send_msgs, 0, 0, 1000000000),
+    CONFIG(rate_recv_msgs, 0, 0, 1000000000),
+    CONFIG(upload_bytes, 0, 0, UINT64_C(1000000000000)),
+    CONFIG(rate_burst_ns, 100 * MS, 1, 3600 * S),
     CONFIG(turn_warn_ns, 25 * MS, MS, DAY),
 };
 #define CONFIG_FIELDS (sizeof(config_fields) / sizeof(config_fields[0]))
@@ -82,6 +88,10 @@ static const struct field channel_fields[] = {
     FIELD(weir_channel, msg_bytes_max, MIB, 1, 256 * MIB, NONE),
     FIELD(weir_channel, send_bytes_max, 2 * MIB, MIB, UINT64_C(1) << 30, NONE),
     FIELD(weir_channel, recv_bytes_max, 4 * MIB, MIB, UINT64_C(1) << 30, NONE),
+    FIELD(weir_channel, rate_send_bytes, 0, 0, UINT64_C(1000000000000), NONE),
+    FIELD(weir_channel, rate_recv_bytes, 0, 0, UINT64_C(1000000000000), NONE),
+    FIELD(weir_channel, rate_send_msgs, 0, 0, 1000000000, NONE),
+    FIELD(weir_channel, rate_recv_msgs, 0, 0, 1000000000, NONE),
 };
 #define CHANNEL_FIELDS (sizeof(channel_fields) / sizeof(channel_fields[0]))
 
