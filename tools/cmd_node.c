@@ -14,6 +14,7 @@
 #include "ini_config.h"
 #include "json_out.h"
 #include "settings.h"
+#include "settings_print.h"
 
 /* Settings come in two passes, so that a flag wins over the file wherever --config stands. */
 struct node_args {
@@ -21,6 +22,7 @@ struct node_args {
     const char *config_path;
     bool is_reading_flags; /* second pass */
     bool is_quiet, is_json;
+    bool is_print; /* of the configuration, and no more */
     weir_ns drain_ns;
 };
 
@@ -34,6 +36,7 @@ enum {
     KEY_QUIET,
     KEY_DRAIN,
     KEY_METRICS,
+    KEY_PRINT,
     KEY_DISCOVERY,
     KEY_FIELD = KEY_DISCOVERY + 32
 };
@@ -44,6 +47,8 @@ static const struct cli_option own_options[] = {
     {"ban", "PREFIX", "ban an address or subnet, as 192.0.2.0/24; may be given often", KEY_BAN},
     {"channel", "SPEC", "attach a channel; may be given often", KEY_CHANNEL},
     {"config", "FILE", "read an INI file; flags win over it", KEY_CONFIG},
+    {"print-config", NULL, "print every setting and where it comes from, as an INI file; end",
+     KEY_PRINT},
     {"metrics", "ADDR", "serve metrics there over HTTP, in Prometheus' format", KEY_METRICS},
     {"drain", "TIME", "how long stopping may wait for queued messages (2s)", KEY_DRAIN},
     {"quiet", NULL, "no line of rates every second", KEY_QUIET},
@@ -65,11 +70,15 @@ static int set_option(void *ctx, int key, const char *value)
     }
     bool is_good = true;
     const char *name = "";
+    args->settings.origin = "flag";
     switch (key) {
     case KEY_CONFIG:
         break;
     case KEY_JSON:
         args->is_json = true;
+        break;
+    case KEY_PRINT:
+        args->is_print = true;
         break;
     case KEY_QUIET:
         args->is_quiet = true;
@@ -160,6 +169,11 @@ static int read_args(struct node_args *args, int argc, char **argv)
     struct settings *settings = &args->settings;
     if (!settings_check(settings, why))
         return cli_fail(CLI_USAGE, "node", NULL, "%s (WEIR_E_CONFIG)", why);
+    settings->origin = "default";
+    if (args->is_print)
+        return settings->channel_cnt > 0 || settings_add_channel(settings, "id=1,name=default", why)
+                   ? -1
+                   : cli_fail(CLI_FAILED, "node", NULL, "%s", why);
     if (settings->listen_cnt + settings->peer_cnt == 0 && !settings->discovery.is_used)
         return cli_fail(CLI_USAGE, "node", "see weir node --help",
                         "neither --listen nor --peer nor --seed is given: nothing to do");
@@ -462,6 +476,13 @@ int cmd_node(int argc, char **argv)
     int code = read_args(args, argc, argv);
     if (code >= 0)
         goto out;
+    if (args->is_print) {
+        settings_print(&args->settings, stdout);
+        code = fflush(stdout) == 0
+                   ? CLI_OK
+                   : cli_fail(CLI_FAILED, "node", NULL, "cannot write to standard output");
+        goto out;
+    }
     watch.is_json = args->is_json;
     signal_fd = cli_signals();
     if (signal_fd < 0) {

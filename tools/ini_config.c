@@ -11,6 +11,7 @@
 /* libinih as Debian builds it does not tell a handler the line's number, so the reader counts. */
 struct reading {
     FILE *file;
+    const char *path;
     struct settings *settings;
     int line;
     int bad_line; /* of the first error, 0 for none */
@@ -58,6 +59,9 @@ static int on_value(void *ctx, const char *section, const char *name, const char
             return 0;
         }
     }
+    char origin[160];
+    snprintf(origin, sizeof(origin), "%.120s:%d", reading->path, reading->line);
+    reading->settings->origin = origin;
     bool is_good;
     if (strcmp(section, "node") == 0 || section[0] == '\0') {
         is_good = settings_set(reading->settings, name, value, why);
@@ -67,6 +71,7 @@ static int on_value(void *ctx, const char *section, const char *name, const char
         snprintf(why, sizeof(why), "in a section that is neither [node] nor [channel NAME]");
         is_good = false;
     }
+    reading->settings->origin = NULL;
     if (!is_good)
         say_bad(reading, name, why);
     return is_good;
@@ -74,7 +79,7 @@ static int on_value(void *ctx, const char *section, const char *name, const char
 
 int ini_config_read(const char *command, const char *path, struct settings *settings)
 {
-    struct reading reading = {.settings = settings, .file = fopen(path, "re")};
+    struct reading reading = {.settings = settings, .path = path, .file = fopen(path, "re")};
     if (reading.file == NULL)
         return cli_fail(CLI_USAGE, command, NULL, "%s: %s", path, strerror(errno));
     int first_bad = ini_parse_stream(read_line, &reading, on_value, &reading);

@@ -163,6 +163,7 @@ void settings_free(struct settings *settings)
         free(settings->texts[i]);
     free(settings->texts);
     secure_options_wipe(&settings->secure);
+    free(settings->entries);
     memset(settings, 0, sizeof(*settings));
 }
 
@@ -182,6 +183,44 @@ static char *keep_text(struct settings *settings, const char *text)
     if (copy != NULL)
         texts[settings->text_cnt++] = copy;
     return copy;
+}
+
+/* Notes what was set, for settings_print(). */
+static bool note(struct settings *settings, uint32_t channel, const char *name, const char *value,
+                 char why[SETTINGS_WHY_BYTES])
+{
+    if (settings->origin == NULL)
+        return true;
+    size_t cnt = settings->entry_cnt;
+    struct setting_entry *entries = realloc(settings->entries, (cnt + 1) * sizeof(*entries));
+    if (entries != NULL) {
+        settings->entries = entries;
+        struct setting_entry entry = {keep_text(settings, name), keep_text(settings, value),
+                                      keep_text(settings, settings->origin), channel};
+        if (entry.name != NULL && entry.value != NULL && entry.origin != NULL) {
+            entries[settings->entry_cnt++] = entry;
+            return true;
+        }
+    }
+    snprintf(why, SETTINGS_WHY_BYTES, "out of memory");
+    return false;
+}
+
+bool settings_is_secret(const char *name)
+{
+    for (size_t i = 0; i < FIELD_CNT; i++)
+        if (strcmp(fields[i].name, name) == 0)
+            return fields[i].kind == KIND_SECRET;
+    return false;
+}
+
+bool settings_is_list(const char *name)
+{
+    static const char *const lists[] = {"listen", "peer", "ban", "seed", "unlisted", "capability"};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        if (strcmp(lists[i], name) == 0)
+            return true;
+    return false;
 }
 
 bool settings_name(size_t idx, struct setting_name *ret_name)
@@ -377,8 +416,8 @@ static bool add_address(struct settings *settings, char **list, uint32_t *cnt, u
     return true;
 }
 
-bool settings_set(struct settings *settings, const char *name, const char *value,
-                  char why[SETTINGS_WHY_BYTES])
+static bool set_one(struct settings *settings, const char *name, const char *value,
+                    char why[SETTINGS_WHY_BYTES])
 {
     if (strcmp(name, "listen") == 0)
         return add_address(settings, settings->listens, &settings->listen_cnt, SETTINGS_LISTENS_MAX,
@@ -414,6 +453,71 @@ bool settings_set(struct settings *settings, const char *name, const char *value
     }
     snprintf(why, SETTINGS_WHY_BYTES, "there is no such setting");
     return false;
+}
+
+bool settings_set(struct settings *settings, const char *name, const char *value,
+                  char why[SETTINGS_WHY_BYTES])
+{
+    return set_one(settings, name, value, why) && note(settings, 0, name, value, why);
+}
+
+bool settings_default(size_t idx, char ret_value[SETTINGS_DEFAULT_BYTES])
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    const struct field *field = &fields[idx];
+    struct weir_config cfg;
+    weir_config_init(&cfg);
+    const char *at = (const char *)&cfg + field->offset, *text;
+    uint64_t number = 0;
+    uint32_t narrow;
+    char time[32];
+    if (field->kind == KIND_SIZE64 || field->kind == KIND_TIME) {
+        memcpy(&number, at, sizeof(number));
+    } else if (field->kind != KIND_TEXT) {
+        memcpy(&narrow, at, sizeof(narrow));
+        number = narrow;
+    }
+    if (number < field->min || (field->kind != KIND_LIMIT && number > field->max)) {
+        if (field->kind != KIND_TEXT && field->kind != KIND_SWITCH && field->kind != KIND_MODE)
+            return false;
+    }
+    switch (field->kind) {
+    case KIND_LIMIT:
+        if (number == UINT32_MAX) {
+            snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "none");
+            return true;
+        }
+        if (number > field->max)
+            return false;
+        break;
+    case KIND_COUNT:
+    case KIND_SIZE:
+    case KIND_SIZE64:
+        break;
+    case KIND_TIME:
+        snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%s", exact_time(time, number));
+        return true;
+    case KIND_LEVEL:
+        snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%s", levels[number - 1]);
+        return true;
+    case KIND_MODE:
+        snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%04o", (unsigned)number);
+        return true;
+    case KIND_SWITCH:
+        snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%s", number & field->max ? "yes" : "no");
+        return true;
+    case KIND_TEXT:
+        memcpy(&text, at, sizeof(text));
+        if (text == NULL || strlen(text) < field->min || strlen(text) >= SETTINGS_DEFAULT_BYTES)
+            return false;
+        snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%s", text);
+        return true;
+    case KIND_SECRET:
+    case KIND_CREDENTIALS:
+        return false;
+    }
+    snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%llu", (unsigned long long)number);
+    return true;
 }
 
 /* ---- channels ------------------------------------------------------------------------------ */
@@ -452,8 +556,8 @@ static bool overflow_of(const char *text, uint32_t *ret_overflow)
     return false;
 }
 
-bool settings_set_channel(struct settings *settings, const char *name, const char *value,
-                          char why[SETTINGS_WHY_BYTES])
+static bool set_channel(struct settings *settings, const char *name, const char *value,
+                        char why[SETTINGS_WHY_BYTES])
 {
     uint32_t idx = settings->channel_cnt - 1;
     struct weir_channel *channel = &settings->channels[idx];
@@ -530,6 +634,13 @@ bool settings_set_channel(struct settings *settings, const char *name, const cha
     }
     snprintf(why, SETTINGS_WHY_BYTES, "%.20s '%.60s' is not %s", name, value, expected);
     return false;
+}
+
+bool settings_set_channel(struct settings *settings, const char *name, const char *value,
+                          char why[SETTINGS_WHY_BYTES])
+{
+    return set_channel(settings, name, value, why) &&
+           note(settings, settings->channel_cnt, name, value, why);
 }
 
 bool settings_add_channel(struct settings *settings, const char *text, char why[SETTINGS_WHY_BYTES])

@@ -19,6 +19,12 @@
 #define SETTINGS_PEERS_MAX 1024u
 #define SETTINGS_WHY_BYTES 256u
 
+struct setting_entry {
+    const char *name, *value;
+    const char *origin;
+    uint32_t channel; /* 1 + its place; 0: a setting of the node */
+};
+
 struct settings {
     struct weir_config config;
     struct secure_options secure; /* put into config by settings_apply() */
@@ -33,7 +39,10 @@ struct settings {
     char *bans[SETTINGS_PEERS_MAX];
     uint32_t ban_cnt;
     struct discovery_settings discovery; /* its names are set like those of config */
-    char **texts;                        /* every string that the members above point to */
+    const char *origin; /* of what is set next, as a text; the caller's. NULL: none is kept */
+    struct setting_entry *entries; /* everything that was set, in its order */
+    size_t entry_cnt;
+    char **texts; /* every string that the members above point to */
     size_t text_cnt;
 };
 
@@ -46,6 +55,14 @@ struct setting_name {
     const char *name, *argument, *help;
 };
 bool settings_name(size_t idx, struct setting_name *ret_name);
+
+/* The default of the idx-th of them as text. False when it has none that could be set, such as "the system's". */
+#define SETTINGS_DEFAULT_BYTES 128u
+bool settings_default(size_t idx, char ret_value[SETTINGS_DEFAULT_BYTES]);
+
+/* Whether a setting must not be shown; may be set more than once. */
+bool settings_is_secret(const char *name);
+bool settings_is_list(const char *name);
 
 /* Sets one field. A switch takes "yes" or "no"; `listen`, `peer` and `ban` may be set often,
  * `metrics` is where they are served.

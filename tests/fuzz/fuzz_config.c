@@ -7,6 +7,7 @@
 #include "tests/fuzz/streams.h"
 #include "tools/ini_config.h"
 #include "tools/settings.h"
+#include "tools/settings_print.h"
 
 static bool is_same_text(const char *a, const char *b)
 {
@@ -87,6 +88,61 @@ static int read_once(const char *path, struct settings *settings)
     return code;
 }
 
+/* The lines of --print-config that are no comment. */
+static char *print_lines(const struct settings *settings, size_t *ret_len)
+{
+    char *text = NULL, *keep = NULL;
+    size_t len = 0, keep_len = 0;
+    FILE *all = open_memstream(&text, &len), *some = open_memstream(&keep, &keep_len);
+    FUZZ_CHECK(all && some);
+    settings_print(settings, all);
+    fclose(all);
+    char *rest = text;
+    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n"))
+        if (line[0] != '#')
+            fprintf(some, "%s\n", line);
+    fclose(some);
+    free(text);
+    *ret_len = keep_len;
+    return keep;
+}
+
+/* What is printed reads back to what is printed, unless a value cannot stand in a file. */
+static void expect_printed_reads_back(const struct settings *settings)
+{
+    char *text, path[64], why[SETTINGS_WHY_BYTES];
+    size_t len, again_len;
+    if (!settings_check(settings, why))
+        return;
+    text = print_lines(settings, &len);
+    int fd = memory_file((const uint8_t *)text, len, path);
+    static struct settings back, again;
+    FUZZ_CHECK(read_once(path, &back) == -1);
+    /* Its order may differ once, because defaults have become settings. */
+    char *lines = print_lines(&back, &again_len);
+    int again_fd = memory_file((const uint8_t *)lines, again_len, path);
+    FUZZ_CHECK(read_once(path, &again) == -1);
+    size_t third_len;
+    char *third = print_lines(&again, &third_len);
+    FUZZ_CHECK(third_len == again_len && memcmp(third, lines, third_len) == 0);
+    FUZZ_CHECK(back.channel_cnt == settings->channel_cnt && back.ban_cnt == settings->ban_cnt);
+    for (uint32_t i = 0; i < back.channel_cnt; i++)
+        FUZZ_CHECK(back.channels[i].id == settings->channels[i].id &&
+                   back.channels[i].send_bytes_max == settings->channels[i].send_bytes_max &&
+                   back.channels[i].rate_send_bytes == settings->channels[i].rate_send_bytes);
+    FUZZ_CHECK(back.config.shard_cnt == settings->config.shard_cnt &&
+               back.config.flags == settings->config.flags &&
+               back.config.pool_bytes_max == settings->config.pool_bytes_max &&
+               back.config.idle_timeout_ns == settings->config.idle_timeout_ns);
+    close(fd);
+    close(again_fd);
+    free(text);
+    free(lines);
+    free(third);
+    settings_free(&back);
+    settings_free(&again);
+}
+
 static void read_file(const uint8_t *data, size_t size)
 {
     char path[64];
@@ -96,8 +152,10 @@ static void read_file(const uint8_t *data, size_t size)
     FUZZ_CHECK(codes[0] == codes[1]);
     expect_same(&settings[0], &settings[1]);
     expect_in_range(&settings[0]);
-    if (codes[0] == -1)
+    if (codes[0] == -1) {
         expect_taken(&settings[0]);
+        expect_printed_reads_back(&settings[0]);
+    }
     settings_free(&settings[0]);
     settings_free(&settings[1]);
     close(fd);

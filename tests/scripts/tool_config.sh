@@ -61,6 +61,35 @@ id = 3
 weight = 5
 msg-max = 2M
 INI
+# What holds, and where it comes from; read back, it is the same.
+"$weir" node --config good.ini --shards 1 --channel id=7,weight=9 --ban 192.0.2.0/24 --rate-send 2M --pin \
+    --proxy-password hidden --print-config >printed.ini || bad "--print-config"
+settings_of() { grep -v '^#' "$1"; }
+has() { grep -qxF "$2" "$1" || bad "no line '$2' in $1: $(cat "$1")"; }
+has printed.ini '# good.ini:2'
+has printed.ini 'network-id = from-the-file'
+has printed.ini '# flag'
+has printed.ini 'shards = 1'
+has printed.ini 'rate-send = 2M'
+has printed.ini 'ban = 192.0.2.0/24'
+has printed.ini 'pin = yes'
+has printed.ini 'ping-interval = 15s'
+has printed.ini 'stats-mode = 0600'
+has printed.ini 'name = bulk'
+has printed.ini 'weight = 9'
+has printed.ini '# proxy-password is set, and not shown'
+! grep -q 'hidden\|shards = 2' printed.ini || bad "what was overruled, or is secret: $(cat printed.ini)"
+[ "$(grep -c '^listen = ' printed.ini)" -eq 2 ] || bad "two listeners: $(cat printed.ini)"
+"$weir" node --config printed.ini --print-config >again.ini || bad "what was printed is not read: $(cat printed.ini)"
+diff <(settings_of printed.ini | sort) <(settings_of again.ini | sort) || bad "it is not the same"
+"$weir" node --config again.ini --print-config >third.ini
+diff <(settings_of again.ini) <(settings_of third.ini) || bad "it is not the same again"
+"$weir" node --user-agent 'a ; b' --print-config | grep -qxF '# user-agent has a value that no file can have' ||
+    bad "a value that a file cannot have"
+"$weir" node --print-config >defaults.ini || bad "--print-config alone"
+has defaults.ini '[channel 1]'
+"$weir" node --config defaults.ini --print-config >/dev/null || bad "a default is not taken: $(cat defaults.ini)"
+
 start node "$weir" node --config good.ini --shards 1 --json
 node=$pid
 address_of_json() {

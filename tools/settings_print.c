@@ -1,0 +1,83 @@
+#include "settings_print.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE_BYTES_MAX 190u /* what the reader takes, with room */
+
+/* Whether a line of the file can say it: the reader strips blanks and what stands behind " ;". */
+static bool can_be_written(const char *name, const char *value)
+{
+    size_t len = strlen(value);
+    if (strlen(name) + 3 + len > LINE_BYTES_MAX || value[0] == ';' || strstr(value, " ;") != NULL)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (iscntrl((unsigned char)value[i]))
+            return false;
+    return len == 0 || (value[0] != ' ' && value[len - 1] != ' ');
+}
+
+static void print_entry(FILE *out, const struct setting_entry *entry)
+{
+    fprintf(out, "# %s\n", entry->origin);
+    if (settings_is_secret(entry->name))
+        fprintf(out, "# %s is set, and not shown\n", entry->name);
+    else if (can_be_written(entry->name, entry->value))
+        fprintf(out, "%s = %s\n", entry->name, entry->value);
+    else
+        fprintf(out, "# %s has a value that no file can have\n", entry->name);
+}
+
+/* The last place in the list that sets what entry `idx` sets, unless it is a list itself. */
+static bool is_overruled(const struct settings *settings, size_t idx)
+{
+    const struct setting_entry *entry = &settings->entries[idx];
+    if (settings_is_list(entry->name))
+        return false;
+    for (size_t i = idx + 1; i < settings->entry_cnt; i++) {
+        const struct setting_entry *later = &settings->entries[i];
+        if (later->channel == 0 && strcmp(later->name, entry->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_set(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->entry_cnt; i++)
+        if (settings->entries[i].channel == 0 && strcmp(settings->entries[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+void settings_print(const struct settings *settings, FILE *out)
+{
+    fprintf(out, "# weir node: every setting, and where it comes from\n[node]\n");
+    for (size_t i = 0; i < settings->entry_cnt; i++)
+        if (settings->entries[i].channel == 0 && !is_overruled(settings, i))
+            print_entry(out, &settings->entries[i]);
+    fprintf(out, "# defaults\n");
+    struct setting_name name;
+    for (size_t i = 0; settings_name(i, &name); i++) {
+        char value[SETTINGS_DEFAULT_BYTES];
+        if (is_set(settings, name.name))
+            continue;
+        if (settings_default(i, value) && can_be_written(name.name, value))
+            fprintf(out, "%s = %s\n", name.name, value);
+        else
+            fprintf(out, "# %s is not set: %s\n", name.name, name.help);
+    }
+    for (uint32_t c = 1; c <= settings->channel_cnt; c++) {
+        fprintf(out, "\n[channel %u]\n", c);
+        bool has_name = false;
+        for (size_t i = 0; i < settings->entry_cnt; i++) {
+            if (settings->entries[i].channel == c) {
+                print_entry(out, &settings->entries[i]);
+                has_name |= strcmp(settings->entries[i].name, "name") == 0;
+            }
+        }
+        if (!has_name) /* the section's own is a number here */
+            fprintf(out, "name = %s\n", settings->channels[c - 1].name);
+    }
+}
