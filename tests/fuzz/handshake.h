@@ -126,6 +126,11 @@ static inline void shake_check_out(const struct shaken *shaken, const struct mod
 {
     const uint8_t *at = shaken->out;
     size_t left = shaken->out_len;
+    if (model->reason == WEIR_R_SECURE_REFUSED && model->is_stranger) { /* docs/wire-v2.md */
+        FUZZ_CHECK(left == 11 && memcmp(at, "\x89WEIR\r\n\x1an", 9) == 0);
+        FUZZ_CHECK(model_uint(at + 9, 2) == WEIR_R_SECURE_REFUSED);
+        return;
+    }
     bool is_weir = heard >= MODEL_PREFACE && !model->is_stranger;
     bool has_preface = is_dialer || is_weir;
     bool has_hello = is_dialer ? is_weir : model->is_ready;

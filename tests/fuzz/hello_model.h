@@ -130,8 +130,9 @@ static inline uint16_t model_preface(const uint8_t *data, size_t len, bool is_fr
     const char *right = is_from_dialer ? "\x89WEIR\r\n\x1a?" : "\x89WEIR\r\n\x1a!";
     if (memcmp(data, right, len < MODEL_PREFACE ? len : MODEL_PREFACE) == 0)
         return 0;
+    /* The ninth byte: docs/wire-v2.md has an `S` for encryption, which nobody here has. */
     if (memcmp(data, right, len < 8 ? len : 8) == 0)
-        return WEIR_R_NOT_WEIR;
+        return is_from_dialer && data[8] == 'S' ? WEIR_R_SECURE_REFUSED : WEIR_R_NOT_WEIR;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (memcmp(data, words[i], len < 4 ? len : 4) == 0)
             return WEIR_R_HTTP;
