@@ -67,6 +67,7 @@ struct life {
 #define LIFE_SERVER 0
 #define LIFE_CLIENT 1
 
+static weir_ns life_linger_ns = 10 * IT_MS;
 static uint8_t life_scratch[LIFE_MSG_MAX];
 static uint64_t life_send_seq[2][LIFE_PEERS][LIFE_CHANNELS];
 
@@ -212,7 +213,7 @@ static inline int life_make(struct life *life, int side, const char *listen)
     cfg.shard_cnt = life->scenario == LIFE_SHARDS ? 2 : 1;
     cfg.recv_buf_cnt = 4;
     cfg.recv_buf_bytes = 16384;
-    cfg.goodbye_linger_ns = 10 * IT_MS;
+    cfg.goodbye_linger_ns = life_linger_ns;
     cfg.handshake_timeout_ns = 5 * WEIR_NS_PER_S;
     cfg.dial_timeout_ns = 5 * WEIR_NS_PER_S;
     cfg.redial_min_ns = IT_MS;

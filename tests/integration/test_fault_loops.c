@@ -155,6 +155,30 @@ IT_TEST(fault_loops, a_refused_cancel_does_not_hold_the_stop_up)
     weir_node_free(server->node);
 }
 
+/* How many connections of a side ended otherwise than on purpose. */
+static uint32_t ends_of(const struct life_node *own)
+{
+    return own->downs + own->fails - own->ended_by[WEIR_R_SHUTDOWN] -
+           own->ended_by[WEIR_R_APPLICATION];
+}
+
+/* A life with one fault. Goodbyes have little time, so that the many lives are short; on a busy machine it can be
+ * too little, and then an end without one was not the fault's doing: that life is gone through again with more. */
+static bool fail_once(const struct op_fault *what, uint64_t nth, enum life_scenario scenario,
+                      int fds)
+{
+    bool was_hit = false;
+    for (int try = 0; try < 2; try++) {
+        life_linger_ns = try ? 5 * WEIR_NS_PER_S : 10 * IT_MS;
+        fault_arm(&what->fault, nth);
+        run(scenario, fds);
+        was_hit = fault_plan.countdown == 0;
+        if (!what->is_harmless || ends_of(&life.nodes[0]) + ends_of(&life.nodes[1]) == 0)
+            break;
+    }
+    return was_hit;
+}
+
 /* One fault at every place of one scenario. Returns how many places there were. */
 static uint64_t fail_each(const struct op_fault *what, enum life_scenario scenario, int fds)
 {
@@ -162,18 +186,14 @@ static uint64_t fail_each(const struct op_fault *what, enum life_scenario scenar
         if (getenv("WEIR_TEST_LOG"))
             fprintf(stderr, "%s: operation %d way %d value %d, the %llu.\n", life_names[scenario],
                     what->fault.op, what->fault.way, what->fault.value, (unsigned long long)nth);
-        fault_arm(&what->fault, nth);
-        run(scenario, fds);
-        bool was_hit = fault_plan.countdown == 0;
+        bool was_hit = fail_once(what, nth, scenario, fds);
         if (life.error || life_is_dead(&life))
             cr_assert(what->can_prevent, "operation %d, value %d, the %llu. ends a node",
                       what->fault.op, what->fault.value, (unsigned long long)nth);
         if (life.error)
             IT_IS(life.error, what->fault.value);
         for (int side = 0; what->is_harmless && side < 2; side++) {
-            uint32_t ends = life.nodes[side].downs + life.nodes[side].fails;
-            ends -= life.nodes[side].ended_by[WEIR_R_SHUTDOWN];
-            ends -= life.nodes[side].ended_by[WEIR_R_APPLICATION];
+            uint32_t ends = ends_of(&life.nodes[side]);
             cr_assert(ends == 0, "%s: operation %d, value %d, the %llu.: %u ended for it",
                       life_names[scenario], what->fault.op, what->fault.value,
                       (unsigned long long)nth, ends);
