@@ -22,6 +22,13 @@ bool secure_options_name(size_t idx, struct secure_name *ret_name)
     return true;
 }
 
+const char *secure_options_default(size_t idx)
+{
+    static const char *const defaults[SECURE_NAME_CNT] = {NULL, NULL, "require", NULL,
+                                                          "chacha20-poly1305"};
+    return idx < SECURE_NAME_CNT ? defaults[idx] : NULL;
+}
+
 static bool load(struct weir_key *key, uint32_t kind, const char *path, char *why, size_t why_len)
 {
     char what[WEIR_KEY_WHY_BYTES] = "";

@@ -30,6 +30,8 @@ struct secure_name {
 /* The options, by their position; false behind the last one. */
 #define SECURE_NAME_CNT 5u
 bool secure_options_name(size_t idx, struct secure_name *ret_name);
+/* The default of the same setting as a file says it; NULL: there is none, or another setting says it. */
+const char *secure_options_default(size_t idx);
 
 /* Sets one by its name. Returns false after writing why not. `*ret_is_known` is false when there is no such name. */
 bool secure_options_set(struct secure_options *options, const char *name, const char *value,

@@ -458,13 +458,25 @@ static bool set_one(struct settings *settings, const char *name, const char *val
 bool settings_set(struct settings *settings, const char *name, const char *value,
                   char why[SETTINGS_WHY_BYTES])
 {
-    return set_one(settings, name, value, why) && note(settings, 0, name, value, why);
+    if (!set_one(settings, name, value, why))
+        return false;
+    if (strcmp(name, "plain") ==
+        0) { /* noted as what it is another name of, so that one line says it */
+        name = "policy";
+        value = settings->secure.policy == WEIR_SECURE_PLAIN ? "plain" : "require";
+    }
+    return note(settings, 0, name, value, why);
 }
 
 bool settings_default(size_t idx, char ret_value[SETTINGS_DEFAULT_BYTES])
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"};
-    const struct field *field = &fields[idx];
+    if (idx < SECURE_NAME_CNT) {
+        const char *said = secure_options_default(idx);
+        snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%s", said != NULL ? said : "");
+        return said != NULL;
+    }
+    const struct field *field = &fields[idx - SECURE_NAME_CNT];
     struct weir_config cfg;
     weir_config_init(&cfg);
     const char *at = (const char *)&cfg + field->offset, *text;

@@ -36,6 +36,7 @@ static void start_with_table(struct it_node *node)
 {
     it_create(node, NULL);
     node->node->lookup = table_lookup;
+    node->looks_up = true;
     IT_OK(weir_node_start(node->node));
 }
 
@@ -177,6 +178,7 @@ IT_TEST(names, a_table_that_answers_at_once)
     table = (struct table){.addrs = {"127.0.0.2", "127.0.0.1"}};
     it_create(&a, NULL);
     a.node->lookup = table_lookup;
+    a.looks_up = true;
     a.node->is_lookup_instant = true;
     IT_OK(weir_node_start(a.node));
     char target[64];

@@ -24,7 +24,7 @@ static const struct {
     [WEIR_CANARY_BOUND] = {"bound", "bound"},
     [WEIR_CANARY_FAIR] = {"fair", "fair"},
     [WEIR_CANARY_URGENT] = {"urgent", "urgent"},
-    [WEIR_CANARY_EVENT] = {"event", "events"},
+    [WEIR_CANARY_EVENT] = {"event", "events check"}, /* or where the peer is taken off the list */
     [WEIR_CANARY_SENDS] = {"sends", "check"},
     [WEIR_CANARY_CLOSE] = {"close", "check owner"},
     [WEIR_CANARY_OWNER] = {"owner", "owner"},
