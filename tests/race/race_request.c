@@ -165,6 +165,7 @@ static weir_node *make(weir_requests **ret_requests, bool is_server)
     weir_request_config_init(&request_cfg);
     weir_channel_init(&channel, 1);
     cfg.shard_cnt = 2;
+    cfg.flags |= WEIR_CONFIG_TWINS; /* the client dials it twice */
     request_cfg.on_question = is_server ? on_question : NULL;
     if (weir_node_create(&node, &cfg) || weir_requests_create(ret_requests, node, &request_cfg) ||
         (!is_server && weir_node_attach(node, &reactor, &channel, 1)))
