@@ -46,7 +46,8 @@ finish_with 0 "a new id"
 begin --key node.key
 [ "$id" = "$node_id" ] || bad "recv's id is not that of its key"
 send "another id" 5 wrong-id "$other_id@$at"
-send "a mistyped id" 2 WEIR_E_KEY "${node_id%?}x@$at"
+case $node_id in *x) typo=y ;; *) typo=x ;; esac # the id is another each time
+send "a mistyped id" 2 WEIR_E_KEY "${node_id%?}$typo@$at"
 send "both keys" 0 "" "$node_id@$at" --key other.key --cipher aes-256-gcm --lines --quiet
 finish_with 0 "both keys"
 
