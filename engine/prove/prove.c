@@ -304,14 +304,23 @@ static uint64_t heal_bound(const struct run *run)
     return 2 * most_ns + 10 * WEIR_NS_PER_S;
 }
 
+/* Whether everybody is there to stay: a stop of the last moment has been called and shows nowhere yet. */
+static bool is_complete(const struct run *run)
+{
+    for (uint32_t i = 0; i < run->node_cnt; i++)
+        if (!run->nodes[i].node || run->nodes[i].is_stopping)
+            return false;
+    return true;
+}
+
 static bool is_joined(struct run *run)
 {
-    return oracle_is_joined(run, false);
+    return is_complete(run) && oracle_is_joined(run, false);
 }
 
 static bool is_at_rest(struct run *run)
 {
-    return oracle_is_at_rest(run, false) && model_is_empty(run) && oracle_is_joined(run, false);
+    return oracle_is_at_rest(run, false) && model_is_empty(run) && is_joined(run);
 }
 
 static bool is_all_stopped(struct run *run)
