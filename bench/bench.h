@@ -154,6 +154,7 @@ struct bench_run {
     int other_cpu;          /* the other side's */
     enum bench_phase phase; /* as last seen; its mark is written */
     weir_ns phase_end;      /* leader: 0 until the first message */
+    uint64_t drained_msgs;  /* when bench_is_drained() looked last */
     struct bench_counts counts;
     uint64_t *conn_seqs; /* many connections: the next number of each; NULL: one connection */
     /* Brings syscalls, turns and stalls up to date before a mark; may be NULL. */
@@ -205,10 +206,10 @@ void bench_finish(struct bench_run *run);
 /* Sender: says how much was sent; nothing is sent afterwards. */
 void bench_publish_sent(struct bench_run *run);
 
-/* Receiver: is everything that was sent here, or has it had 5 s to arrive? */
+/* Receiver: is everything that was sent here, or has nothing come for 20 s? */
 bool bench_is_drained(struct bench_run *run);
 
-/* Waits for the other side's port. Returns 0 after 5 s. */
+/* Waits for the other side's port. Returns 0 after 20 s. */
 uint16_t bench_await_port(struct bench_run *run);
 
 /* Writes down what went wrong and returns `status`. */

@@ -1,7 +1,7 @@
 /* bench/raw_many.c: the rival without frames in connections, broadcast and churn, the sender.
  *
- * connections: as many messages as a piece has, written and written again to each connection that takes
- * them, told by epoll (edge-triggered) who does again. broadcast: one blocking send for each peer, round
+ * connections: one write of as many messages as a piece has to each connection that takes them, told by
+ * epoll (level-triggered: in turn) which do. broadcast: one blocking send for each peer, round
  * by round. churn: connect and close, against accept and close, blocking.
  */
 #include "bench/raw_crowd.h"
@@ -36,34 +36,30 @@ static bool piece_init(struct piece *piece, uint32_t size)
     return piece->data != NULL;
 }
 
-/* Writes to one connection until the kernel takes no more. `at` of the connection is within the piece's
- * first message: what was taken of whole ones is over. */
+/* One write to a connection: the next one's turn comes before its own again. `at` of the connection is within
+ * the piece's first message: what was taken of whole ones is over. */
 static bool fill(struct bench_run *run, struct bench_raw_conn *conn, const struct piece *piece)
 {
-    for (;;) {
-        size_t len = (size_t)piece->msg_cnt * piece->size - conn->at;
-        for (uint32_t i = 0; i < piece->msg_cnt; i++) {
-            uint64_t number = conn->number + i;
-            memcpy(piece->data + (size_t)i * piece->size, &number, sizeof(number));
-        }
-        ssize_t n = send(conn->sock, piece->data + conn->at, len, MSG_NOSIGNAL);
-        run->counts.syscalls++;
-        if (n < 0 && errno == EAGAIN)
-            return true;
-        if (n < 0 && errno != EINTR) {
-            bench_fail(run, BENCH_E_RUN, "send: %s", strerror(errno));
-            return false;
-        }
-        if (n < 0)
-            continue;
-        uint32_t end = conn->at + (uint32_t)n;
-        conn->number += end / piece->size;
-        conn->at = end % piece->size;
-        run->counts.msgs[0] += end / piece->size;
-        run->counts.bytes[0] += (uint64_t)(end / piece->size) * piece->size;
-        if ((size_t)n < len)
-            return true; /* an edge follows */
+    const size_t len = (size_t)piece->msg_cnt * piece->size - conn->at;
+
+    for (uint32_t i = 0; i < piece->msg_cnt; i++) {
+        uint64_t number = conn->number + i;
+        memcpy(piece->data + (size_t)i * piece->size, &number, sizeof(number));
     }
+    ssize_t n = send(conn->sock, piece->data + conn->at, len, MSG_NOSIGNAL);
+    run->counts.syscalls++;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    if (n < 0) {
+        bench_fail(run, BENCH_E_RUN, "send: %s", strerror(errno));
+        return false;
+    }
+    uint32_t end = conn->at + (uint32_t)n;
+    conn->number += end / piece->size;
+    conn->at = end % piece->size;
+    run->counts.msgs[0] += end / piece->size;
+    run->counts.bytes[0] += (uint64_t)(end / piece->size) * piece->size;
+    return true;
 }
 
 /* Finishes the messages that are half written, and counts them. */
@@ -110,7 +106,7 @@ enum bench_status bench_raw_many_send(struct bench_run *run)
 
     if (!piece_init(&piece, run->job->size))
         return bench_fail(run, BENCH_E_RUN, "no memory for the messages");
-    if (!bench_raw_crowd_open(&crowd, run, EPOLLOUT | EPOLLET))
+    if (!bench_raw_crowd_open(&crowd, run, EPOLLOUT))
         return BENCH_E_RUN;
     for (uint32_t i = 0; i < crowd.conn_cnt; i++)
         crowd.conns[i].number = (uint64_t)i << BENCH_NUMBER_SHIFT;

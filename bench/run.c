@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 /* Beyond its phases, a run may take this long for processes, handshake and the rest to drain. */
-#define SLACK_NS (15 * WEIR_NS_PER_S)
+#define SLACK_NS (60 * WEIR_NS_PER_S)
 #define SLACK_EACH_NS (5 * WEIR_NS_PER_MS) /* each connection is made and ended */
 
 #define SIDE_NICENESS (-10)

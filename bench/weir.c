@@ -18,7 +18,7 @@
 
 const struct bench_impl bench_weir = {
     .name = "weir",
-    .what = "two nodes with default settings, through the public API",
+    .what = "two nodes, plain, otherwise with default settings, through the public API",
     .notes =
         {
             [BENCH_THROUGHPUT] =
