@@ -7,7 +7,7 @@
 
 #include "bench/net.h"
 
-#define QUEUES_BYTES (64u << 20)      /* of all connections of a run together */
+#define QUEUES_BYTES (256u << 20)     /* of all connections of a run together */
 #define QUEUE_BYTES_LEAST (32u << 10) /* a socket buffer of bench_case_prepare() */
 
 static bool is_environment(int error)

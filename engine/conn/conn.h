@@ -88,6 +88,7 @@ enum weir_conn_flags {
     WEIR_CONN_ADMITTED = 1u << 24,    /* the node's limits count it */
     WEIR_CONN_TURNED_AWAY = 1u << 20, /* it was never told to be up */
     WEIR_CONN_RESUMED = 1u << 18,     /* on the hub's list: held messages may be delivered */
+    WEIR_CONN_ROOMY = 1u << 21,       /* on the hub's list: its writer is to be told of room */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */
@@ -169,8 +170,9 @@ struct weir_conn {
     struct weir_addr addr;
     struct weir_prelude *prelude; /* NULL: none, or it is done and its last send has ended */
     uint8_t dial_id[32];
-    char *text; /* of the goodbye, ours or the peer's, owned; NULL: none */
-    struct weir_conn *next_dirty, *next_starved, *next_resumed, *next_free;
+    char *text;     /* of the goodbye, ours or the peer's, owned; NULL: none */
+    uint64_t roomy; /* channels that got room */
+    struct weir_conn *next_dirty, *next_starved, *next_resumed, *next_roomy, *next_free;
 };
 
 /* What the node wants to hear. All run on the shard's thread. */
@@ -195,6 +197,11 @@ struct weir_hub_ops {
  * not fit the L2 cache is hashed from L3. */
 #define WEIR_HUB_FRAMES 512u
 #define WEIR_HUB_PENDING_BYTES (256u * 1024u)
+
+/* What those who are told of room queue in one turn. It is hashed and copied by the kernel as the turn ends, and the
+ * buffers that this frees are the next to be filled: all of it stays in the L2 cache, however many connections
+ * there are. */
+#define WEIR_REFILL_BYTES (256u * 1024u)
 
 #define WEIR_TIMER_CONN 1u        /* kind of the timers of connections; arg: the slot */
 #define WEIR_PINGS_PER_S_MAX 100u /* more is WEIR_R_FLOOD */
@@ -254,11 +261,12 @@ struct weir_hub {
     struct weir_conn *dirty_head, *dirty_tail;
     struct weir_conn *starved, *starved_tail; /* in the order in which they starved */
     struct weir_conn *resumed;
-    uint64_t *finish_tags;             /* the schedulers', per connection and channel */
-    uint64_t costs[WEIR_CHANNELS_MAX]; /* weir_sched_cost of each channel's weight */
-    uint64_t urgent;                   /* a bit per channel */
-    struct weir_rates *rates;          /* NULL: no rate is configured */
-    struct weir_upload *upload;        /* the node's; NULL: no bound */
+    struct weir_conn *roomy_head, *roomy_tail; /* in the order in which they got room */
+    uint64_t *finish_tags;                     /* the schedulers', per connection and channel */
+    uint64_t costs[WEIR_CHANNELS_MAX];         /* weir_sched_cost of each channel's weight */
+    uint64_t urgent;                           /* a bit per channel */
+    struct weir_rates *rates;                  /* NULL: no rate is configured */
+    struct weir_upload *upload;                /* the node's; NULL: no bound */
     struct weir_upload_queue *upload_queue;
     bool is_flushing;
     struct weir_tx *free_tx, *all_tx;
@@ -401,8 +409,12 @@ int weir_sendq_buf(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf
 /* Queues a message that was encoded once for many connections. */
 int weir_sendq_shared(struct weir_conn *conn, uint32_t channel_idx, struct weir_shared *shared);
 
-/* Called when `bytes` of a channel's queue are gone: counts, and says writable. */
+/* Called when `bytes` of a channel's queue are gone: counts, and sees to it that writable is said. */
 void weir_sendq_release(struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes);
+
+/* Says writable to those who got room, in their order, until they have queued WEIR_REFILL_BYTES; the others are
+ * for the next turn. */
+void weir_sendq_tell(struct weir_hub *hub);
 
 /* Drops everything queued. */
 void weir_sendq_reset(struct weir_conn *conn);

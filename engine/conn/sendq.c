@@ -320,6 +320,20 @@ int weir_sendq_shared(struct weir_conn *conn, uint32_t channel_idx, struct weir_
     return error;
 }
 
+/* Whether who was refused on this channel can be told that there is room. */
+static bool is_roomy(const struct weir_conn *conn, uint32_t channel_idx)
+{
+    const struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    const struct weir_channel *cfg = &conn->hub->channels[channel_idx];
+    if (!atomic_load_explicit(&channel->want_writable, memory_order_seq_cst) ||
+        conn->state != WEIR_CONN_READY)
+        return false;
+    uint64_t queued = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed);
+    if (cfg->overflow == WEIR_OVERFLOW_REFUSE) /* what is promised to other threads is no room */
+        queued += atomic_load_explicit(&channel->remote_bytes, memory_order_seq_cst);
+    return queued <= cfg->send_bytes_max / 2 && !WEIR_PLANTED(WRITABLE);
+}
+
 void weir_sendq_release(struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)
 {
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
@@ -329,16 +343,43 @@ void weir_sendq_release(struct weir_conn *conn, uint32_t channel_idx, uint64_t b
     /* Pairs with the sender that sets want_writable and then looks at queued_bytes again (node/send.c):
      * one of the two sees the other's store. Once per send, so the fence is cheap. */
     atomic_store_explicit(&channel->queued_bytes, queued, memory_order_seq_cst);
-    if (!atomic_load_explicit(&channel->want_writable, memory_order_seq_cst))
+    if (!is_roomy(conn, channel_idx))
         return;
-    const struct weir_channel *cfg = &conn->hub->channels[channel_idx];
-    if (cfg->overflow == WEIR_OVERFLOW_REFUSE) /* what is promised to other threads is no room */
-        queued += atomic_load_explicit(&channel->remote_bytes, memory_order_seq_cst);
-    if (queued > cfg->send_bytes_max / 2 || conn->state != WEIR_CONN_READY ||
-        WEIR_PLANTED(WRITABLE))
+    struct weir_hub *hub = conn->hub;
+    conn->roomy |= UINT64_C(1) << channel_idx;
+    if (conn->flags & WEIR_CONN_ROOMY)
         return;
-    atomic_store_explicit(&channel->want_writable, false, memory_order_relaxed);
-    conn->hub->ops->writable(conn, channel_idx);
+    conn->flags |= WEIR_CONN_ROOMY;
+    conn->next_roomy = NULL;
+    if (hub->roomy_tail)
+        hub->roomy_tail->next_roomy = conn;
+    else
+        hub->roomy_head = conn;
+    hub->roomy_tail = conn;
+}
+
+void weir_sendq_tell(struct weir_hub *hub)
+{
+    uint64_t refilled = 0;
+    while (hub->roomy_head && refilled < WEIR_REFILL_BYTES) {
+        struct weir_conn *conn = hub->roomy_head;
+        hub->roomy_head = conn->next_roomy;
+        if (!hub->roomy_head)
+            hub->roomy_tail = NULL;
+        conn->flags &= ~(uint32_t)WEIR_CONN_ROOMY;
+        uint64_t before = conn->bytes_queued;
+        for (uint64_t left = conn->roomy; left; left &= left - 1) {
+            uint32_t idx = (uint32_t)__builtin_ctzll(left);
+            if (!is_roomy(conn, idx)) /* filled meanwhile: its next release says so */
+                continue;
+            atomic_store_explicit(&conn->channels[idx].want_writable, false, memory_order_relaxed);
+            hub->ops->writable(conn, idx);
+        }
+        conn->roomy = 0;
+        if (conn->bytes_queued > before)
+            refilled += conn->bytes_queued - before;
+        weir_conn_settle(conn);
+    }
 }
 
 void weir_sendq_reset(struct weir_conn *conn)

@@ -265,6 +265,7 @@ static void end_operations(struct weir_shard *shard)
         }
         weir_verify_flush(hub);
         weir_verify_resume(hub);
+        weir_sendq_tell(hub);
         weir_tx_flush(hub);
         weir_rx_rearm(hub);
     }
@@ -528,7 +529,8 @@ static void run_timers(struct weir_shard *shard)
 static uint64_t wait_of(struct weir_shard *shard, uint64_t wait_max)
 {
     struct weir_hub *hub = &shard->hub;
-    if (wait_max == 0 || hub->dirty_head || hub->resumed || hub->starved || shard->ended_cnt)
+    if (wait_max == 0 || hub->dirty_head || hub->roomy_head || hub->resumed || hub->starved ||
+        shard->ended_cnt)
         return 0;
     /* The library's own threads come here as a turn ends, and have just looked at the clock. */
     bool is_fresh = !(hub->cfg->flags & WEIR_CONFIG_CALLER_TURNS) && shard->stall.end_ns;
@@ -572,6 +574,7 @@ int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
     run_timers(shard);
     stage_end(shard, WEIR_STAGE_TIMERS);
     weir_letters_run(shard);
+    weir_sendq_tell(hub);
     stage_end(shard, WEIR_STAGE_LETTERS);
     if (shard->is_stopping)
         shard->is_done = step_stop(shard);

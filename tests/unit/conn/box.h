@@ -388,8 +388,9 @@ static inline uint64_t box_wait(const struct box *box)
 {
     const struct weir_hub *hub = &box->hub;
     uint64_t now_ns = box->now ? box->now(box) : box->io->ops->now(box->io);
-    return hub->dirty_head || hub->resumed || hub->starved ? 0
-                                                           : weir_wheel_wait(&box->wheel, now_ns);
+    return hub->dirty_head || hub->roomy_head || hub->resumed || hub->starved
+               ? 0
+               : weir_wheel_wait(&box->wheel, now_ns);
 }
 
 /* One turn; returns the number of events. */
@@ -415,6 +416,7 @@ static inline int64_t box_turn(struct box *box)
     box_timers(box);
     if (box->on_turn)
         box->on_turn(box);
+    weir_sendq_tell(hub);
     weir_tx_flush(hub);
     box_verify(box);
     weir_rx_rearm(hub);
