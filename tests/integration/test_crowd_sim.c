@@ -394,9 +394,11 @@ static void check_healed(void)
     HOLDS(handed == peers && lost == 0 && after - before == peers);
 }
 
-Test(crowd, switch_gossip_and_requests_hold_together_under_faults, .timeout = 240)
+Test(crowd, switch_gossip_and_requests_hold_together_under_faults, .timeout = 900)
 {
-    for (seed = 1; seed <= 3; seed++) {
+    const char *sanitizer = getenv("WEIR_SANITIZE");
+    uint64_t seed_cnt = sanitizer && *sanitizer ? 1 : 3;
+    for (seed = 1; seed <= seed_cnt; seed++) {
         struct weir_world_config cfg = {.size = sizeof(cfg), .seed = seed};
         cr_assert_eq(weir_world_create(&world, &cfg), 0);
         for (uint32_t i = 0; i < NODES; i++)
