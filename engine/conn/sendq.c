@@ -7,7 +7,8 @@
 
 #define PREFIX 2u /* a run's length in front of each message */
 #define FIRST_RUN \
-    4096u /* capacity of the first run of an empty queue; later ones are full frames */
+    4096u             /* capacity of the first run of an empty queue; later ones are full frames */
+#define SIDE_RUN 512u /* of one behind a message by reference, where there may be many such runs */
 #define ITEMS_PER_CHUNK 256u
 
 static struct weir_item *item_take(struct weir_hub *hub)
@@ -214,7 +215,8 @@ static struct weir_item *run_open(struct weir_conn *conn, uint32_t channel_idx, 
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
     /* A lone message takes a small buffer, so that thousands of peers with one message each do not take
      * a frame each; a queue that grows takes full frames. */
-    size_t cap = channel->head || channel->was_full_run ? channel->frame_bytes_max : FIRST_RUN;
+    bool is_full_run = channel->tail ? channel->tail->kind == WEIR_ITEM_RUN : channel->was_full_run;
+    size_t cap = is_full_run ? channel->frame_bytes_max : channel->tail ? SIDE_RUN : FIRST_RUN;
     /* What a queue may hold is all that a run of it can: with many peers and small queues a full frame each
      * would be several times what the queues hold, and more than the pool keeps. */
     if (cap > conn->hub->channels[channel_idx].send_bytes_max)

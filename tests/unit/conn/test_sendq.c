@@ -506,6 +506,31 @@ Test(sendq, thousands_of_small_messages_take_full_frames)
     solo_free(box);
 }
 
+/* A run is open until the next message by reference. A full frame for each run took 1,500 times what the queue held. */
+Test(sendq, copies_between_references_take_small_buffers)
+{
+    struct box *box = solo_new(1);
+    solo_open(box);
+    struct peer *peer = peer_ready(box);
+    for (uint64_t i = 0; i < 2000; i += 2)
+        cr_assert(send_numbered(peer->conn, i, 20, true) == 0 &&
+                  send_numbered(peer->conn, i + 1, 30, false) == 0);
+    cr_assert_leq(box_pool_stats(box).used_bytes, 1000 * 1024);
+    for (uint64_t i = 2000; i < 12000; i++) /* and what follows one run takes full frames again */
+        cr_assert_eq(send_numbered(peer->conn, i, 62, false), 0);
+    cr_assert_leq(box_pool_stats(box).used_cnt, 1000 + 13);
+    for (int i = 0; i < 20; i++)
+        peer_listen(peer);
+    struct heard heard = heard_begin(peer, CHANNEL);
+    for (uint64_t i = 0; i < 12000; i++) {
+        cr_assert(heard_next(&heard));
+        cr_assert_eq(heard_number(&heard), i);
+    }
+    heard_end(&heard);
+    peer_free(peer);
+    solo_free(box);
+}
+
 /* ---- the smallest windows ------------------------------------------------------------------------- */
 
 /* A peer may announce any window from one byte on; credit for the next byte comes when it read the last. */
