@@ -1,13 +1,15 @@
 /* demo.h: what the processes of `weir demo` share: channels, messages, and a page of counters.
  *
  *     parent ── pipe "control", lines ──► node     dial ADDR | go | stop | quit
- *            ◄─ pipe "report", lines ──── node     listening ADDR | ready | copied | done | fail CODE TEXT
+ *            ◄─ pipe "report", lines ──── node     listening ADDR | ready | met | copied | done | fail CODE TEXT
  *            ◄─ shared memory ─────────── node     struct demo_slot: counters, one writer each
  *
- *     spawned ─listening─► dial ─ready─► go ─copied─► (time is up) stop ─done─► quit ─exit 0─►
+ *     spawned ─listening─► dial ─ready, met─► go ─copied─► (time is up) stop ─done─► quit ─exit 0─►
  *
- * Node 1 is the source; the others dial it. Integers in messages are little-endian. A node ends when
- * its control pipe does, so nothing outlives the parent.
+ * Node 1 is the source; the others dial it, and find each other (demo_mesh.h): a node is *ready* when it is
+ * connected to node 1, and has *met* when it knows of all others. Files and state go straight between node 1 and
+ * each other node; votes are gossiped. Integers in messages are little-endian. A node ends when its control pipe does, so
+ * nothing outlives the parent.
  */
 #ifndef DEMO_H
 #define DEMO_H
@@ -37,12 +39,17 @@ extern const struct demo_channel_spec demo_channels[DEMO_CHANNEL_CNT];
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
-/* VOTES and STATE: kind:1 zero:7 seq:8 due:8 sent:8 pattern. A FIN has the count in seq. */
+/* VOTES and STATE: kind:1 zero:3 seen:4 seq:8 due:8 sent:8 pattern. `seen`, in state to node 1: votes below it
+ * have all come (demo_votes.h). A FIN of STATE has the count in seq, and node 1's that of the votes in due. */
 #define DEMO_STAMP_BYTES 32u
 #define DEMO_VOTE_BYTES 200u
 #define DEMO_STATE_BYTES 4096u
 #define DEMO_VOTES_PER_S 1000u
+#define DEMO_DELIVERIES_PER_S 8000u /* of votes, at all nodes: with more than 9 they are fewer */
 #define DEMO_STATES_PER_S 250u
+/* Node 1 publishes no further vote while a node misses one that is so many behind: who is kept from running gets
+ * late votes then, and none that queues had no room for. */
+#define DEMO_VOTES_AHEAD 2000u
 
 enum demo_kind {
     DEMO_STAMPED = 1,  /* a vote or a state */
@@ -78,7 +85,12 @@ struct demo_slot {
     char first_skipped[256];
     uint64_t copied_ns;                    /* sink: when the first round was complete */
     uint64_t bytes_compared, bytes_hashed; /* sink: in later rounds */
-    uint64_t votes_lost, states_lost, stamps_bad;
+    _Atomic uint64_t votes_lost;           /* sink: published and not come, once that is known */
+    uint64_t states_lost, stamps_bad;
+    uint32_t peers_found;  /* other nodes that discovery knows */
+    uint32_t peers_dialed; /* of them, dialed by discovery */
+    uint32_t peers_up;     /* connected */
+    struct weir_gossip_stats gossip;
     bool has_copy;                  /* sink: later rounds are compared with a stored copy */
     struct histogram vote_latency;  /* from the call that sent it */
     struct histogram vote_lateness; /* from the moment it was due */
@@ -94,6 +106,9 @@ struct demo_node {
     int control_fd, report_fd;
     struct demo_slot *slot;
     weir_node *weir;
+    weir_discovery *discovery;
+    weir_gossip *gossip;
+    char address[128];       /* where it listens */
     _Atomic bool has_failed; /* `fail` was reported */
 };
 

@@ -15,6 +15,7 @@
 #include "cli.h"
 #include "commands.h"
 #include "demo.h"
+#include "demo_mesh.h"
 #include "demo_process.h"
 #include "demo_sink.h"
 #include "demo_source.h"
@@ -66,7 +67,7 @@ static int fail_weir(struct demo_node *node, int error, const char *doing)
 }
 
 static int build(struct demo_node *node, const struct demo_spawn *spawn,
-                 const struct weir_reactor *reactor)
+                 const struct weir_reactor *reactor, demo_votes_fn on_votes)
 {
     struct weir_config config;
     weir_config_init(&config);
@@ -82,41 +83,45 @@ static int build(struct demo_node *node, const struct demo_spawn *spawn,
     if (error != 0)
         return fail_weir(node, error, "cannot make a node");
 
+    const char *doing;
+    error = demo_mesh_attach(node, on_votes, reactor->ctx, &doing);
+    if (error != 0)
+        return fail_weir(node, error, doing);
     struct weir_channel channels[DEMO_CHANNEL_CNT];
+    uint32_t channel_cnt = 0;
     for (size_t i = 0; i < DEMO_CHANNEL_CNT; i++) {
-        weir_channel_init(&channels[i], demo_channels[i].id);
-        channels[i].name = demo_channels[i].name;
-        channels[i].weight = demo_channels[i].weight;
-        channels[i].flags = demo_channels[i].is_urgent ? WEIR_CHANNEL_URGENT : 0;
+        if (demo_channels[i].id == DEMO_VOTES)
+            continue; /* gossip's */
+        struct weir_channel *channel = &channels[channel_cnt++];
+        weir_channel_init(channel, demo_channels[i].id);
+        channel->name = demo_channels[i].name;
+        channel->weight = demo_channels[i].weight;
+        channel->flags = demo_channels[i].is_urgent ? WEIR_CHANNEL_URGENT : 0;
     }
-    error = weir_node_attach(node->weir, reactor, channels, DEMO_CHANNEL_CNT);
+    error = weir_node_attach(node->weir, reactor, channels, channel_cnt);
     if (error != 0)
         return fail_weir(node, error, "cannot attach the channels");
-    if (node->idx == 1) {
-        error = weir_node_listen(node->weir, "127.0.0.1:0");
-        if (error != 0)
-            return fail_weir(node, error, "cannot listen at 127.0.0.1");
-    }
+    error = weir_node_listen(node->weir, "127.0.0.1:0");
+    if (error != 0)
+        return fail_weir(node, error, "cannot listen at 127.0.0.1");
+    weir_node_address(node->weir, 0, node->address, sizeof(node->address));
     error = weir_node_start(node->weir);
     if (error != 0)
         return fail_weir(node, error, "cannot start");
-    char address[128] = "-";
-    if (node->idx == 1)
-        weir_node_address(node->weir, 0, address, sizeof(address));
-    demo_report(node, "listening %s", address);
+    demo_report(node, "listening %s", node->address);
     return 0;
 }
 
 /* Obeys the parent's lines until "quit" or the end of the pipe. Returns whether it was "quit". */
-static bool obey(struct demo_node *node, struct demo_source *source)
+static bool obey(struct demo_node *node, struct demo_source *source, struct demo_sink *sink)
 {
     FILE *control = fdopen(node->control_fd, "r");
     char line[256];
     bool is_quit = false;
     while (control != NULL && !is_quit && fgets(line, sizeof(line), control) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        if (strncmp(line, "dial ", 5) == 0) {
-            int error = weir_dial(node->weir, line + 5, 0);
+        if (strncmp(line, "dial ", 5) == 0 && sink != NULL) {
+            int error = demo_sink_dial(sink, line + 5);
             if (error != 0)
                 fail_weir(node, error, "cannot dial node 1");
         } else if (strcmp(line, "go") == 0 && source != NULL) {
@@ -146,15 +151,17 @@ static int run(struct demo_node *node, const struct demo_spawn *spawn)
         if (sink != NULL)
             reactor = demo_sink_reactor(sink);
     }
-    bool is_running = (source != NULL || sink != NULL) && build(node, spawn, &reactor) == 0;
+    bool is_running = (source != NULL || sink != NULL) &&
+                      build(node, spawn, &reactor, sink != NULL ? demo_sink_votes : NULL) == 0;
     /* After a failure too the parent has the word: it ends us by closing the pipe. */
-    bool is_quit = obey(node, source);
+    bool is_quit = obey(node, source, sink);
     if (is_running) {
         node->slot->metrics.size = sizeof(node->slot->metrics);
         weir_metrics_read(node->weir, &node->slot->metrics);
         weir_node_stop(node->weir, is_quit ? WEIR_NS_PER_S : 0);
     }
     weir_node_free(node->weir);
+    demo_mesh_free(node);
     demo_source_free(source);
     demo_sink_free(sink);
     return is_quit && !node->has_failed ? CLI_OK : CLI_FAILED;

@@ -30,7 +30,7 @@ struct demo_process {
     int control_fd, report_fd;
     char line[1100]; /* of its report, not yet complete */
     size_t line_len;
-    bool is_ready, is_copied, is_done;
+    bool is_ready, has_met, is_copied, is_done;
 };
 
 /* Starts one. Returns 0 or a negative errno. */

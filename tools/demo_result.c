@@ -15,11 +15,13 @@ struct sums {
     uint64_t frames_checked, frames_failed;
     uint64_t files_good, files_bad, votes_lost, states_lost, stamps_bad;
     uint64_t bytes_all, copied_ns;
+    uint64_t votes, duplicates, asked, pushed; /* gossip's, of all nodes */
+    uint32_t found_min, up_min, up_max;
 };
 
 static void sum_up(struct sums *sums, const struct demo_run *run)
 {
-    *sums = (struct sums){0};
+    *sums = (struct sums){.found_min = UINT32_MAX, .up_min = UINT32_MAX};
     for (uint32_t i = 0; i < run->node_cnt; i++) {
         const struct demo_slot *slot = &run->slots[i];
         sums->frames_checked += slot->metrics.frames_received;
@@ -31,6 +33,16 @@ static void sum_up(struct sums *sums, const struct demo_run *run)
         sums->stamps_bad += slot->stamps_bad;
         if (slot->copied_ns > sums->copied_ns)
             sums->copied_ns = slot->copied_ns;
+        sums->votes += slot->gossip.delivered;
+        sums->duplicates += slot->gossip.duplicates;
+        sums->asked += slot->gossip.asked;
+        sums->pushed += slot->gossip.pushed;
+        if (slot->peers_found < sums->found_min)
+            sums->found_min = slot->peers_found;
+        if (slot->peers_up < sums->up_min)
+            sums->up_min = slot->peers_up;
+        if (slot->peers_up > sums->up_max)
+            sums->up_max = slot->peers_up;
         histogram_merge(&sums->latency, &slot->vote_latency);
         histogram_merge(&sums->lateness, &slot->vote_lateness);
     }
@@ -97,6 +109,26 @@ static void print_latency(const char *name, const struct histogram *histogram)
            cli_time_text(text[3], (double)histogram->max));
 }
 
+static double duplicates_per_vote(const struct sums *sums)
+{
+    return sums->votes > 0 ? (double)sums->duplicates / (double)sums->votes : 0;
+}
+
+static void print_mesh(const struct demo_run *run, const struct sums *sums)
+{
+    char up[32], votes[CLI_TEXT_BYTES], asked[CLI_TEXT_BYTES];
+    if (sums->up_min == sums->up_max)
+        snprintf(up, sizeof(up), "%u", sums->up_min);
+    else
+        snprintf(up, sizeof(up), "%u to %u", sums->up_min, sums->up_max);
+    printf("peers    told one address, each node found %s%u of the %u other%s; connected to %s\n",
+           sums->found_min < run->node_cnt - 1 ? "at least " : "", sums->found_min,
+           run->node_cnt - 1, cli_plural(run->node_cnt - 1), up);
+    printf("gossip   %s votes delivered; %.2f duplicates per vote, %s asked for\n",
+           cli_count_text(votes, sums->votes), duplicates_per_vote(sums),
+           cli_count_text(asked, sums->asked));
+}
+
 static void print_nodes(const struct demo_run *run)
 {
     for (uint32_t i = 1; i < run->node_cnt; i++) {
@@ -133,6 +165,7 @@ void demo_run_print(const struct demo_run *run)
     print_latency("         due to received:     ", &sums.lateness);
     printf("frames   %s checked, %" PRIu64 " failed\n", cli_count_text(frames, sums.frames_checked),
            sums.frames_failed);
+    print_mesh(run, &sums);
     print_nodes(run);
     if (source->files_skipped > 0)
         printf("\nleft out because they cannot be read: %" PRIu64 " file%s, the first is %s\n",
@@ -180,6 +213,17 @@ static struct json_out *json_channels(const struct demo_run *run, const struct s
     return list;
 }
 
+static struct json_out *json_gossip(const struct sums *sums)
+{
+    struct json_out *object = json_out_object();
+    json_out_count(object, "delivered", sums->votes);
+    json_out_count(object, "pushed", sums->pushed);
+    json_out_count(object, "duplicates", sums->duplicates);
+    json_out_real(object, "duplicates_per_vote", duplicates_per_vote(sums));
+    json_out_count(object, "asked", sums->asked);
+    return object;
+}
+
 static struct json_out *json_nodes(const struct demo_run *run)
 {
     struct json_out *list = json_out_array();
@@ -188,6 +232,11 @@ static struct json_out *json_nodes(const struct demo_run *run)
         struct json_out *object = json_out_object();
         json_out_count(object, "node", i + 1);
         json_out_text(object, "role", i == 0 ? "source" : "sink");
+        json_out_count(object, "peers_found", slot->peers_found);
+        json_out_count(object, "peers_connected", slot->peers_up);
+        json_out_count(object, "peers_dialed_by_discovery", slot->peers_dialed);
+        json_out_count(object, "gossip_pushed", slot->gossip.pushed);
+        json_out_count(object, "gossip_duplicates", slot->gossip.duplicates);
         if (i > 0) {
             json_out_count(object, "files_identical", slot->files_good);
             json_out_count(object, "files_different", slot->files_bad);
@@ -223,6 +272,8 @@ bool demo_run_print_json(const struct demo_run *run)
     json_out_put(top, "channels", json_channels(run, &sums));
     json_out_put(top, "vote_latency", json_latency(&sums.latency));
     json_out_put(top, "vote_latency_from_due", json_latency(&sums.lateness));
+    json_out_count(top, "peers_found_least", sums.found_min);
+    json_out_put(top, "gossip", json_gossip(&sums));
     json_out_count(top, "votes_lost", sums.votes_lost);
     json_out_count(top, "states_lost", sums.states_lost);
     json_out_count(top, "frames_checked", sums.frames_checked);

@@ -1,4 +1,4 @@
-/* demo_sink.h: every other node of the demo: takes the files and compares every byte.
+/* demo_sink.h: every other node of the demo: takes votes and the files, and compares every byte.
  *
  * The first round is verified file by file: the SHA-256 of what came against the source's manifest.
  * What was verified is kept, and each later round is compared with it byte by byte; when memory does
@@ -18,5 +18,11 @@ void demo_sink_free(struct demo_sink *sink);
 
 /* The reactor's callbacks; the context is the sink. */
 struct weir_reactor demo_sink_reactor(struct demo_sink *sink);
+
+/* Votes, as gossip delivers them; the context is the sink. */
+void demo_sink_votes(void *ctx, struct weir_gossip_msg *msgs, uint32_t msg_cnt);
+
+/* Main thread: dials node 1, once. Errors: of weir_dial. */
+int demo_sink_dial(struct demo_sink *sink, const char *address);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli.h"
+#include "demo_mesh.h"
 #include "demo_plan.h"
 #include "demo_stream.h"
 
@@ -12,9 +13,10 @@ struct sink_link {
     weir_peer peer; /* {0}: not connected yet */
     size_t next;    /* the plan's next message for it; plan.cnt stands for the end of the round */
     uint32_t round;
-    bool is_blocked; /* its bulk queue is full, on_writable will come */
-    bool has_bulk_fin, has_vote_fin, has_state_fin; /* sent */
+    bool is_blocked;                  /* its bulk queue is full, on_writable will come */
+    bool has_bulk_fin, has_state_fin; /* sent */
     uint64_t bulk_msgs;
+    uint32_t votes_seen; /* it has every vote below */
     struct demo_pace state;
     struct demo_check state_check;
 };
@@ -71,7 +73,7 @@ void demo_source_stop(struct demo_source *source)
 static int send_mark(struct demo_source *source, struct sink_link *to, enum demo_kind kind)
 {
     uint8_t data[DEMO_STAMP_BYTES];
-    size_t len = demo_fin(data, kind == DEMO_FIN ? to->bulk_msgs : to->round);
+    size_t len = demo_fin(data, kind == DEMO_FIN ? to->bulk_msgs : to->round, 0);
     data[0] = (uint8_t)kind;
     return weir_try_send(source->node->weir, to->peer, DEMO_BULK, data, len);
 }
@@ -116,22 +118,40 @@ static void pump(struct demo_source *source, struct sink_link *to)
     }
 }
 
+static uint32_t votes_per_s(const struct demo_source *source)
+{
+    uint32_t most = DEMO_DELIVERIES_PER_S / (source->node->node_cnt - 1);
+    return most < DEMO_VOTES_PER_S ? most : DEMO_VOTES_PER_S;
+}
+
+/* The vote before which nobody misses one. */
+static uint64_t votes_seen(const struct demo_source *source)
+{
+    uint64_t min = UINT64_MAX;
+    for (uint32_t i = 0; i < source->link_cnt; i++) {
+        if (source->links[i].votes_seen < min)
+            min = source->links[i].votes_seen;
+    }
+    return min;
+}
+
 static void send_votes(struct demo_source *source, weir_ns now)
 {
     uint8_t vote[DEMO_VOTE_BYTES];
-    while (demo_pace_due(&source->votes) <= now) {
+    uint64_t end = votes_seen(source) + DEMO_VOTES_AHEAD;
+    while (demo_pace_due(&source->votes) <= now && source->votes.seq < end) {
         demo_stamp(vote, sizeof(vote), source->votes.seq, demo_pace_due(&source->votes),
                    weir_now());
-        int64_t peer_cnt = weir_broadcast(source->node->weir, DEMO_VOTES, vote, sizeof(vote), NULL);
-        if (peer_cnt == WEIR_E_NOMEM || peer_cnt == WEIR_E_FULL)
-            return; /* the same vote again at the next tick */
+        int64_t peer_cnt = weir_gossip_publish(source->node->gossip, vote, sizeof(vote), NULL);
+        if (peer_cnt == WEIR_E_NOMEM || peer_cnt == 0)
+            return; /* nobody has it: the same vote again at the next tick, with another time in it */
         if (peer_cnt < 0) {
             char text[CLI_ERROR_BYTES];
-            demo_fail(source->node, cli_exit_of((int)peer_cnt), "cannot broadcast: %s",
+            demo_fail(source->node, cli_exit_of((int)peer_cnt), "cannot publish: %s",
                       cli_error_text(text, (int)peer_cnt));
             return;
         }
-        source->votes.seq++; /* a peer whose queue was full misses it and will say so */
+        source->votes.seq++;
     }
 }
 
@@ -149,12 +169,9 @@ static void send_states(struct demo_source *source, struct sink_link *to, weir_n
 static void send_fins(struct demo_source *source, struct sink_link *to)
 {
     uint8_t fin[DEMO_STAMP_BYTES];
-    if (!to->has_vote_fin)
-        to->has_vote_fin = weir_try_send(source->node->weir, to->peer, DEMO_VOTES, fin,
-                                         demo_fin(fin, source->votes.seq)) == 0;
     if (!to->has_state_fin)
         to->has_state_fin = weir_try_send(source->node->weir, to->peer, DEMO_STATE, fin,
-                                          demo_fin(fin, to->state.seq)) == 0;
+                                          demo_fin(fin, to->state.seq, source->votes.seq)) == 0;
 }
 
 static void report_done(struct demo_source *source)
@@ -162,14 +179,15 @@ static void report_done(struct demo_source *source)
     struct demo_slot *slot = source->node->slot;
     for (uint32_t i = 0; i < source->link_cnt; i++) {
         const struct sink_link *from = &source->links[i];
-        if (!from->has_bulk_fin || !from->has_vote_fin || !from->has_state_fin ||
-            !from->state_check.has_fin)
+        if (!from->has_bulk_fin || !from->has_state_fin || !from->state_check.has_fin)
             return;
     }
     for (uint32_t i = 0; i < source->link_cnt; i++) {
         slot->states_lost += source->links[i].state_check.lost;
         slot->stamps_bad += source->links[i].state_check.bad;
     }
+    slot->peers_up = source->link_cnt;
+    demo_mesh_note(source->node);
     source->phase = PHASE_DONE;
     demo_report(source->node, "done");
 }
@@ -195,7 +213,7 @@ static weir_ns on_tick(void *ctx, uint32_t shard, weir_ns now)
     if (source->phase == PHASE_WAIT) {
         source->phase = PHASE_GO;
         source->votes =
-            (struct demo_pace){.start = now, .interval = WEIR_NS_PER_S / DEMO_VOTES_PER_S};
+            (struct demo_pace){.start = now, .interval = WEIR_NS_PER_S / votes_per_s(source)};
         for (uint32_t i = 0; i < source->link_cnt; i++)
             source->links[i].state =
                 (struct demo_pace){.start = now, .interval = WEIR_NS_PER_S / DEMO_STATES_PER_S};
@@ -238,7 +256,8 @@ static void on_batch(void *ctx, const struct weir_msg *msgs, uint32_t msg_cnt)
         if (from == NULL || msgs[i].channel != DEMO_STATE)
             continue;
         demo_count(source->node->slot, msgs[i].channel, msgs[i].len);
-        demo_check_take(&from->state_check, &msgs[i], DEMO_STATE_BYTES);
+        if (demo_check_take(&from->state_check, &msgs[i], DEMO_STATE_BYTES))
+            from->votes_seen = get_u32(msgs[i].data + 4);
     }
 }
 

@@ -1,5 +1,5 @@
 /* demo_stream.h: a paced stream of stamped messages: when the next one is due, and the checks of one
- * that arrived. Votes and state are such streams. */
+ * that arrived. State is such a stream; votes are paced by the same clock, and checked by demo_votes.h. */
 #ifndef DEMO_STREAM_H
 #define DEMO_STREAM_H
 
@@ -21,11 +21,12 @@ static inline weir_ns demo_pace_due(const struct demo_pace *pace)
 }
 
 /* Writes the last message of a stream and returns its length. */
-static inline size_t demo_fin(uint8_t ret[DEMO_STAMP_BYTES], uint64_t cnt)
+static inline size_t demo_fin(uint8_t ret[DEMO_STAMP_BYTES], uint64_t cnt, uint64_t vote_cnt)
 {
     memset(ret, 0, DEMO_STAMP_BYTES);
     ret[0] = DEMO_FIN;
     put_u64(ret + 8, cnt);
+    put_u64(ret + 16, vote_cnt);
     return DEMO_STAMP_BYTES;
 }
 

@@ -54,7 +54,15 @@ static void show_preparing(struct demo_view *view, const struct demo_run *run)
     const struct demo_slot *source = &run->slots[0];
     uint64_t total = load(&source->files_total);
     char text[BAR_CELLS + 1], bytes[CLI_TEXT_BYTES];
-    if (total == 0)
+    uint32_t ready_cnt = 0, met_cnt = 0;
+    for (uint32_t i = 1; i < run->node_cnt; i++) {
+        ready_cnt += run->processes[i].is_ready;
+        met_cnt += run->processes[i].has_met;
+    }
+    if (ready_cnt > 0)
+        line(view, "%u of %u nodes are connected to node 1, %u know all others", ready_cnt,
+             run->node_cnt - 1, met_cnt);
+    else if (total == 0)
         line(view, "looking at %s ...", run->directory);
     else
         line(view, "node 1  [%s] reads and hashes %llu of %llu files, %s",

@@ -26,6 +26,12 @@ assert [channel["name"] for channel in demo["channels"]] == ["votes", "state", "
 assert abs(sum(channel["share"] for channel in demo["channels"]) - 1) < 1e-6
 sinks = [node for node in demo["per_node"] if node["role"] == "sink"]
 assert len(sinks) == 2
+# Both know node 1; the first answer that came last has the other sink in it, so one of them at least has found it.
+assert all(n["peers_found"] >= 1 and n["peers_connected"] >= 1 for n in sinks)
+assert max(n["peers_found"] for n in sinks) == 2 and demo["peers_found_least"] >= 1
+gossip = demo["gossip"]
+assert gossip["delivered"] == demo["vote_latency"]["count"] == demo["channels"][0]["messages"]
+assert gossip["pushed"] > 0
 assert all(n["files_identical"] == 304 and n["rounds"] >= 2 and n["bytes_compared"] > 0 for n in sinks)
 PY
 for node in 2 3; do
@@ -33,6 +39,8 @@ for node in 2 3; do
 done
 
 expect 0 "Every file is identical at every node." "$weir" demo --nodes 2 --seconds 1 files
+expect 0 "told one address, each node found 1 of the 1 other" "$weir" demo --nodes 2 --seconds 1 files
+expect 0 " duplicates per vote, " "$weir" demo --nodes 6 --seconds 1 files
 expect 0 "304 of 304 files identical" "$weir" demo --nodes 2 --seconds 1 --tcp-congestion system files/
 expect 0 "every file hashed again" "$weir" demo --nodes 2 --seconds 1 --memory 1M files
 expect 0 "1 file, " "$weir" demo --nodes 2 --seconds 1 files/empty
