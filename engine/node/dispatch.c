@@ -165,7 +165,9 @@ static void on_ready(struct weir_conn *conn)
     struct weir_shard *shard = shard_of(conn->hub);
     char text[WHO_BYTES];
     who(conn, text);
-    uint16_t reason = weir_filter_ready(conn);
+    uint16_t reason = weir_guard_ready(shard, conn);
+    if (!reason)
+        reason = weir_filter_ready(conn);
     if (!reason && !is_kept(shard, conn))
         reason = WEIR_R_DUPLICATE_PEER;
     if (!reason && weir_directory_add(shard, conn) != 0)

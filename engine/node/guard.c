@@ -1,17 +1,14 @@
-/* Who may be connected: limits, scores and bans of a node, behind one mutex that is taken once or twice per
- * connection and never per message. */
-#include <inttypes.h>
-#include <stdio.h>
+/* Who may be connected: limits and scores of a node (its bans: ban.c), behind one mutex that is taken once or twice
+ * per connection and never per message. */
 #include <string.h>
 #include <time.h>
 
 #include "engine/base/check.h"
-#include "engine/base/probe.h"
 #include "engine/node/internal.h"
 
 #define NS_PER_S WEIR_NS_PER_S
 
-static uint64_t wall_s(const weir_node *node)
+uint64_t weir_guard_wall_s(const weir_node *node)
 {
     struct timespec now;
     if (node->host) /* a simulated world has one clock, and its runs follow from their seed */
@@ -25,6 +22,7 @@ int weir_guard_init(weir_node *node, const uint64_t seeds[2])
     struct weir_guard *guard = &node->guard;
     const struct weir_config *cfg = &node->cfg;
     pthread_mutex_init(&guard->mutex, NULL);
+    pthread_mutex_init(&guard->take_mutex, NULL);
     pthread_cond_init(&guard->cond, NULL);
     struct weir_admit_config admit_cfg = {
         .seed = seeds[0],
@@ -48,7 +46,11 @@ int weir_guard_init(weir_node *node, const uint64_t seeds[2])
     if (!error)
         error = weir_bans_create(&guard->bans, cfg->bans_max);
     if (!error)
-        error = weir_guard_load(node, wall_s(node));
+        error = weir_guard_load(node, weir_guard_wall_s(node));
+    int64_t asked = !error && guard->path[0] ? weir_guard_take_asks(node) : 0;
+    if (asked < 0)
+        weir_log(node, WEIR_LOG_WARN, "bans: what was asked for in %s.asks is not all done: %s",
+                 guard->path, weir_error_text((int)asked));
     return error;
 }
 
@@ -61,6 +63,7 @@ void weir_guard_fini(weir_node *node)
     weir_bans_free(guard->bans);
     weir_heap_release(guard->welcome);
     pthread_cond_destroy(&guard->cond);
+    pthread_mutex_destroy(&guard->take_mutex);
     pthread_mutex_destroy(&guard->mutex);
 }
 
@@ -85,7 +88,7 @@ uint16_t weir_guard_accept(weir_node *node, const struct weir_addr *addr, uint64
     pthread_mutex_lock(&guard->mutex);
     uint16_t reason = 0;
     *ret_is_counted = !is_welcome(guard, addr);
-    if (weir_bans_cnt(guard->bans) && weir_bans_find(guard->bans, addr, wall_s(node)))
+    if (weir_bans_cnt(guard->bans) && weir_bans_find(guard->bans, addr, weir_guard_wall_s(node)))
         reason = WEIR_R_BANNED;
     if (!reason && *ret_is_counted)
         reason = weir_admit_inbound(guard->admit, addr, now_ns);
@@ -123,20 +126,11 @@ void weir_guard_dial_left(void *ctx)
     pthread_mutex_unlock(&guard->mutex);
 }
 
-static bool is_banned(weir_node *node, const struct weir_addr *addr)
-{
-    struct weir_guard *guard = &node->guard;
-    pthread_mutex_lock(&guard->mutex);
-    bool is_found = weir_bans_cnt(guard->bans) && weir_bans_find(guard->bans, addr, wall_s(node));
-    pthread_mutex_unlock(&guard->mutex);
-    return is_found;
-}
-
 /* What an operator asked to be kept dialed is dialed, unless the application's filter says no. */
 bool weir_guard_may_dial(void *ctx, const struct weir_addr *addr, uint32_t dial_flags)
 {
     weir_node *node = ((struct weir_shard *)ctx)->node;
-    return ((dial_flags & WEIR_DIAL_PERSIST) || !is_banned(node, addr)) &&
+    return ((dial_flags & WEIR_DIAL_PERSIST) || !weir_guard_is_banned(node, addr)) &&
            weir_filter_connect(ctx, addr, true) == 0;
 }
 
@@ -158,78 +152,6 @@ bool weir_guard_is_manual(struct weir_shard *shard, const struct weir_conn *conn
                    memcmp(&own, &other, sizeof(own)) == 0;
     pthread_mutex_unlock(&node->mutex);
     return is_found;
-}
-
-static void time_text(uint64_t at_s, char ret_text[32])
-{
-    struct tm tm;
-    time_t at = (time_t)at_s;
-    if (at_s == WEIR_BAN_FOREVER || !gmtime_r(&at, &tm) ||
-        strftime(ret_text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        snprintf(ret_text, 32, "never");
-}
-
-/* The one line about a ban; its form is docs/limits.md's, for programs to read. */
-static void log_ban(weir_node *node, const struct weir_ban_entry *entry, uint32_t points)
-{
-    char prefix[WEIR_PREFIX_TEXT_BYTES], since[32], until[32];
-    weir_prefix_format(&entry->prefix, prefix);
-    time_text(entry->since_s, since);
-    time_text(entry->until_s, until);
-    weir_log(node, WEIR_LOG_WARN, "%s weir-ban %s until=%s reason=%s score=%u by=%s", since, prefix,
-             until, weir_reason_name(entry->reason), points,
-             entry->is_manual ? "operator" : "score");
-}
-
-/* Has every shard close whom a ban is about. */
-static void sweep_shards(weir_node *node)
-{
-    pthread_mutex_lock(&node->mutex);
-    uint32_t cnt = node->shard_cnt;
-    pthread_mutex_unlock(&node->mutex);
-    for (uint32_t i = 0; i < cnt; i++) {
-        struct weir_note *note = weir_note_create(WEIR_LETTER_BANS, 0);
-        if (note)
-            (void)weir_shard_post(node->shards[i], note, true);
-    }
-}
-
-void weir_guard_sweep(struct weir_shard *shard)
-{
-    struct weir_hub *hub = &shard->hub;
-    for (uint32_t i = 0; i < hub->cfg->peers_max; i++) {
-        struct weir_conn *conn = &hub->conns[i];
-        if (conn->state == WEIR_CONN_FREE || (conn->flags & WEIR_CONN_TOLD) ||
-            (weir_dialer_flags(&shard->dialer, conn) & WEIR_DIAL_PERSIST))
-            continue;
-        if (is_banned(shard->node, &conn->addr))
-            weir_conn_close(conn, WEIR_R_BANNED, false);
-    }
-}
-
-/* Adds a ban, writes it down and says so. */
-static int ban(weir_node *node, const struct weir_ban_entry *entry, uint32_t points)
-{
-    struct weir_guard *guard = &node->guard;
-    pthread_mutex_lock(&guard->mutex);
-    int error = weir_bans_add(guard->bans, entry, entry->since_s);
-    if (!error)
-        weir_guard_changed(node);
-    guard->bans_made += !error;
-    pthread_mutex_unlock(&guard->mutex);
-    if (error)
-        return error;
-    log_ban(node, entry, points);
-    WEIR_PROBE3(banned, entry->reason, points, entry->is_manual);
-    sweep_shards(node);
-    return 0;
-}
-
-static uint64_t ban_end(uint64_t now_s, uint64_t duration_ns)
-{
-    if (duration_ns == WEIR_NS_FOREVER)
-        return WEIR_BAN_FOREVER;
-    return now_s + (duration_ns + NS_PER_S - 1) / NS_PER_S;
 }
 
 /* Adds points to an address and bans it at the threshold. Returns the points. */
@@ -255,13 +177,11 @@ static uint32_t blame(struct weir_shard *shard, const struct weir_conn *conn, ui
     pthread_mutex_unlock(&guard->mutex);
     if (!is_due)
         return sum;
-    uint64_t now_s = wall_s(node);
-    struct weir_ban_entry entry = {
-        .since_s = now_s, .until_s = ban_end(now_s, node->cfg.ban_ns), .reason = reason};
+    struct weir_ban_entry entry = {.reason = reason};
     if (!weir_addr_prefix(&entry.prefix, &conn->addr, WEIR_ADDRESS_BITS_IPV4,
                           WEIR_ADDRESS_BITS_IPV6))
         return sum;
-    int error = ban(node, &entry, sum);
+    int error = weir_guard_ban(node, &entry, node->cfg.ban_ns, sum);
     if (error)
         weir_log(node, WEIR_LOG_WARN, "the table of bans is full: %s", weir_error_text(error));
     return sum;
@@ -318,36 +238,6 @@ int weir_blame(weir_node *node, weir_peer peer, uint32_t points)
     return error;
 }
 
-int weir_ban(weir_node *node, const char *prefix, weir_ns duration, int reason)
-{
-    if (!node || !prefix || reason < 0 || reason >= WEIR_REASON_CNT)
-        return WEIR_E_MISUSE;
-    struct weir_ban_entry entry = {.is_manual = true};
-    int error = weir_prefix_parse(&entry.prefix, prefix);
-    if (error)
-        return error;
-    entry.reason = reason ? (uint16_t)reason : (uint16_t)WEIR_R_BANNED;
-    entry.since_s = wall_s(node);
-    entry.until_s = ban_end(entry.since_s, duration ? duration : node->cfg.ban_ns);
-    return ban(node, &entry, 0);
-}
-
-int weir_unban(weir_node *node, const char *prefix)
-{
-    struct weir_prefix parsed;
-    if (!node || !prefix)
-        return WEIR_E_MISUSE;
-    int error = weir_prefix_parse(&parsed, prefix);
-    if (error)
-        return error;
-    pthread_mutex_lock(&node->guard.mutex);
-    bool was_there = weir_bans_remove(node->guard.bans, &parsed);
-    if (was_there)
-        weir_guard_changed(node);
-    pthread_mutex_unlock(&node->guard.mutex);
-    return was_there ? 0 : WEIR_E_GONE;
-}
-
 int weir_peer_welcome(weir_node *node, const char *prefix, int is_welcome)
 {
     struct weir_prefix parsed;
@@ -378,24 +268,4 @@ int weir_peer_welcome(weir_node *node, const char *prefix, int is_welcome)
     }
     pthread_mutex_unlock(&guard->mutex);
     return error;
-}
-
-int64_t weir_ban_list(weir_node *node, struct weir_ban_info *ret_bans, size_t ban_max)
-{
-    if (!node || (!ret_bans && ban_max))
-        return WEIR_E_MISUSE;
-    struct weir_guard *guard = &node->guard;
-    pthread_mutex_lock(&guard->mutex);
-    (void)weir_bans_expire(guard->bans, wall_s(node));
-    uint32_t cnt = weir_bans_cnt(guard->bans);
-    for (uint32_t i = 0; i < cnt && i < ban_max; i++) {
-        const struct weir_ban_entry *entry = weir_bans_at(guard->bans, i);
-        ret_bans[i] = (struct weir_ban_info){.since_s = entry->since_s,
-                                             .until_s = entry->until_s,
-                                             .reason = entry->reason,
-                                             .is_manual = entry->is_manual};
-        weir_prefix_format(&entry->prefix, ret_bans[i].prefix);
-    }
-    pthread_mutex_unlock(&guard->mutex);
-    return cnt;
 }

@@ -7,8 +7,6 @@
 #include "engine/node/internal.h"
 #include "engine/node/whole_file.h"
 
-#define FILE_BYTES_MAX ((size_t)65536 * WEIR_BAN_LINE_BYTES)
-
 /* ---- reading ------------------------------------------------------------------------------- */
 
 /* What is damaged is kept aside, for whoever wants to look. */
@@ -32,7 +30,7 @@ int weir_guard_load(weir_node *node, uint64_t now_s)
     if (!path[0])
         return 0;
     size_t len;
-    char *text = weir_file_read(path, FILE_BYTES_MAX, &len);
+    char *text = weir_file_read(path, WEIR_BAN_FILE_BYTES_MAX, &len);
     if (!text && errno == ENOENT)
         return 0;
     if (!text) {
@@ -58,12 +56,15 @@ int weir_guard_load(weir_node *node, uint64_t now_s)
 static bool save(weir_node *node)
 {
     struct weir_guard *guard = &node->guard;
+    while (guard->is_saving) /* both would write to the same temporary name */
+        pthread_cond_wait(&guard->cond, &guard->mutex);
     size_t room = ((size_t)weir_bans_cnt(guard->bans) + 2) * WEIR_BAN_LINE_BYTES;
     char *text = weir_heap_alloc_raw(NULL, room);
     if (!text)
         return false;
     size_t len = weir_bans_format(guard->bans, text);
     uint64_t version = guard->version;
+    guard->is_saving = true;
     pthread_mutex_unlock(&guard->mutex);
     int error = weir_file_replace(guard->path, text, len);
     weir_heap_release(text);
@@ -71,9 +72,20 @@ static bool save(weir_node *node)
         weir_log(node, WEIR_LOG_WARN, "bans: %s cannot be written: %s; trying again with the next",
                  guard->path, strerror(error));
     pthread_mutex_lock(&guard->mutex);
+    guard->is_saving = false;
+    pthread_cond_broadcast(&guard->cond);
     if (!error)
         guard->saved_version = version;
     return !error;
+}
+
+bool weir_guard_save(weir_node *node)
+{
+    struct weir_guard *guard = &node->guard;
+    pthread_mutex_lock(&guard->mutex);
+    bool is_saved = guard->version == guard->saved_version || save(node);
+    pthread_mutex_unlock(&guard->mutex);
+    return is_saved;
 }
 
 static void *run(void *arg)
@@ -105,7 +117,7 @@ void weir_guard_changed(weir_node *node)
         return;
     if (!guard->has_saver && !guard->is_stopping)
         guard->has_saver = pthread_create(&guard->saver, NULL, run, node) == 0;
-    pthread_cond_signal(&guard->cond);
+    pthread_cond_broadcast(&guard->cond);
 }
 
 void weir_guard_end_saver(weir_node *node)
@@ -118,7 +130,7 @@ void weir_guard_end_saver(weir_node *node)
     /* Without a thread (none could be made, or nothing changed but the damage that was found). */
     if (!has_saver && guard->path[0] && guard->bans && guard->version != guard->saved_version)
         (void)save(node);
-    pthread_cond_signal(&guard->cond);
+    pthread_cond_broadcast(&guard->cond);
     pthread_mutex_unlock(&guard->mutex);
     if (has_saver)
         pthread_join(guard->saver, NULL);

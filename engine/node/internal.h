@@ -11,7 +11,8 @@
  *   peer.c      disconnect, pause, info, keep
  *   twins.c     one connection per peer
  *   directory.c who is up: listed, looked up; filter.c: the application's word on who may be
- *   guard.c     who may be connected: limits, scores, bans; guard_file.c keeps the bans in a file
+ *   guard.c     who may be connected: limits, scores
+ *   ban.c       bans; guard_file.c keeps them in a file, ban_ask.c takes those that other programs ask for
  *   evict.c     room for one more inbound peer
  *   secure.c    keys and policy: from the configuration to each shard's handshakes
  *   reactor.c   weir/reactor.h: posted calls, ticks, places per peer
@@ -94,10 +95,11 @@ struct weir_guard { /* everything behind `mutex` but what is set before start */
     char path[1008];       /* of the file of bans; "": none */
     pthread_cond_t cond;
     pthread_t saver;
-    bool has_saver, is_stopping;
+    bool has_saver, is_stopping, is_saving;
     uint64_t version, saved_version; /* of the bans; the file's */
-    int64_t wall_skew_s;             /* tests move the wall clock */
-    struct weir_prefix *welcome;     /* addresses without limits and scores, welcome_cnt of them */
+    pthread_mutex_t take_mutex;  /* one takes what was asked for at a time; held over the disk */
+    int64_t wall_skew_s;         /* tests move the wall clock */
+    struct weir_prefix *welcome; /* addresses without limits and scores, welcome_cnt of them */
     uint32_t welcome_cnt;
 };
 
@@ -249,6 +251,14 @@ static inline struct weir_conn *weir_conn_of_peer(struct weir_shard *shard, weir
     if (atomic_load_explicit(&conn->live_gen, memory_order_relaxed) != weir_peer_gen(peer))
         return NULL;
     return conn;
+}
+
+/* Who the other end has proved to be, when the handshake is done; NULL: it is plain. */
+static inline const uint8_t *weir_conn_id(const struct weir_conn *conn)
+{
+    const struct weir_agreed *agreed =
+        conn->codec && conn->codec->seal ? conn->codec->agreed(conn->codec_state) : NULL;
+    return agreed ? agreed->node_id : NULL;
 }
 
 /* ---- letters ------------------------------------------------------------------------------- */
@@ -413,8 +423,8 @@ void weir_guard_dial_left(void *ctx);
 bool weir_guard_may_dial(void *ctx, const struct weir_addr *addr, uint32_t dial_flags);
 /* A connection ended: it is not counted any more, and may cost its address points. */
 void weir_guard_ended(struct weir_shard *shard, struct weir_conn *conn, uint16_t reason);
-/* Closes whom the bans are about. */
-void weir_guard_sweep(struct weir_shard *shard);
+/* Seconds of the wall clock. */
+uint64_t weir_guard_wall_s(const weir_node *node);
 void weir_guard_blame(struct weir_shard *shard, weir_peer peer, uint32_t points);
 /* Whether somebody asked for this peer: it is kept dialed, or comes from the address of one that is. */
 bool weir_guard_is_manual(struct weir_shard *shard, const struct weir_conn *conn);
@@ -423,9 +433,36 @@ void weir_guard_set_inbound_max(weir_node *node, uint32_t inbound_max);
 /* evict.c: somebody was refused with WEIR_R_LIMIT_INBOUND. Gives another's place away for him (WEIR_R_EVICTED), perhaps:
  * as weir_guard_accept. */
 uint16_t weir_evict_for(struct weir_shard *shard, const struct weir_addr *newcomer);
-/* guard_file.c. load: before start. changed: the mutex is held. */
+
+/* ---- ban.c --------------------------------------------------------------------------------- */
+
+#define WEIR_BANS_MAX 65536u
+
+bool weir_guard_is_banned(weir_node *node, const struct weir_addr *addr);
+/* The handshake is done, and the id known: 0, or why not. */
+uint16_t weir_guard_ready(struct weir_shard *shard, const struct weir_conn *conn);
+/* Closes whom the bans are about: on this shard; on all, each in its own time. */
+void weir_guard_sweep(struct weir_shard *shard);
+void weir_guard_sweep_shards(weir_node *node);
+/* Adds a ban, has it written down and says so; nobody is closed yet. Errors: WEIR_E_LIMIT. */
+int weir_guard_add_ban(weir_node *node, const struct weir_ban_entry *entry, uint32_t points);
+/* The same from now on for a duration, and whoever it is about is closed. */
+int weir_guard_ban(weir_node *node, struct weir_ban_entry *entry, uint64_t duration_ns,
+                   uint32_t points);
+bool weir_guard_end_ban(weir_node *node, const struct weir_ban_entry *whom);
+/* When a ban ends; WEIR_NS_FOREVER: never. */
+uint64_t weir_ban_end_s(uint64_t now_s, uint64_t duration_ns);
+/* As weir_ban_list, of any table. */
+int64_t weir_bans_tell(struct weir_bans *bans, uint64_t now_s, struct weir_ban_info *ret_bans,
+                       size_t ban_max);
+/* ban_ask.c: carries out what was asked for. Waits for the disk. */
+int64_t weir_guard_take_asks(weir_node *node);
+
+/* guard_file.c. load: before start. changed: the mutex is held. save: at once, and waits for the disk. */
+#define WEIR_BAN_FILE_BYTES_MAX ((size_t)WEIR_BANS_MAX * WEIR_BAN_LINE_BYTES)
 int weir_guard_load(weir_node *node, uint64_t now_s);
 void weir_guard_changed(weir_node *node);
+bool weir_guard_save(weir_node *node);
 void weir_guard_end_saver(weir_node *node);
 
 /* ---- exporter.c ---------------------------------------------------------------------------- */

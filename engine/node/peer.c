@@ -214,9 +214,10 @@ void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_inf
     const struct weir_agreed *agreed = conn->codec ? conn->codec->agreed(conn->codec_state) : NULL;
     if (agreed)
         memcpy(ret_info->user_agent, agreed->user_agent, sizeof(agreed->user_agent));
-    ret_info->is_secure = agreed && conn->codec->seal;
-    if (ret_info->is_secure)
-        memcpy(ret_info->id.bytes, agreed->node_id, sizeof(ret_info->id.bytes));
+    const uint8_t *id = weir_conn_id(conn);
+    ret_info->is_secure = id != NULL;
+    if (id)
+        memcpy(ret_info->id.bytes, id, sizeof(ret_info->id.bytes));
 }
 
 static int ask_info(weir_node *node, struct weir_shard *shard, weir_peer peer,

@@ -94,3 +94,11 @@ int weir_file_replace(const char *path, const void *bytes, size_t len)
         sync_folder(path);
     return error;
 }
+
+int weir_file_remove(const char *path)
+{
+    if (unlink(path) != 0)
+        return errno;
+    sync_folder(path);
+    return 0;
+}

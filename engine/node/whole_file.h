@@ -13,4 +13,7 @@ char *weir_file_read(const char *path, size_t bytes_max, size_t *ret_len);
  * renamed, then the folder synced. Mode 0600. Returns 0 or an errno; the old file stays as it was then. */
 int weir_file_replace(const char *path, const void *bytes, size_t len);
 
+/* Removes a file, so that it does not come back after a power failure. Returns 0 or an errno. */
+int weir_file_remove(const char *path);
+
 #endif

@@ -14,14 +14,14 @@
 #define HEAD "weir-bans 1"
 #define HASH_LEN 16u
 
-/* Sorted by family, length and bytes; `ranges` says where each length begins, so that an address is looked up
+/* Sorted by family (node ids have none), length and bytes; `ranges` says where each length begins, so that an address is looked up
  * with one binary search per length that is in use. */
 struct range {
     uint8_t family, bits;
     uint32_t begin, end;
 };
 
-#define RANGE_MAX (33u + 129u)
+#define RANGE_MAX (1u + 33u + 129u)
 
 struct weir_bans {
     struct weir_ban_entry *entries;
@@ -53,22 +53,54 @@ void weir_bans_free(struct weir_bans *bans)
     weir_heap_release(bans);
 }
 
-static int compare(const struct weir_prefix *a, const struct weir_prefix *b)
+/* ---- whom a ban is about ------------------------------------------------------------------- */
+
+int weir_ban_whom_parse(struct weir_ban_entry *ret_entry, const char *text)
 {
+    struct weir_prefix prefix = {0};
+    struct weir_id id = {{0}};
+    bool is_id = strncmp(text, "weir1", 5) == 0 || strncmp(text, "WEIR1", 5) == 0;
+    int error = is_id ? weir_id_parse(&id, text, SIZE_MAX, NULL) : weir_prefix_parse(&prefix, text);
+    if (error)
+        return error;
+    ret_entry->prefix = prefix;
+    memcpy(ret_entry->id, id.bytes, sizeof(ret_entry->id));
+    return 0;
+}
+
+void weir_ban_whom_format(const struct weir_ban_entry *entry, char ret_text[WEIR_BAN_WHOM_BYTES])
+{
+    _Static_assert(WEIR_BAN_WHOM_BYTES >= WEIR_PREFIX_TEXT_BYTES, "either fits");
+    _Static_assert(WEIR_BAN_WHOM_BYTES >= WEIR_ID_TEXT_BYTES, "either fits");
+    struct weir_id id;
+    memcpy(id.bytes, entry->id, sizeof(id.bytes));
+    if (entry->prefix.family == WEIR_ADDR_NONE)
+        (void)weir_id_text(&id, ret_text);
+    else
+        weir_prefix_format(&entry->prefix, ret_text);
+}
+
+static int compare(const struct weir_ban_entry *left, const struct weir_ban_entry *right)
+{
+    const struct weir_prefix *a = &left->prefix, *b = &right->prefix;
     if (a->family != b->family)
         return a->family < b->family ? -1 : 1;
     if (a->bits != b->bits)
         return a->bits < b->bits ? -1 : 1;
+    if (a->family == WEIR_ADDR_NONE)
+        return memcmp(left->id, right->id, sizeof(left->id));
     return memcmp(a->ip, b->ip, sizeof(a->ip));
 }
 
-/* The first entry of [begin, end) that is not below `prefix`. */
+/* ---- the table ----------------------------------------------------------------------------- */
+
+/* The first entry of [begin, end) that is not below `whom`. */
 static uint32_t lower_bound(const struct weir_bans *bans, uint32_t begin, uint32_t end,
-                            const struct weir_prefix *prefix)
+                            const struct weir_ban_entry *whom)
 {
     while (begin < end) {
         uint32_t middle = begin + (end - begin) / 2;
-        if (compare(&bans->entries[middle].prefix, prefix) < 0)
+        if (compare(&bans->entries[middle], whom) < 0)
             begin = middle + 1;
         else
             end = middle;
@@ -131,8 +163,8 @@ static int make_room(struct weir_bans *bans, const struct weir_ban_entry *entry,
 
 int weir_bans_add(struct weir_bans *bans, const struct weir_ban_entry *entry, uint64_t now_s)
 {
-    uint32_t at = lower_bound(bans, 0, bans->cnt, &entry->prefix);
-    if (at < bans->cnt && compare(&bans->entries[at].prefix, &entry->prefix) == 0) {
+    uint32_t at = lower_bound(bans, 0, bans->cnt, entry);
+    if (at < bans->cnt && compare(&bans->entries[at], entry) == 0) {
         struct weir_ban_entry *old = &bans->entries[at];
         bool is_weaker = !entry->is_manual && (old->is_manual || old->until_s > entry->until_s);
         if (!is_weaker || old->until_s <= now_s)
@@ -142,7 +174,7 @@ int weir_bans_add(struct weir_bans *bans, const struct weir_ban_entry *entry, ui
     int error = make_room(bans, entry, now_s);
     if (error)
         return error;
-    at = lower_bound(bans, 0, bans->cnt, &entry->prefix);
+    at = lower_bound(bans, 0, bans->cnt, entry);
     memmove(&bans->entries[at + 1], &bans->entries[at], (bans->cnt - at) * sizeof(*bans->entries));
     bans->entries[at] = *entry;
     bans->cnt++;
@@ -150,10 +182,10 @@ int weir_bans_add(struct weir_bans *bans, const struct weir_ban_entry *entry, ui
     return 0;
 }
 
-bool weir_bans_remove(struct weir_bans *bans, const struct weir_prefix *prefix)
+bool weir_bans_remove(struct weir_bans *bans, const struct weir_ban_entry *whom)
 {
-    uint32_t at = lower_bound(bans, 0, bans->cnt, prefix);
-    if (at == bans->cnt || compare(&bans->entries[at].prefix, prefix) != 0)
+    uint32_t at = lower_bound(bans, 0, bans->cnt, whom);
+    if (at == bans->cnt || compare(&bans->entries[at], whom) != 0)
         return false;
     remove_at(bans, at);
     find_ranges(bans);
@@ -165,17 +197,30 @@ const struct weir_ban_entry *weir_bans_find(const struct weir_bans *bans,
 {
     for (uint32_t i = 0; i < bans->range_cnt; i++) {
         const struct range *range = &bans->ranges[i];
-        struct weir_prefix prefix;
-        if (!weir_addr_prefix(&prefix, addr, range->bits, range->bits))
-            return NULL;
-        if (prefix.family != range->family)
+        struct weir_ban_entry whom = {0};
+        if (range->family == WEIR_ADDR_NONE)
             continue;
-        uint32_t at = lower_bound(bans, range->begin, range->end, &prefix);
-        if (at < range->end && compare(&bans->entries[at].prefix, &prefix) == 0 &&
+        if (!weir_addr_prefix(&whom.prefix, addr, range->bits, range->bits))
+            return NULL;
+        if (whom.prefix.family != range->family)
+            continue;
+        uint32_t at = lower_bound(bans, range->begin, range->end, &whom);
+        if (at < range->end && compare(&bans->entries[at], &whom) == 0 &&
             bans->entries[at].until_s > now_s)
             return &bans->entries[at];
     }
     return NULL;
+}
+
+const struct weir_ban_entry *weir_bans_find_id(const struct weir_bans *bans,
+                                               const uint8_t id[WEIR_ID_BYTES], uint64_t now_s)
+{
+    struct weir_ban_entry whom = {0};
+    memcpy(whom.id, id, sizeof(whom.id));
+    uint32_t at = lower_bound(bans, 0, bans->cnt, &whom);
+    bool is_found = at < bans->cnt && compare(&bans->entries[at], &whom) == 0 &&
+                    bans->entries[at].until_s > now_s;
+    return is_found ? &bans->entries[at] : NULL;
 }
 
 uint32_t weir_bans_cnt(const struct weir_bans *bans)
@@ -195,14 +240,14 @@ static uint64_t hash_text(const char *text, size_t len)
     return weir_hash_ops()->xxh3(text, len, 0);
 }
 
-static size_t format_entry(const struct weir_ban_entry *entry, char *at)
+size_t weir_ban_line_format(const struct weir_ban_entry *entry, char at[WEIR_BAN_LINE_BYTES])
 {
-    char prefix[WEIR_PREFIX_TEXT_BYTES], until[24] = "never";
-    weir_prefix_format(&entry->prefix, prefix);
+    char whom[WEIR_BAN_WHOM_BYTES], until[24] = "never";
+    weir_ban_whom_format(entry, whom);
     if (entry->until_s != WEIR_BAN_FOREVER)
         snprintf(until, sizeof(until), "%" PRIu64, entry->until_s);
     int len =
-        snprintf(at, WEIR_BAN_LINE_BYTES, "%s %" PRIu64 " %s %s %s", prefix, entry->since_s, until,
+        snprintf(at, WEIR_BAN_LINE_BYTES, "%s %" PRIu64 " %s %s %s", whom, entry->since_s, until,
                  entry->is_manual ? "manual" : "auto", weir_reason_name(entry->reason));
     WEIR_CHECK(len > 0 && (size_t)len + HASH_LEN + 3 < WEIR_BAN_LINE_BYTES);
     size_t all = (size_t)len;
@@ -214,7 +259,7 @@ size_t weir_bans_format(const struct weir_bans *bans, char *ret_text)
 {
     size_t len = (size_t)snprintf(ret_text, WEIR_BAN_LINE_BYTES, "%s\n", HEAD);
     for (uint32_t i = 0; i < bans->cnt; i++)
-        len += format_entry(&bans->entries[i], ret_text + len);
+        len += weir_ban_line_format(&bans->entries[i], ret_text + len);
     uint64_t hash = hash_text(ret_text, len);
     len += (size_t)snprintf(ret_text + len, WEIR_BAN_LINE_BYTES, "end %u %016" PRIx64 "\n",
                             bans->cnt, hash);
@@ -242,8 +287,8 @@ static bool parse_reason(const char *text, uint16_t *ret_reason)
 }
 
 /* A line without its newline, changed. Its hash has to match, so only a text that somebody made differs from
- * what format_entry writes; it is checked all the same. */
-static bool parse_entry(char *line, size_t len, struct weir_ban_entry *ret_entry)
+ * what weir_ban_line_format writes; it is checked all the same. */
+bool weir_ban_line_parse(char *line, size_t len, struct weir_ban_entry *ret_entry)
 {
     char hash[HASH_LEN + 1];
     if (len < HASH_LEN + 2 || line[len - HASH_LEN - 1] != ' ' || memchr(line, '\0', len))
@@ -261,7 +306,7 @@ static bool parse_entry(char *line, size_t len, struct weir_ban_entry *ret_entry
     memset(ret_entry, 0, sizeof(*ret_entry));
     ret_entry->is_manual = strcmp(parts[3], "manual") == 0;
     ret_entry->until_s = WEIR_BAN_FOREVER;
-    return !rest && weir_prefix_parse(&ret_entry->prefix, parts[0]) == 0 &&
+    return !rest && weir_ban_whom_parse(ret_entry, parts[0]) == 0 &&
            parse_u64(parts[1], &ret_entry->since_s) &&
            (strcmp(parts[2], "never") == 0 || parse_u64(parts[2], &ret_entry->until_s)) &&
            (ret_entry->is_manual || strcmp(parts[3], "auto") == 0) &&
@@ -296,7 +341,7 @@ void weir_bans_parse(struct weir_bans *bans, const char *text, size_t len, uint6
             ret_read->is_cut = false;
         } else if (is_good && line_len >= 4 && memcmp(line, "end ", 4) == 0) {
             break; /* it does not match: of what stands before */
-        } else if (is_good && parse_entry(line, line_len, &entry)) {
+        } else if (is_good && weir_ban_line_parse(line, line_len, &entry)) {
             if (entry.until_s <= now_s)
                 ret_read->expired_cnt++;
             else if (weir_bans_add(bans, &entry, now_s) == 0)

@@ -163,22 +163,25 @@ WEIR_API uint32_t weir_peer_shard(weir_peer peer);
  * Errors: WEIR_E_GONE, WEIR_E_MISUSE, WEIR_E_NOMEM, WEIR_E_FULL (mailbox). */
 WEIR_API int weir_blame(weir_node *node, weir_peer peer, uint32_t points);
 
-/* Bans an address or a subnet ("192.0.2.7", "192.0.2.0/24", "2001:db8::/32") for `duration` (0: ban_ns,
+/* Bans an address or a subnet ("192.0.2.7", "192.0.2.0/24", "2001:db8::/32") or a node id for `duration` (0: ban_ns,
  * WEIR_NS_FOREVER), rounded up to seconds, with a reason for lists and logs (0: WEIR_R_BANNED). Connections are
- * closed with WEIR_R_BANNED, further ones refused, and plain dials fail; persistent dials go on, since somebody
- * asked for them. With weir_config.ban_path bans outlive the process. From create on.
- * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (bans_max), WEIR_E_MISUSE. */
-WEIR_API int weir_ban(weir_node *node, const char *prefix, weir_ns duration, int reason);
+ * closed with WEIR_R_BANNED, further ones refused (those of an id when the handshake has proved it), and plain dials
+ * fail; persistent dials go on, since somebody asked for them. With weir_config.ban_path bans outlive the process. From
+ * create on. How another program does it: weir_ban_ask.
+ * Errors: WEIR_E_ADDRESS, WEIR_E_KEY (it begins like an id), WEIR_E_LIMIT (bans_max), WEIR_E_MISUSE. */
+WEIR_API int weir_ban(weir_node *node, const char *whom, weir_ns duration, int reason);
 
-/* Ends the ban of exactly that prefix. Errors: WEIR_E_GONE (there is none), WEIR_E_ADDRESS. */
-WEIR_API int weir_unban(weir_node *node, const char *prefix);
+/* Ends the ban of exactly that prefix or id. Errors: WEIR_E_GONE (there is none), WEIR_E_ADDRESS, WEIR_E_KEY. */
+WEIR_API int weir_unban(weir_node *node, const char *whom);
 
 struct weir_ban_info {
-    char prefix[64];
+    char prefix[64];           /* "" when an id is banned */
     uint64_t since_s, until_s; /* seconds since 1970, UTC; until UINT64_MAX: for ever */
     int32_t reason;            /* enum weir_reason */
     uint8_t is_manual;         /* by weir_ban, not by a score */
-    uint8_t reserved[35];
+    uint8_t is_id;             /* it is about `id`, wherever it comes from */
+    uint8_t reserved[2];
+    struct weir_id id;
 };
 
 /* Lists the bans that hold. Returns how many there are; at most `ban_max` are filled in. */

@@ -73,6 +73,30 @@ WEIR_API int weir_filter_set(weir_node *node, const struct weir_filter *filter);
  * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (WEIR_WELCOME_MAX), WEIR_E_GONE (it was not), WEIR_E_NOMEM. */
 WEIR_API int weir_peer_welcome(weir_node *node, const char *prefix, int is_welcome);
 
+/* ---- bans that another program asks for --------------------------------------------------- */
+
+/* Each asks the node that keeps its bans in the file `ban_path` for what weir_ban or weir_unban does; `duration` is not 0.
+ * The node takes it at its next weir_ban_take, or when it is made: it need not run. What was asked for is on the disk
+ * when this returns 0. Nobody but the node writes the file itself.
+ * Errors: WEIR_E_ADDRESS, WEIR_E_KEY, WEIR_E_MISUSE, WEIR_E_ACCESS, WEIR_E_SYSTEM, WEIR_E_LIMIT (some 7,000 wait).
+ * Thread: any thread; it waits for the disk. */
+WEIR_API int weir_ban_ask(const char *ban_path, const char *whom, weir_ns duration, int reason);
+WEIR_API int weir_unban_ask(const char *ban_path, const char *whom);
+
+/* Whether something that was asked for has not been taken. */
+WEIR_API int weir_ban_is_asked(const char *ban_path);
+
+/* Reads the bans that the file holds, as weir_ban_list does for a node. 0 also without a file.
+ * Errors: WEIR_E_ACCESS, WEIR_E_SYSTEM, WEIR_E_NOMEM. */
+WEIR_API int64_t weir_ban_read(const char *ban_path, struct weir_ban_info *ret_bans,
+                               size_t ban_max);
+
+/* Carries out what was asked for, as `weir node` does on SIGHUP, and writes the file.
+ * Returns how many bans were made or ended. Errors: WEIR_E_STATE (there is no weir_config.ban_path), WEIR_E_SHARD_THREAD
+ * (it waits for the disk), WEIR_E_TIMEOUT (somebody has been writing for a second), WEIR_E_ACCESS, WEIR_E_SYSTEM (the
+ * file cannot be written: what was taken holds, and is taken again).  Thread: any thread but shards'. */
+WEIR_API int64_t weir_ban_take(weir_node *node);
+
 #ifdef __cplusplus
 }
 #endif

@@ -60,10 +60,10 @@ Test(bans, addresses_and_subnets_until_their_time)
     }
     cr_assert_eq(weir_bans_expire(bans, NOW + 10), 1);
     cr_assert_eq(weir_bans_cnt(bans), 2);
-    struct weir_prefix prefix;
-    cr_assert_eq(weir_prefix_parse(&prefix, "198.51.100.0/25"), 0);
+    struct weir_ban_entry prefix = {0};
+    cr_assert_eq(weir_ban_whom_parse(&prefix, "198.51.100.0/25"), 0);
     cr_assert(!weir_bans_remove(bans, &prefix), "exactly that one");
-    cr_assert_eq(weir_prefix_parse(&prefix, "198.51.100.0/24"), 0);
+    cr_assert_eq(weir_ban_whom_parse(&prefix, "198.51.100.0/24"), 0);
     cr_assert(weir_bans_remove(bans, &prefix));
     cr_assert(!is_banned(bans, "198.51.100.1:1", NOW));
     weir_bans_free(bans);
@@ -106,6 +106,47 @@ Test(bans, the_table_has_its_bound)
     weir_bans_free(bans);
 }
 
+Test(bans, a_node_id_is_banned_apart_from_all_addresses)
+{
+    struct weir_bans *bans = make(10);
+    struct weir_id ids[2] = {{{0}}, {{0}}};
+    ids[1].bytes[31] = 1;
+    char text[WEIR_ID_TEXT_BYTES], damaged[WEIR_ID_TEXT_BYTES];
+    struct weir_ban_entry whom = {.since_s = NOW, .until_s = NOW + 10, .is_manual = true};
+    cr_assert_eq(weir_ban_whom_parse(&whom, weir_id_text(&ids[1], text)), 0);
+    cr_assert_eq(whom.prefix.family, WEIR_ADDR_NONE);
+    cr_assert_eq(weir_bans_add(bans, &whom, NOW), 0);
+    cr_assert(weir_bans_find_id(bans, ids[1].bytes, NOW + 9) != NULL);
+    cr_assert(weir_bans_find_id(bans, ids[1].bytes, NOW + 10) == NULL);
+    cr_assert(weir_bans_find_id(bans, ids[0].bytes, NOW) == NULL);
+    cr_assert(!is_banned(bans, "0.0.0.0:1", NOW) && !is_banned(bans, "[::]:1", NOW));
+    cr_assert_eq(add(bans, "0.0.0.0/0", NOW + 10, true), 0);
+    cr_assert(weir_bans_find_id(bans, ids[0].bytes, NOW) == NULL, "no address is an id");
+    cr_assert(is_banned(bans, "192.0.2.1:1", NOW));
+    /* Kept as text, with the longest times there can be. */
+    char file[4 * WEIR_BAN_LINE_BYTES];
+    whom.since_s = UINT64_MAX - 1;
+    whom.until_s = UINT64_MAX - 1;
+    whom.reason = WEIR_R_HANDSHAKE_TIMEOUT;
+    cr_assert_eq(weir_bans_add(bans, &whom, NOW), 0);
+    size_t len = weir_bans_format(bans, file);
+    struct weir_bans *again = make(10);
+    struct weir_bans_read got;
+    weir_bans_parse(again, file, len, NOW, &got);
+    cr_assert(got.ban_cnt == 2 && got.damaged_cnt == 0 && !got.is_cut);
+    cr_assert_eq(weir_bans_at(again, 0)->reason, WEIR_R_HANDSHAKE_TIMEOUT);
+    cr_assert(weir_bans_find_id(again, ids[1].bytes, NOW + 1000) != NULL);
+    cr_assert(weir_bans_remove(again, &whom) && !weir_bans_remove(again, &whom));
+    cr_assert(weir_bans_find_id(again, ids[1].bytes, NOW) == NULL && weir_bans_cnt(again) == 1);
+    /* What begins like an id is one or nothing. */
+    memcpy(damaged, text, sizeof(text));
+    damaged[20] = damaged[20] == 'q' ? 'p' : 'q';
+    cr_assert_eq(weir_ban_whom_parse(&whom, damaged), WEIR_E_KEY);
+    cr_assert_eq(weir_ban_whom_parse(&whom, "weir1"), WEIR_E_KEY);
+    weir_bans_free(again);
+    weir_bans_free(bans);
+}
+
 /* Against a plain list, under a random program. */
 Test(bans, lookups_are_those_of_a_plain_list)
 {
@@ -121,19 +162,26 @@ Test(bans, lookups_are_those_of_a_plain_list)
         addr.ip[3] = (uint8_t)(word >> 16 & 7);
         struct weir_ban_entry entry = {
             .since_s = NOW, .until_s = NOW + 1 + (word >> 20) % 50, .is_manual = true};
-        (void)weir_addr_prefix(&entry.prefix, &addr, word >> 5 & 31, word >> 5 & 31);
+        if ((word >> 28) % 4 == 0)
+            entry.id[word >> 24 & 31] = (uint8_t)(word >> 10 & 3);
+        else
+            (void)weir_addr_prefix(&entry.prefix, &addr, word >> 5 & 31, word >> 5 & 31);
         if (step % 3 == 0)
             (void)weir_bans_add(bans, &entry, NOW);
         else if (step % 7 == 0)
-            (void)weir_bans_remove(bans, &entry.prefix);
+            (void)weir_bans_remove(bans, &entry);
         struct weir_prefix whole;
         cr_assert(weir_addr_prefix(&whole, &addr, 32, 128));
-        bool want = false;
+        bool want = false, want_id = false;
         uint64_t at = NOW + word % 50;
-        for (uint32_t i = 0; i < weir_bans_cnt(bans); i++)
-            want |= weir_prefix_covers(&weir_bans_at(bans, i)->prefix, &whole) &&
-                    weir_bans_at(bans, i)->until_s > at;
+        for (uint32_t i = 0; i < weir_bans_cnt(bans); i++) {
+            const struct weir_ban_entry *other = weir_bans_at(bans, i);
+            bool is_id = other->prefix.family == WEIR_ADDR_NONE;
+            want |= !is_id && weir_prefix_covers(&other->prefix, &whole) && other->until_s > at;
+            want_id |= is_id && memcmp(other->id, entry.id, 32) == 0 && other->until_s > at;
+        }
         cr_assert_eq(weir_bans_find(bans, &addr, at) != NULL, want, "step %u", step);
+        cr_assert_eq(weir_bans_find_id(bans, entry.id, at) != NULL, want_id, "step %u", step);
     }
     weir_bans_free(bans);
 }
