@@ -329,14 +329,26 @@ const char *cli_count_text(char text[CLI_TEXT_BYTES], uint64_t count)
 
 /* ---- signals ------------------------------------------------------------------------------- */
 
-int cli_signals(void)
+static int signals(bool has_hangup)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    if (has_hangup)
+        sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int cli_signals(void)
+{
+    return signals(false);
+}
+
+int cli_signals_and_hangup(void)
+{
+    return signals(true);
 }

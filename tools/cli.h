@@ -98,4 +98,7 @@ static inline const char *cli_plural(uint64_t cnt)
  * Returns a descriptor that becomes readable when one arrives, or -1. */
 int cli_signals(void);
 
+/* The same, and for SIGHUP too. */
+int cli_signals_and_hangup(void);
+
 #endif

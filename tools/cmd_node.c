@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <weir/weir.h>
@@ -44,7 +46,8 @@ enum {
 static const struct cli_option own_options[] = {
     {"listen", "ADDR", "listen there; may be given up to 16 times", KEY_LISTEN},
     {"peer", "ADDR", "keep this peer dialed; may be given often", KEY_PEER},
-    {"ban", "PREFIX", "ban an address or subnet, as 192.0.2.0/24; may be given often", KEY_BAN},
+    {"ban", "WHOM", "ban an address, a subnet (192.0.2.0/24) or a node id; may be given often",
+     KEY_BAN},
     {"channel", "SPEC", "attach a channel; may be given often", KEY_CHANNEL},
     {"config", "FILE", "read an INI file; flags win over it", KEY_CONFIG},
     {"print-config", NULL, "print every setting and where it comes from, as an INI file; end",
@@ -439,6 +442,37 @@ static int build(struct node_args *args, struct watch *watch)
     return -1;
 }
 
+/* What `weir ban` asked for. */
+static void take_bans(const struct watch *watch)
+{
+    int64_t done = weir_ban_take(watch->node);
+    if (done < 0) {
+        (void)cli_fail_weir("node", (int)done, "bans: what was asked for is not all done");
+        return;
+    }
+    if (watch->is_json) {
+        struct json_out *object = json_out_object();
+        json_out_text(object, "event", "bans");
+        json_out_count(object, "taken", (uint64_t)done);
+        print_json(object);
+        return;
+    }
+    printf("bans: %" PRId64 " taken\n", done);
+    fflush(stdout);
+}
+
+/* Whether it is time to end; false for a SIGHUP, which has been seen to. */
+static bool is_end(const struct watch *watch, int signal_fd)
+{
+    struct signalfd_siginfo info;
+    if (read(signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return false;
+    if (info.ssi_signo != SIGHUP)
+        return true;
+    take_bans(watch);
+    return false;
+}
+
 static void run_until_signal(const struct watch *watch, bool is_quiet, int signal_fd)
 {
     static struct weir_metrics was, now;
@@ -450,7 +484,7 @@ static void run_until_signal(const struct watch *watch, bool is_quiet, int signa
         weir_ns at = weir_now();
         int wait_ms = is_quiet ? -1 : at >= next ? 0 : (int)((next - at) / WEIR_NS_PER_MS) + 1;
         struct pollfd wait = {.fd = signal_fd, .events = POLLIN};
-        if (poll(&wait, 1, wait_ms) > 0)
+        if (poll(&wait, 1, wait_ms) > 0 && is_end(watch, signal_fd))
             return;
         at = weir_now();
         if (is_quiet || at < next)
@@ -484,7 +518,8 @@ int cmd_node(int argc, char **argv)
         goto out;
     }
     watch.is_json = args->is_json;
-    signal_fd = cli_signals();
+    /* Without a file of bans there is nothing to read anew, and a terminal that goes takes the node along. */
+    signal_fd = args->settings.config.ban_path != NULL ? cli_signals_and_hangup() : cli_signals();
     if (signal_fd < 0) {
         code = cli_fail(CLI_ENVIRONMENT, "node", NULL, "signalfd: %s", strerror(errno));
         goto out;

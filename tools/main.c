@@ -19,6 +19,8 @@ static const struct {
     {"recv", cmd_recv, "receive what `weir send` sends"},
     {"keygen", cmd_keygen, "make the secret key of a node, or of a closed network"},
     {"id", cmd_id, "print the node id of a key file, or check one that was typed"},
+    {"ban", cmd_ban, "ban addresses, subnets or node ids of a node, running or not; list its bans"},
+    {"unban", cmd_unban, "end such bans"},
     {"doctor", cmd_doctor, "look whether this machine can run weir, and how well"},
     {"sim", cmd_sim, "prove the engine in simulated clusters, each from one seed"},
     {"stat", cmd_stat, "print what a node counted, from its statistics file"},
