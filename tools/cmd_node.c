@@ -34,6 +34,7 @@ enum {
     KEY_LISTEN,
     KEY_PEER,
     KEY_BAN,
+    KEY_WELCOME,
     KEY_JSON,
     KEY_QUIET,
     KEY_DRAIN,
@@ -48,6 +49,8 @@ static const struct cli_option own_options[] = {
     {"peer", "ADDR", "keep this peer dialed; may be given often", KEY_PEER},
     {"ban", "WHOM", "ban an address, a subnet (192.0.2.0/24) or a node id; may be given often",
      KEY_BAN},
+    {"welcome", "WHOM",
+     "no limit and no score for this address, subnet or node id; may be given often", KEY_WELCOME},
     {"channel", "SPEC", "attach a channel; may be given often", KEY_CHANNEL},
     {"config", "FILE", "read an INI file; flags win over it", KEY_CONFIG},
     {"print-config", NULL, "print every setting and where it comes from, as an INI file; end",
@@ -98,9 +101,11 @@ static int set_option(void *ctx, int key, const char *value)
     case KEY_LISTEN:
     case KEY_PEER:
     case KEY_BAN:
+    case KEY_WELCOME:
     case KEY_METRICS:
         name = key == KEY_PEER      ? "peer"
                : key == KEY_BAN     ? "ban"
+               : key == KEY_WELCOME ? "welcome"
                : key == KEY_METRICS ? "metrics"
                                     : "listen";
         is_good = settings_set(&args->settings, name, value, why);
@@ -149,7 +154,7 @@ static int read_args(struct node_args *args, int argc, char **argv)
             "A channel's SPEC is a list of\n" SETTINGS_CHANNEL_HELP "\n"
             "Without any, one channel with id 1 and the defaults is attached.\n\n"
             "The INI file has the same names: a section [node] with the settings, listen,\n"
-            "peer, ban and metrics, and a section [channel NAME] per channel. A SIZE may end in K, M or G, a\n"
+            "peer, ban, welcome and metrics, and a section [channel NAME] per channel. A SIZE may end in K, M or G, a\n"
             "TIME ends in ms, s, m or h.",
         .options = options,
         .option_cnt = cnt,
@@ -414,6 +419,11 @@ static int build(struct node_args *args, struct watch *watch)
         error = weir_ban(watch->node, settings->bans[i], WEIR_NS_FOREVER, 0);
         if (error != 0)
             return cli_fail_weir("node", error, "cannot ban %s", settings->bans[i]);
+    }
+    for (uint32_t i = 0; i < settings->welcome_cnt; i++) {
+        error = weir_peer_welcome(watch->node, settings->welcomes[i], 1);
+        if (error != 0)
+            return cli_fail_weir("node", error, "cannot welcome %s", settings->welcomes[i]);
     }
     if (settings->metrics != NULL) {
         error = weir_metrics_listen(watch->node, settings->metrics);

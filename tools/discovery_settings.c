@@ -17,7 +17,7 @@ static const struct {
     {"want", "NAME", "ask for peers with this capability"},
     {"crawler", NULL, "serve addresses and disconnect; visit those that are known"},
     {"private", NULL, "ask peers not to tell others of this node"},
-    {"unlisted", "ADDR", "tell nobody of this address; may be given often"},
+    {"unlisted", "WHOM", "tell nobody of this address or node id; may be given often"},
 };
 
 void discovery_settings_init(struct discovery_settings *ret_settings)

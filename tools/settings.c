@@ -216,7 +216,8 @@ bool settings_is_secret(const char *name)
 
 bool settings_is_list(const char *name)
 {
-    static const char *const lists[] = {"listen", "peer", "ban", "seed", "unlisted", "capability"};
+    static const char *const lists[] = {"listen", "peer",     "ban",       "welcome",
+                                        "seed",   "unlisted", "capability"};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         if (strcmp(lists[i], name) == 0)
             return true;
@@ -428,6 +429,9 @@ static bool set_one(struct settings *settings, const char *name, const char *val
     if (strcmp(name, "ban") == 0)
         return add_address(settings, settings->bans, &settings->ban_cnt, SETTINGS_PEERS_MAX, value,
                            why);
+    if (strcmp(name, "welcome") == 0)
+        return add_address(settings, settings->welcomes, &settings->welcome_cnt, SETTINGS_PEERS_MAX,
+                           value, why);
     if (strcmp(name, "metrics") == 0) {
         settings->metrics = keep_text(settings, value);
         snprintf(why, SETTINGS_WHY_BYTES, "out of memory");

@@ -38,6 +38,8 @@ struct settings {
     char *metrics; /* where they are served; NULL: nowhere */
     char *bans[SETTINGS_PEERS_MAX];
     uint32_t ban_cnt;
+    char *welcomes[SETTINGS_PEERS_MAX];
+    uint32_t welcome_cnt;
     struct discovery_settings discovery; /* its names are set like those of config */
     const char *origin; /* of what is set next, as a text; the caller's. NULL: none is kept */
     struct setting_entry *entries; /* everything that was set, in its order */
@@ -64,7 +66,7 @@ bool settings_default(size_t idx, char ret_value[SETTINGS_DEFAULT_BYTES]);
 bool settings_is_secret(const char *name);
 bool settings_is_list(const char *name);
 
-/* Sets one field. A switch takes "yes" or "no"; `listen`, `peer` and `ban` may be set often,
+/* Sets one field. A switch takes "yes" or "no"; `listen`, `peer`, `ban` and `welcome` may be set often,
  * `metrics` is where they are served.
  * Returns false after writing to `why` what was expected, with the range. */
 bool settings_set(struct settings *settings, const char *name, const char *value,

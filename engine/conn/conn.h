@@ -86,6 +86,7 @@ enum weir_conn_flags {
     WEIR_CONN_WANT_SHUTDOWN =
         1u << 19,                     /* the kernel did not take it: tried again in the tx stage */
     WEIR_CONN_ADMITTED = 1u << 24,    /* the node's limits count it */
+    WEIR_CONN_ON_TRIAL = 1u << 25,    /* nothing counts it, and it goes unless its id is welcome */
     WEIR_CONN_TURNED_AWAY = 1u << 20, /* it was never told to be up */
     WEIR_CONN_RESUMED = 1u << 18,     /* on the hub's list: held messages may be delivered */
     WEIR_CONN_ROOMY = 1u << 21,       /* on the hub's list: its writer is to be told of room */

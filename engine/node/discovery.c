@@ -49,11 +49,14 @@ static void peer_up(struct weir_discovery *disco, weir_peer id, const struct wei
     peer->kind = !info->is_dialer ? DISCO_INBOUND : is_ours ? dial.kind : DISCO_OTHER;
     if (weir_addr_parse(&addr, info->address) == 0)
         (void)weir_place_from(&peer->seen, &addr);
+    for (uint32_t i = 0; info->is_secure && i < disco->unlisted_id_cnt; i++)
+        peer->is_unlisted |= memcmp(&disco->unlisted_ids[i], &info->id, sizeof(info->id)) == 0;
     if (info->is_dialer) {
         peer->place = is_ours && dial.place.family ? dial.place : peer->seen;
         if (peer->place.family != WEIR_ADDR_NONE)
             weir_place_group(&peer->place, peer->group);
         disco_peer_mark(disco, peer);
+        disco_peer_placed(disco, peer);
     }
     if (is_ours && dial.kind == DISCO_SEED && peer->place.family != WEIR_ADDR_NONE) {
         disco->seeds[dial.seed_idx].place = peer->place;
@@ -233,7 +236,7 @@ static int refuse(weir_node *node, const char *field, const char *what)
 {
     weir_log(node, WEIR_LOG_ERROR, "discovery: %s: '%.60s' is not %s", field, what,
              strcmp(field, "seeds") == 0 || strcmp(field, "unlisted") == 0
-                 ? "an address, or there are too many"
+                 ? "an address or an id, or there are too many"
                  : "in its range");
     return WEIR_E_CONFIG;
 }
@@ -270,7 +273,16 @@ static int take_lists(struct weir_discovery *disco)
     list = disco->cfg.unlisted;
     while (next_of(&list, text)) {
         struct weir_addr addr;
-        if (disco->unlisted_cnt == DISCO_UNLISTED_MAX || weir_addr_parse(&addr, text) != 0 ||
+        if (strncmp(text, "weir1", 5) == 0) {
+            if (disco->unlisted_id_cnt == DISCO_UNLISTED_IDS_MAX ||
+                weir_id_parse(&disco->unlisted_ids[disco->unlisted_id_cnt], text, SIZE_MAX, NULL) !=
+                    0)
+                return refuse(disco->node, "unlisted", text);
+            disco->unlisted_id_cnt++;
+            continue;
+        }
+        if (disco->unlisted_cnt == DISCO_UNLISTED_MAX - DISCO_UNLISTED_IDS_MAX ||
+            weir_addr_parse(&addr, text) != 0 ||
             !weir_place_from(&disco->unlisted[disco->unlisted_cnt], &addr))
             return refuse(disco->node, "unlisted", text);
         disco->unlisted_cnt++;

@@ -23,7 +23,8 @@
 #include "weir/discovery.h"
 
 #define DISCO_SEEDS_MAX 32u
-#define DISCO_UNLISTED_MAX 32u
+#define DISCO_UNLISTED_IDS_MAX 32u
+#define DISCO_UNLISTED_MAX (32u + DISCO_UNLISTED_IDS_MAX)
 #define DISCO_DIALS_MAX 64u
 #define DISCO_OWN_MAX 8u
 #define DISCO_CACHES 8u
@@ -45,6 +46,7 @@ struct disco_peer {
     uint8_t kind;                    /* enum disco_kind */
     uint8_t ask_shift;               /* asks that brought nothing new make the next come later */
     bool has_about, is_private, is_crawler;
+    bool is_unlisted;            /* its id is one that is told to nobody */
     bool is_asked, has_answered; /* an ask is out; one was answered */
     bool is_marked;              /* the book knows that it is connected */
     uint32_t ask_id, early_cnt;
@@ -90,8 +92,10 @@ struct weir_discovery {
     uint64_t nonce;
     struct disco_seed seeds[DISCO_SEEDS_MAX];
     uint32_t seed_cnt;
-    struct weir_place unlisted[DISCO_UNLISTED_MAX];
+    struct weir_place unlisted[DISCO_UNLISTED_MAX]; /* room for those of the ids, too */
     uint32_t unlisted_cnt;
+    struct weir_id unlisted_ids[DISCO_UNLISTED_IDS_MAX];
+    uint32_t unlisted_id_cnt;
     struct weir_place own[DISCO_OWN_MAX]; /* places that turned out to be ourselves */
     uint32_t own_cnt;
     struct weir_place anchors[WEIR_BOOK_ANCHORS]; /* of the last run, to be dialed first */
@@ -126,6 +130,8 @@ void disco_peer_remove(struct weir_discovery *disco, weir_peer peer);
 /* The peer is at a place: the book is told, so that nobody dials there. */
 void disco_peer_mark(struct weir_discovery *disco, struct disco_peer *peer);
 void disco_peer_unmark(struct weir_discovery *disco, struct disco_peer *peer);
+/* Where a peer listens is known now: if it is unlisted by its id, the place is from now on. */
+void disco_peer_placed(struct weir_discovery *disco, const struct disco_peer *peer);
 bool disco_is_own(const struct weir_discovery *disco, const struct weir_place *place);
 
 /* discovery_dial.c */

@@ -95,6 +95,24 @@ void disco_peer_unmark(struct weir_discovery *disco, struct disco_peer *peer)
     weir_book_set_connected(disco->book, &peer->place, false);
 }
 
+/* Each id has room for one place; of who moves about the latest is kept, where the ids have taken all. */
+void disco_peer_placed(struct weir_discovery *disco, const struct disco_peer *peer)
+{
+    if (!peer->is_unlisted || peer->place.family == WEIR_ADDR_NONE)
+        return;
+    for (uint32_t i = 0; i < disco->unlisted_cnt; i++) {
+        if (weir_place_is_equal(&disco->unlisted[i], &peer->place))
+            return;
+    }
+    uint32_t at =
+        disco->unlisted_cnt < DISCO_UNLISTED_MAX ? disco->unlisted_cnt++ : DISCO_UNLISTED_MAX - 1;
+    disco->unlisted[at] = peer->place;
+    for (uint32_t i = 0; i < DISCO_CACHES; i++) { /* answers that may have it */
+        weir_heap_release(disco->caches[i]);
+        disco->caches[i] = NULL;
+    }
+}
+
 bool disco_is_own(const struct weir_discovery *disco, const struct weir_place *place)
 {
     for (uint32_t i = 0; i < disco->own_cnt; i++) {

@@ -87,6 +87,7 @@ static void place_inbound(struct weir_discovery *disco, struct disco_peer *peer,
     if (about->port && peer->seen.family != WEIR_ADDR_NONE) {
         peer->place = peer->seen;
         peer->place.port = about->port;
+        disco_peer_placed(disco, peer);
     }
     if (peer->is_private || peer->place.family == WEIR_ADDR_NONE)
         return;
@@ -130,7 +131,7 @@ static void on_about(struct weir_discovery *disco, struct disco_peer *peer,
     }
     peer->has_about = true;
     peer->nonce = about->nonce;
-    peer->is_private = (about->flags & WEIR_PEX_PRIVATE) != 0;
+    peer->is_private = peer->is_unlisted || (about->flags & WEIR_PEX_PRIVATE) != 0;
     peer->is_crawler = (about->flags & WEIR_PEX_CRAWLER) != 0;
     if (peer->kind == DISCO_INBOUND) {
         place_inbound(disco, peer, about);

@@ -165,7 +165,9 @@ static void on_ready(struct weir_conn *conn)
     struct weir_shard *shard = shard_of(conn->hub);
     char text[WHO_BYTES];
     who(conn, text);
-    uint16_t reason = weir_guard_ready(shard, conn);
+    uint16_t reason = weir_welcome_ready(shard, conn);
+    if (!reason)
+        reason = weir_guard_ready(shard, conn);
     if (!reason)
         reason = weir_filter_ready(conn);
     if (!reason && !is_kept(shard, conn))

@@ -69,25 +69,13 @@ void weir_guard_fini(weir_node *node)
 
 /* ---- connections --------------------------------------------------------------------------- */
 
-/* The mutex is held. */
-static bool is_welcome(const struct weir_guard *guard, const struct weir_addr *addr)
-{
-    struct weir_prefix own;
-    if (guard->welcome_cnt == 0 || !weir_addr_prefix(&own, addr, 32, 128))
-        return false;
-    for (uint32_t i = 0; i < guard->welcome_cnt; i++)
-        if (weir_prefix_covers(&guard->welcome[i], &own))
-            return true;
-    return false;
-}
-
 uint16_t weir_guard_accept(weir_node *node, const struct weir_addr *addr, uint64_t now_ns,
                            bool *ret_is_counted)
 {
     struct weir_guard *guard = &node->guard;
     pthread_mutex_lock(&guard->mutex);
     uint16_t reason = 0;
-    *ret_is_counted = !is_welcome(guard, addr);
+    *ret_is_counted = !weir_welcome_has(guard, addr, NULL);
     if (weir_bans_cnt(guard->bans) && weir_bans_find(guard->bans, addr, weir_guard_wall_s(node)))
         reason = WEIR_R_BANNED;
     if (!reason && *ret_is_counted)
@@ -142,14 +130,18 @@ bool weir_guard_is_manual(struct weir_shard *shard, const struct weir_conn *conn
     if (weir_dialer_flags(&shard->dialer, conn) & WEIR_DIAL_PERSIST)
         return true;
     struct weir_prefix own, other;
-    if (!weir_addr_prefix(&own, &conn->addr, 32, 128))
-        return false;
+    bool has_own = weir_addr_prefix(&own, &conn->addr, 32, 128);
+    const uint8_t *id = weir_conn_proved_id(conn);
     bool is_found = false;
     pthread_mutex_lock(&node->mutex);
-    for (uint32_t i = 0; i < node->dial_cnt && !is_found; i++)
-        is_found = (node->dial_flags[i] & WEIR_DIAL_PERSIST) &&
-                   weir_addr_prefix(&other, &node->dials[i].addr, 32, 128) &&
-                   memcmp(&own, &other, sizeof(own)) == 0;
+    for (uint32_t i = 0; i < node->dial_cnt && !is_found; i++) {
+        const struct weir_target *target = &node->dials[i];
+        if (!(node->dial_flags[i] & WEIR_DIAL_PERSIST))
+            continue;
+        is_found = (has_own && weir_addr_prefix(&other, &target->addr, 32, 128) &&
+                    memcmp(&own, &other, sizeof(own)) == 0) ||
+                   (id && target->has_id && memcmp(id, target->id, sizeof(target->id)) == 0);
+    }
     pthread_mutex_unlock(&node->mutex);
     return is_found;
 }
@@ -165,7 +157,7 @@ static uint32_t blame(struct weir_shard *shard, const struct weir_conn *conn, ui
     if (is_exempt || weir_guard_is_manual(shard, conn))
         return 0;
     pthread_mutex_lock(&guard->mutex);
-    if (is_welcome(guard, &conn->addr)) {
+    if (weir_welcome_has(guard, &conn->addr, weir_conn_proved_id(conn))) {
         pthread_mutex_unlock(&guard->mutex);
         return 0;
     }
@@ -189,6 +181,7 @@ static uint32_t blame(struct weir_shard *shard, const struct weir_conn *conn, ui
 
 void weir_guard_ended(struct weir_shard *shard, struct weir_conn *conn, uint16_t reason)
 {
+    (void)weir_trial_end(shard, conn);
     if (conn->flags & WEIR_CONN_ADMITTED) {
         conn->flags &= ~(uint32_t)WEIR_CONN_ADMITTED;
         if (conn->flags & WEIR_CONN_IS_DIALER)
@@ -235,37 +228,5 @@ int weir_blame(weir_node *node, weir_peer peer, uint32_t points)
     int error = weir_shard_post(shard, note, false);
     if (error)
         weir_note_free(note);
-    return error;
-}
-
-int weir_peer_welcome(weir_node *node, const char *prefix, int is_welcome)
-{
-    struct weir_prefix parsed;
-    if (!node || !prefix)
-        return WEIR_E_MISUSE;
-    int error = weir_prefix_parse(&parsed, prefix);
-    if (error)
-        return error;
-    struct weir_guard *guard = &node->guard;
-    pthread_mutex_lock(&guard->mutex);
-    uint32_t at = 0;
-    while (at < guard->welcome_cnt && memcmp(&guard->welcome[at], &parsed, sizeof(parsed)) != 0)
-        at++;
-    bool is_there = at < guard->welcome_cnt;
-    if (!is_welcome && is_there) {
-        guard->welcome[at] = guard->welcome[--guard->welcome_cnt];
-    } else if (!is_welcome) {
-        error = WEIR_E_GONE;
-    } else if (!is_there && guard->welcome_cnt == WEIR_WELCOME_MAX) {
-        error = WEIR_E_LIMIT;
-    } else if (!is_there) {
-        if (!guard->welcome)
-            guard->welcome = weir_heap_alloc(NULL, WEIR_WELCOME_MAX * sizeof(parsed));
-        if (guard->welcome)
-            guard->welcome[guard->welcome_cnt++] = parsed;
-        else
-            error = WEIR_E_NOMEM;
-    }
-    pthread_mutex_unlock(&guard->mutex);
     return error;
 }

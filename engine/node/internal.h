@@ -13,7 +13,7 @@
  *   directory.c who is up: listed, looked up; filter.c: the application's word on who may be
  *   guard.c     who may be connected: limits, scores
  *   ban.c       bans; guard_file.c keeps them in a file, ban_ask.c takes those that other programs ask for
- *   evict.c     room for one more inbound peer
+ *   evict.c     room for one more inbound peer; welcome.c: who needs none
  *   secure.c    keys and policy: from the configuration to each shard's handshakes
  *   reactor.c   weir/reactor.h: posted calls, ticks, places per peer
  *   request*.c, inbox.c   weir/request.h; gossip*.c: weir/gossip.h; reactors like an application's
@@ -84,6 +84,19 @@ struct weir_directory { /* who is up, for every thread; directory.c */
     uint32_t cnt, max;
 };
 
+struct weir_welcome {
+    struct weir_prefix prefix; /* family WEIR_ADDR_NONE, all else of it zero: it is about `id` */
+    uint8_t id[WEIR_ID_BYTES];
+};
+
+#define WEIR_TRIALS_MAX 16u
+
+struct weir_trial { /* a stranger whom a limit refuses, unless his id is welcome; welcome.c */
+    uint32_t slot, gen;
+    uint16_t reason; /* the limit's */
+    uint64_t since_ns;
+};
+
 struct weir_guard { /* everything behind `mutex` but what is set before start */
     pthread_mutex_t mutex;
     struct weir_admit *admit;
@@ -97,10 +110,10 @@ struct weir_guard { /* everything behind `mutex` but what is set before start */
     pthread_t saver;
     bool has_saver, is_stopping, is_saving;
     uint64_t version, saved_version; /* of the bans; the file's */
-    pthread_mutex_t take_mutex;  /* one takes what was asked for at a time; held over the disk */
-    int64_t wall_skew_s;         /* tests move the wall clock */
-    struct weir_prefix *welcome; /* addresses without limits and scores, welcome_cnt of them */
-    uint32_t welcome_cnt;
+    pthread_mutex_t take_mutex;   /* one takes what was asked for at a time; held over the disk */
+    int64_t wall_skew_s;          /* tests move the wall clock */
+    struct weir_welcome *welcome; /* who has no limits and no score, welcome_cnt of them */
+    uint32_t welcome_cnt, welcome_id_cnt;
 };
 
 struct weir_shard {
@@ -125,8 +138,10 @@ struct weir_shard {
     bool is_accepting[WEIR_LISTENERS_MAX];
     bool is_cancelled[WEIR_LISTENERS_MAX]; /* the end of accepting was asked for */
     struct weir_timer accept_timers[WEIR_LISTENERS_MAX];
-    uint64_t accept_log_ns; /* no line about a failing accept before */
-    uint64_t evict_ns;      /* nobody is evicted before */
+    uint64_t accept_log_ns;                    /* no line about a failing accept before */
+    uint64_t evict_ns;                         /* nobody is evicted before */
+    struct weir_trial trials[WEIR_TRIALS_MAX]; /* trial_cnt of them, the oldest first */
+    uint32_t trial_cnt;
     struct weir_timer tick_timers[WEIR_REACTORS_MAX];
     struct weir_msg *batch; /* WEIR_BATCH_MSGS of them, all of reactor `batch_reactor` */
     uint32_t batch_cnt;
@@ -259,6 +274,12 @@ static inline const uint8_t *weir_conn_id(const struct weir_conn *conn)
     const struct weir_agreed *agreed =
         conn->codec && conn->codec->seal ? conn->codec->agreed(conn->codec_state) : NULL;
     return agreed ? agreed->node_id : NULL;
+}
+
+/* The same, also when the connection ends: an id that somebody only said is nobody's. */
+static inline const uint8_t *weir_conn_proved_id(const struct weir_conn *conn)
+{
+    return conn->flags & WEIR_CONN_WAS_READY ? weir_conn_id(conn) : NULL;
 }
 
 /* ---- letters ------------------------------------------------------------------------------- */
@@ -433,6 +454,19 @@ void weir_guard_set_inbound_max(weir_node *node, uint32_t inbound_max);
 /* evict.c: somebody was refused with WEIR_R_LIMIT_INBOUND. Gives another's place away for him (WEIR_R_EVICTED), perhaps:
  * as weir_guard_accept. */
 uint16_t weir_evict_for(struct weir_shard *shard, const struct weir_addr *newcomer);
+
+/* ---- welcome.c ----------------------------------------------------------------------------- */
+
+/* Whether somebody is welcome by address, or by id (NULL: not known). The guard's mutex is held. */
+bool weir_welcome_has(const struct weir_guard *guard, const struct weir_addr *addr,
+                      const uint8_t *id);
+/* Whether a stranger who is refused for `reason` may show his id first; begins that; ends it, and returns the reason (0:
+ * it was none). */
+bool weir_trial_may_begin(struct weir_shard *shard, uint16_t reason);
+void weir_trial_begin(struct weir_shard *shard, struct weir_conn *conn, uint16_t reason);
+uint16_t weir_trial_end(struct weir_shard *shard, struct weir_conn *conn);
+/* The handshake is done: 0 and not counted where the id is welcome; else how the trial ends, if it was one. */
+uint16_t weir_welcome_ready(struct weir_shard *shard, struct weir_conn *conn);
 
 /* ---- ban.c --------------------------------------------------------------------------------- */
 

@@ -354,15 +354,18 @@ static uint16_t why_full(const struct weir_hub *hub)
     return hub->free_conns ? 0 : WEIR_R_LIMIT_PEERS;
 }
 
-/* Makes a connection that the node's limits have counted. Returns 0, or why there is no room for it. */
+/* Makes a connection that the node's limits have counted, or one on trial (`trial`: what else it is refused with).
+ * Returns 0, or why there is no room for it. */
 static uint16_t adopt_admitted(struct weir_shard *shard, int sock, const struct weir_addr *addr,
-                               bool is_counted)
+                               bool is_counted, uint16_t trial)
 {
     struct weir_hub *hub = &shard->hub;
     struct weir_conn *conn;
     if (weir_conn_accept(hub, sock, &conn) != 0)
         return why_full(hub);
     conn->addr = *addr; /* as it was counted */
+    if (trial && !(conn->flags & WEIR_CONN_TOLD))
+        weir_trial_begin(shard, conn, trial);
     if (!is_counted)
         return 0;
     if (conn->flags & WEIR_CONN_TOLD)
@@ -377,18 +380,23 @@ void weir_shard_adopt(struct weir_shard *shard, int sock)
     struct weir_hub *hub = &shard->hub;
     struct weir_addr addr = {.family = WEIR_ADDR_NONE};
     /* What costs nothing is asked first: in a flood most are refused here, for the price of a close. */
-    uint16_t reason = shard->is_stopping ? WEIR_R_SHUTDOWN : why_full(hub);
+    uint16_t reason = shard->is_stopping ? WEIR_R_SHUTDOWN : why_full(hub), trial = 0;
     bool is_counted = false;
     if (!reason) {
         (void)shard->io->ops->peer_addr(shard->io, sock, &addr);
         reason = weir_guard_accept(shard->node, &addr, hub->now_ns, &is_counted);
         if (reason == WEIR_R_LIMIT_INBOUND)
             reason = weir_evict_for(shard, &addr);
+        if (reason && weir_trial_may_begin(shard, reason)) {
+            trial = reason;
+            reason = 0;
+            is_counted = false;
+        }
     }
     if (!reason) {
         reason = weir_filter_connect(shard, &addr, false);
         if (!reason)
-            reason = adopt_admitted(shard, sock, &addr, is_counted);
+            reason = adopt_admitted(shard, sock, &addr, is_counted, trial);
         if (!reason)
             return;
         if (is_counted)

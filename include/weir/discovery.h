@@ -48,9 +48,11 @@ struct weir_discovery_config {
     const char *book_path;  /* file of the book, up to 1,000 bytes; default: none */
     const char *seeds;      /* addresses or "NAME:PORT", with commas between; default none */
     const char
-        *capabilities;    /* of this node, with commas between (docs/discovery.md); default none */
-    const char *wanted;   /* peers are asked for places with this capability; default: any */
-    const char *unlisted; /* addresses that nobody is told, with commas between; default none */
+        *capabilities;  /* of this node, with commas between (docs/discovery.md); default none */
+    const char *wanted; /* peers are asked for places with this capability; default: any */
+    const char *
+        unlisted; /* addresses (to 32) and node ids (to 32) of whom nobody is told, with commas between; default
+                           * none. The place of an id is known while or after its node was a peer */
     weir_ns ask_interval_ns;    /* between two asks to one peer, 100 ms ..; default 10 s */
     weir_ns feeler_interval_ns; /* on average, between two test connections; default 2 min */
     weir_ns save_interval_ns;   /* between two writes of a book that changed; default 1 min */

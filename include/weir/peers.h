@@ -2,8 +2,8 @@
  *
  * A peer is listed from before its WEIR_PEER_UP until after its WEIR_PEER_DOWN. Three kinds stand out:
  *   persistent   dialed with WEIR_DIAL_PERSIST: dialed again for ever, and without a score
- *   welcome      from an address that weir_peer_welcome() names: no limit and no score counts it
- *   private      never told to others by discovery: weir_discovery_config.unlisted, and its own wish
+ *   welcome      its address or its node id is one that weir_peer_welcome() names: no limit and no score counts it
+ *   private      never told to others by discovery: weir_discovery_config.unlisted, by address or by node id, and its own wish
  * docs/switch.md has the order of events, and what belongs to which.
  */
 #ifndef WEIR_PEERS_H
@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define WEIR_WELCOME_MAX 256u       /* prefixes that weir_peer_welcome takes */
+#define WEIR_WELCOME_MAX 256u       /* prefixes and ids that weir_peer_welcome takes */
 #define WEIR_FAREWELL_TEXT_MAX 120u /* bytes of text that a goodbye carries */
 
 /* Lists the peers that are up, in no order. Returns how many there are; at most `peer_max` are filled in. */
@@ -66,12 +66,13 @@ struct weir_filter {
 /* Sets the filter, which is copied. Before start. Errors: WEIR_E_STATE, WEIR_E_VERSION. */
 WEIR_API int weir_filter_set(weir_node *node, const struct weir_filter *filter);
 
-/* Says that the peers of an address or a subnet are always welcome (or not any more): no limit of inbound
- * connections holds or counts them, and they have no score. Bans, peers_max, handshakes_max
- * and the filter hold for them too. For
- * connections that come from then on.
- * Errors: WEIR_E_ADDRESS, WEIR_E_LIMIT (WEIR_WELCOME_MAX), WEIR_E_GONE (it was not), WEIR_E_NOMEM. */
-WEIR_API int weir_peer_welcome(weir_node *node, const char *prefix, int is_welcome);
+/* Says that the peers of an address or a subnet, or the node of an id, are always welcome (or not any more): no limit of
+ * inbound connections holds or counts them, and they have no score. Bans, peers_max, handshakes_max
+ * and the filter hold for them too, and where they are welcome by id alone how fast an address may come (address_burst,
+ * subnet_burst). An id is known after the handshake: strangers whom a limit refuses get one too where ids are welcome, 16 of
+ * a shard at once. For connections that come from then on.
+ * Errors: WEIR_E_ADDRESS, WEIR_E_KEY, WEIR_E_LIMIT (WEIR_WELCOME_MAX), WEIR_E_GONE (it was not), WEIR_E_NOMEM. */
+WEIR_API int weir_peer_welcome(weir_node *node, const char *whom, int is_welcome);
 
 /* ---- bans that another program asks for --------------------------------------------------- */
 

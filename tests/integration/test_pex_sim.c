@@ -280,6 +280,57 @@ Test(pex_sim, what_is_unlisted_or_not_global_is_not_told_to_strangers)
     end();
 }
 
+#define HIDDEN "60.0.0.1:7000"
+
+/* A node keeps one dialed that dials nobody and is told of by nobody else, and 50 nodes ask it for places.
+ * Returns how many of them come to know that one. */
+static uint32_t who_knows_hidden(bool is_unlisted)
+{
+    static struct weir_found found[512];
+    struct weir_key key = {.kind = WEIR_KEY_NODE, .secret = {5}};
+    struct weir_id id;
+    char text[WEIR_ID_TEXT_BYTES], address[64];
+    uint32_t known_by = 0;
+    mesh_begin(4, 128);
+    mesh.cfg.secure = WEIR_SECURE_REQUIRE;
+    mesh.cfg.node_key = &key;
+    mesh.disco.outbound_cnt = UINT32_MAX;
+    mesh.disco.flags = WEIR_DISCOVERY_NO_FEELERS;
+    (void)mesh_add(HIDDEN);
+    mesh.cfg.node_key = NULL;
+    cr_assert_eq(weir_key_id(&id, &key), 0);
+    mesh.disco.unlisted = is_unlisted ? weir_id_text(&id, text) : NULL;
+    struct mesh_node *keeper = mesh_add("61.0.0.1:7000");
+    cr_assert_eq(weir_discovery_add(keeper->disco, HIDDEN), 0); /* somebody has told it before */
+    cr_assert_eq(weir_dial(keeper->node, HIDDEN, WEIR_DIAL_PERSIST), 0);
+    weir_world_run(mesh.world, 5 * S);
+    mesh.disco.unlisted = NULL;
+    mesh.disco.outbound_cnt = 4;
+    mesh.disco.seeds = "61.0.0.1:7000";
+    for (uint32_t i = 0; i < 50; i++) {
+        mesh_address(i, address);
+        (void)mesh_add(address);
+    }
+    weir_world_run(mesh.world, 60 * S);
+    cr_assert_eq(mesh.nodes[1].link_cnt > 0, true);
+    for (uint32_t i = 2; i < mesh.cnt; i++) {
+        int64_t cnt = weir_discovery_find(mesh.nodes[i].disco, NULL, found, 512);
+        cr_assert_gt(cnt, 0);
+        bool is_known = false;
+        for (int64_t k = 0; k < cnt; k++)
+            is_known |= strcmp(found[k].address, HIDDEN) == 0;
+        known_by += is_known;
+    }
+    mesh_end();
+    return known_by;
+}
+
+Test(pex_sim, whose_id_is_unlisted_is_told_to_nobody, .timeout = 900)
+{
+    cr_assert_gt(who_knows_hidden(false), 25, "else the other half shows nothing");
+    cr_assert_eq(who_knows_hidden(true), 0);
+}
+
 Test(pex_sim, who_is_asked_tells_only_what_is_his_to_tell)
 {
     static const char *const told[] = {"50.0.0.1:7000", "10.0.0.1:7000", "127.0.0.1:22",

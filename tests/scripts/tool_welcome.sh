@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# weir node --welcome: a node that is welcome by its id comes in where all places are taken.
+. "$(dirname "$0")/tool_helpers.bash"
+
+wait_for() { # wait_for TEXT FILE
+    local i
+    for ((i = 0; i < 800; i++)); do
+        grep -q -- "$1" "$2" && return
+        sleep 0.05
+    done
+    bad "'$1' does not come: $(cat "$2")"
+}
+
+expect 2 "cannot welcome nonsense" "$weir" node --listen 127.0.0.1:0 --welcome nonsense
+expect 2 "WEIR_E_KEY" "$weir" node --listen 127.0.0.1:0 --welcome weir1pnonsense
+"$weir" keygen friend.key >friend.id || bad "no key"
+printf '[node]\nlisten = 127.0.0.1:0\ninbound-max = 1\nwelcome = 192.0.2.0/24\n' >node.ini
+"$weir" node --config node.ini --welcome "$(cat friend.id)" --print-config >effective.ini || bad "no configuration"
+[ "$(grep -c '^welcome = ' effective.ini)" -eq 2 ] || bad "not both are in it: $(cat effective.ini)"
+
+start node "$weir" node --config effective.ini --quiet
+node=$pid
+at=$(address_of node)
+start first "$weir" node --peer "$at" --quiet
+wait_for "up: " first.out
+expect 5 "" "$weir" send "$at" node.ini
+start friend "$weir" node --peer "$at" --key friend.key --redial-max 1s --quiet
+wait_for "up: " friend.out
+kill -TERM "$node"
+ended "$node" 10
+same 0 "node after SIGTERM"
+grep -q "closed by reason: limit-inbound" node.out || bad "nobody was refused: $(cat node.out)"
