@@ -65,6 +65,7 @@ struct weir_feed {
     bool is_ready;      /* the handshake was completed by this call or before */
     bool
         has_partial; /* `partial` is the header of the frame that begins at consumed: header valid, */
+    uint8_t knock;   /* enum weir_knock: what became of a stranger's first message */
     struct weir_frame partial; /* payload not all there; payload points at what is */
     size_t partial_head;       /* bytes of its header */
     uint16_t fault;            /* enum weir_reason: the handshake failed */
@@ -96,12 +97,46 @@ struct weir_offer {
 struct weir_crypto;
 struct weir_identity;
 
+/* Whether a stranger's first message is served, which costs curve operations. Decided outside of the codec. */
+enum weir_gate_admission {
+    WEIR_GATE_OPEN = 0,   /* it is served */
+    WEIR_GATE_COOKIE = 1, /* under load: it is, when it brings a good cookie; else it is sent one */
+    WEIR_GATE_SHUT = 2,   /* too many are served already: who brings a cookie is held too */
+};
+
+#define WEIR_COOKIE_SECRET_BYTES 32u
+#define WEIR_COOKIE_FROM_MAX 20u
+
+/* A listener's gate, one for all connections of a thread; its owner sets it before it feeds one. */
+struct weir_gate {
+    uint8_t secrets[2]
+                   [WEIR_COOKIE_SECRET_BYTES]; /* that cookies are made with, and the one before */
+    uint8_t admission;                         /* enum weir_gate_admission */
+};
+
+enum weir_knock {
+    WEIR_KNOCK_SERVED = 1u << 0, /* curve operations were made for it */
+    WEIR_KNOCK_ASKED = 1u << 1,  /* it was sent a cookie: none were made */
+    WEIR_KNOCK_HELD = 1u << 2,   /* nothing was consumed: feed the same bytes again, later */
+    WEIR_KNOCK_COOKIE = 1u << 3, /* it brought a good cookie */
+    WEIR_KNOCK_FORGED = 1u << 4, /* it brought one that is not ours */
+};
+
 /* What a side brings to an encrypted wire; borrowed like the offer. */
 struct weir_secret {
     const struct weir_crypto *crypto;     /* the thread's own */
     const struct weir_identity *identity; /* who we are */
     const uint8_t *network_key;           /* 32 bytes; NULL: an open network */
     uint8_t cipher;                       /* enum weir_cipher_kind: what we ask for when we dial */
+    const struct weir_gate *gate;         /* NULL: every stranger is served */
+};
+
+/* What one connection of an encrypted wire begins with; all is copied. */
+struct weir_arm {
+    const uint8_t *seed;    /* 32 random bytes */
+    const uint8_t *peer_id; /* the node id that the other side must prove; NULL: any */
+    const uint8_t *from; /* listener: who it is, as far as its address tells; bound to its cookie */
+    uint32_t from_len;   /* up to WEIR_COOKIE_FROM_MAX */
 };
 
 /* One piece of a record: `len` bytes that are sealed from one place to another, or in place. */
@@ -170,9 +205,8 @@ struct weir_codec {
      * `*ret_reason` says what it looks like (WEIR_R_NOT_WEIR, _HTTP, _TLS). */
     int (*sniff)(const uint8_t *data, size_t len, uint16_t *ret_reason);
     void (*begin)(void *state, const struct weir_offer *offer, bool is_dialer);
-    /* An encrypted wire only (else NULL): called right after begin. `seed`: 32 random bytes, copied.
-     * `peer_id`: the node id that the other side must prove (copied), or NULL for any. */
-    void (*arm)(void *state, const uint8_t *seed, const uint8_t *peer_id);
+    /* An encrypted wire only (else NULL): called right after begin. */
+    void (*arm)(void *state, const struct weir_arm *arm);
     /* Wipes and frees what the state holds; NULL: nothing. After it the state may be begun again. */
     void (*end)(void *state);
     /* Writes up to `cap` bytes that should be sent now; returns how many. */

@@ -151,7 +151,7 @@ bool weir_digest(const struct weir_crypto *crypto, enum weir_digest_kind digest,
 bool weir_hmac(const struct weir_crypto *crypto, enum weir_digest_kind digest, const uint8_t *key,
                size_t key_len, const struct weir_piece *pieces, size_t piece_cnt, uint8_t *ret_hash)
 {
-    enum { PIECES_MAX = 4 };
+    enum { PIECES_MAX = 5 };
     uint8_t pad[WEIR_DIGEST_BLOCK_MAX];
     uint8_t inner[WEIR_DIGEST_BYTES_MAX];
     size_t block = digest_table[digest].block;

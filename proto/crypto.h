@@ -91,7 +91,7 @@ size_t weir_digest_bytes(enum weir_digest_kind digest);
 bool weir_digest(const struct weir_crypto *crypto, enum weir_digest_kind digest,
                  const struct weir_piece *pieces, size_t piece_cnt, uint8_t *ret_hash);
 
-/* HMAC (RFC 2104) over pieces that follow each other; the key is at most a block long. */
+/* HMAC (RFC 2104) over up to 5 pieces that follow each other; the key is at most a block long. */
 bool weir_hmac(const struct weir_crypto *crypto, enum weir_digest_kind digest, const uint8_t *key,
                size_t key_len, const struct weir_piece *pieces, size_t piece_cnt,
                uint8_t *ret_hash);

@@ -1,17 +1,23 @@
 /* proto/native_v2.h: inside of the native wire, version 2: the frames of version 1 in Noise records.
  *
- *   native_v2.c          the handshake: prefaces, three Noise messages, two hellos
+ *   native_v2.c          begin to end: which step is whose, what is sent in which order
+ *   native_v2_shake.c    what both sides do: Noise, proofs, hellos, the end of a handshake that fails
+ *   native_v2_dialer.c   messages 1 and 3, the answer
+ *   native_v2_listener.c prefaces, message 1 and its answer, message 3
+ *   native_v2_cookie.c   the cookie that a listener under load asks for
  *   native_v2_record.c   records: masked lengths, sealing, opening, new keys
  *   native_v2_frame.c    the short frame header, and frames out of an opened record
  *
  *   dialer                                    listener
  *     preface, message 1: e              ->
- *                                        <-   preface, message 2: e, ee, s, es, proof of identity
+ *                                        <-   under load: cookie
+ *     cookie, preface, message 1: e      ->
+ *                                        <-   answer, message 2: e, ee, s, es, proof of identity
  *     message 3: s, se, proof, hello     ->
  *                                        <-   record: HELLO
  *     records                           <->   records
  *
- * Each message has its length in front, 2 bytes, little-endian. docs/wire.md, "Version 2".
+ * Each message has its length in front, 2 bytes, little-endian. docs/wire-v2.md.
  */
 #ifndef WEIR_PROTO_NATIVE_V2_H
 #define WEIR_PROTO_NATIVE_V2_H
@@ -27,12 +33,18 @@
 #define NATIVE_V2_AT_VERSION_MIN 9u
 #define NATIVE_V2_AT_VERSION_MAX 10u
 #define NATIVE_V2_AT_PATTERN 11u
-#define NATIVE_V2_AT_CIPHER 12u  /* enum weir_cipher_kind: the one that is used */
-#define NATIVE_V2_AT_CIPHERS 13u /* a bit for each that the dialer knows */
+#define NATIVE_V2_AT_CIPHER 12u /* enum weir_cipher_kind: the one that is used */
+#define NATIVE_V2_AT_KNOWS 13u  /* a bit for each cipher that the dialer knows, and: */
+#define NATIVE_V2_KNOWS_CIPHERS ((1u << WEIR_CIPHER_CNT) - 1)
+#define NATIVE_V2_KNOWS_COOKIE 0x80u /* it sends a cookie back; who came before it sends 0 */
 #define NATIVE_V2_VERSION 2u
 /* its mark: NATIVE_V2_MARK_DIALER, what follows is sealed */
 /* The listener's: the same 8 bytes and this, or NATIVE_V2_MARK_REFUSAL. */
 #define NATIVE_V2_MARK_ANSWER 0x73u /* 's': message 2 follows */
+#define NATIVE_V2_MARK_ASK 0x63u    /* 'c': a cookie follows; it is to come back, with message 1 */
+#define NATIVE_V2_MARK_BACK 0x43u /* 'C', the dialer's: the cookie, preface and message 1 follow */
+#define NATIVE_V2_COOKIE_BYTES 32u
+#define NATIVE_V2_ASK_BYTES (NATIVE_V2_ANSWER_BYTES + NATIVE_V2_COOKIE_BYTES)
 
 enum native_v2_pattern {
     NATIVE_V2_XX = 1,
@@ -100,13 +112,14 @@ enum native_v2_phase {
 
 /* What pull has to send, in the order of the bits. */
 enum native_v2_out {
-    NATIVE_V2_OUT_MESSAGE1 = 1u << 0,
-    NATIVE_V2_OUT_REFUSAL = 1u << 1,
-    NATIVE_V2_OUT_MESSAGE2 = 1u << 2,
-    NATIVE_V2_OUT_MESSAGE3 = 1u << 3,
-    NATIVE_V2_OUT_HELLO = 1u << 4,
-    NATIVE_V2_OUT_GOODBYE = 1u << 5,
-    NATIVE_V2_OUT_GIVE_UP = 1u << 6,
+    NATIVE_V2_OUT_COOKIE = 1u << 0, /* the listener's, or the dialer's that sends it back */
+    NATIVE_V2_OUT_MESSAGE1 = 1u << 1,
+    NATIVE_V2_OUT_REFUSAL = 1u << 2,
+    NATIVE_V2_OUT_MESSAGE2 = 1u << 3,
+    NATIVE_V2_OUT_GIVE_UP = 1u << 4,
+    NATIVE_V2_OUT_MESSAGE3 = 1u << 5,
+    NATIVE_V2_OUT_HELLO = 1u << 6,
+    NATIVE_V2_OUT_GOODBYE = 1u << 7,
 };
 
 struct native_v2_state {
@@ -120,6 +133,9 @@ struct native_v2_state {
     bool is_dialer;
     bool has_records; /* the lanes have keys */
     bool has_expected;
+    bool has_cookie; /* the listener has asked for it, the dialer was asked */
+    uint8_t from_len;
+    uint8_t from[WEIR_COOKIE_FROM_MAX];
     uint8_t preface[NATIVE_V2_PREFACE_BYTES]; /* the dialer's, as it is in the prologue */
     uint8_t seed[WEIR_KEY_BYTES];
     uint8_t session[WEIR_SESSION_BYTES]; /* of Noise's transcript hash; once has_records */
@@ -128,8 +144,11 @@ struct native_v2_state {
     union {
         struct {
             struct weir_noise_handshake noise;
-            uint8_t message2[NATIVE_V2_MESSAGE2_BYTES]; /* the listener's, made when 1 came */
-        } handshake;                                    /* until the third message */
+            union {
+                uint8_t message2[NATIVE_V2_MESSAGE2_BYTES]; /* the listener's, made when 1 came */
+                uint8_t cookie[NATIVE_V2_COOKIE_BYTES];     /* before that; the dialer's */
+            };
+        } handshake;               /* until the third message */
         struct weir_agreed agreed; /* from then on; valid in READY and BROKEN; may be cut */
     } u;                           /* last: see weir_codec.channel_bytes */
 };
@@ -141,6 +160,62 @@ _Static_assert(offsetof(struct native_v2_state, u.agreed.channels) +
                    sizeof(struct native_v2_state),
                "the channels are the end of the state, so that it may be cut");
 _Static_assert(sizeof(struct native_v2_state) <= 2048, "what a stranger costs");
+
+/* ---- native_v2_shake.c --------------------------------------------------------------------- */
+
+/* The handshake's half of the union is in use: until the third message was made or read. */
+bool weir_v2_is_noise(const struct native_v2_state *state);
+/* Ends a handshake. A peer whose records we can write is told why in one; before that a reason in clear
+ * is all there is, and it is sent only where it says nothing that a stranger should not know. */
+void weir_v2_fail(struct native_v2_state *state, uint16_t fault, bool is_told);
+uint16_t weir_v2_reason_of(int noise_error);
+/* The first 8 bytes that both versions begin with, then a mark. */
+void weir_v2_mark_write(uint8_t *ret_bytes, uint8_t mark);
+/* Starts Noise with what the dialer's preface says; `seed` is used and stays. */
+int weir_v2_noise_begin(struct native_v2_state *state);
+/* All three messages have passed: keys for records, and nothing else of the handshake stays. */
+int weir_v2_noise_end(struct native_v2_state *state);
+/* Judge the proof that a message brought, or a hello. Return 0 or the reason to end. */
+uint16_t weir_v2_proof_judge(struct native_v2_state *state, const uint8_t *proof);
+uint16_t weir_v2_hello_judge(struct native_v2_state *state, const uint8_t *hello, uint32_t len);
+/* Write a record with one frame; return its size, 0 when it failed. */
+size_t weir_v2_hello_write(struct native_v2_state *state, uint8_t *ret_bytes);
+size_t weir_v2_goodbye_write(struct native_v2_state *state, uint8_t *ret_bytes);
+/* The first record, which is the other side's hello, or a goodbye. */
+void weir_v2_hello_feed(struct native_v2_state *state, uint8_t *data, size_t len,
+                        struct weir_feed *ret_feed);
+
+/* Whether `len` bytes are there; if not, they are what feed waits for. */
+static inline bool weir_v2_is_there(size_t len, size_t have, struct weir_feed *ret_feed)
+{
+    if (have >= len)
+        return true;
+    ret_feed->need = len;
+    return false;
+}
+
+/* ---- native_v2_dialer.c -------------------------------------------------------------------- */
+
+/* Write the preface and message 1, or message 3, with lengths; return the size, 0 when it failed. */
+size_t weir_v2_message1_write(struct native_v2_state *state, uint8_t *ret_bytes);
+size_t weir_v2_message3_write(struct native_v2_state *state, uint8_t *ret_bytes);
+void weir_v2_message2_feed(struct native_v2_state *state, const uint8_t *data, size_t len,
+                           struct weir_feed *ret_feed);
+
+/* ---- native_v2_listener.c ------------------------------------------------------------------ */
+
+void weir_v2_message1_feed(struct native_v2_state *state, const uint8_t *data, size_t len,
+                           struct weir_feed *ret_feed);
+void weir_v2_message3_feed(struct native_v2_state *state, const uint8_t *data, size_t len,
+                           struct weir_feed *ret_feed);
+
+/* ---- native_v2_cookie.c -------------------------------------------------------------------- */
+
+/* Judges a first message by the listener's gate: `e` is the key that it begins with, `cookie` what came in front
+ * of it or NULL. Returns whether it is to be served now; if not, `ret_feed->knock` says what else (a cookie waits
+ * in pull, or it is held), or the handshake has failed. No curve operation. */
+bool weir_v2_knock(struct native_v2_state *state, const uint8_t *e, const uint8_t *cookie,
+                   struct weir_feed *ret_feed);
 
 /* ---- native_v2_record.c -------------------------------------------------------------------- */
 

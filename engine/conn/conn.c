@@ -78,6 +78,7 @@ void weir_hub_fini(struct weir_hub *hub)
         codec_end(conn);
         weir_heap_release(conn->text);
     }
+    weir_wheel_cancel(hub->wheel, &hub->keeper.timer);
     while (hub->all_tx) {
         struct weir_tx *tx = hub->all_tx;
         hub->all_tx = tx->next_all;
@@ -114,6 +115,8 @@ static void enter(struct weir_conn *conn, enum weir_conn_state state)
     WEIR_PROBE4(state, conn->slot, conn->gen, conn->state, state);
     if (conn->state == WEIR_CONN_HANDSHAKE)
         weir_uncount(&hub->metrics.handshake_cnt, 1);
+    if (conn->flags & WEIR_CONN_PENDING)
+        weir_gate_left(conn);
     if (conn->state == WEIR_CONN_READY) {
         atomic_store_explicit(&conn->live_gen, 0, memory_order_release);
         weir_uncount(&hub->metrics.ready_cnt, 1);
@@ -236,9 +239,13 @@ void weir_conn_begin(struct weir_conn *conn, const struct weir_codec *codec,
     conn->codec = codec;
     codec->begin(conn->codec_state, offer, is_dialer);
     if (codec->arm) {
-        uint8_t seed[32];
+        uint8_t seed[32], from[WEIR_COOKIE_FROM_MAX];
         hub->io->ops->random(hub->io, seed, sizeof(seed));
-        codec->arm(conn->codec_state, seed, conn->has_dial_id ? conn->dial_id : NULL);
+        struct weir_arm arm = {.seed = seed,
+                               .peer_id = conn->has_dial_id ? conn->dial_id : NULL,
+                               .from = from,
+                               .from_len = is_dialer ? 0 : weir_gate_from(conn, from)};
+        codec->arm(conn->codec_state, &arm);
         explicit_bzero(seed, sizeof(seed));
         conn->key_ns = hub->now_ns;
     }
@@ -251,6 +258,8 @@ void weir_conn_established(struct weir_conn *conn)
     struct weir_hub *hub = conn->hub;
     bool is_dialer = (conn->flags & WEIR_CONN_IS_DIALER) != 0;
     enter(conn, WEIR_CONN_HANDSHAKE);
+    if (hub->secure_codec && !is_dialer)
+        weir_gate_came(conn);
     if (!hub->secure_codec || (is_dialer && conn->policy == WEIR_SECURE_PLAIN))
         weir_conn_begin(conn, hub->codec, hub->offer);
     else if (is_dialer)

@@ -9,6 +9,7 @@
  *   sched.c    which channel's frame is next (start-time fair queueing)
  *   rate.c     who must wait because of a rate
  *   tx.c       picked frames -> one send
+ *   gate.c     whose handshake is served: cookies, rates, who makes room
  *   prelude.c  what a dialed connection says to a proxy before its handshake
  *   keepalive.c  deadlines: handshake, ping, idle, stall, goodbye
  *
@@ -40,6 +41,7 @@
 
 #include "engine/base/addr.h"
 #include "engine/base/wheel.h"
+#include "engine/conn/gate.h"
 #include "engine/conn/item.h"
 #include "engine/conn/prelude.h"
 #include "engine/conn/rate.h"
@@ -88,6 +90,9 @@ enum weir_conn_flags {
     WEIR_CONN_ADMITTED = 1u << 24,    /* the node's limits count it */
     WEIR_CONN_ON_TRIAL = 1u << 25,    /* nothing counts it, and it goes unless its id is welcome */
     WEIR_CONN_TURNED_AWAY = 1u << 20, /* it was never told to be up */
+    WEIR_CONN_PENDING = 1u << 25,     /* accepted and in its handshake: on the gate's list */
+    WEIR_CONN_HELD = 1u << 22,        /* its first message waits in `carry` for its turn */
+    WEIR_CONN_COOKIE = 1u << 23,      /* it has brought a good cookie */
     WEIR_CONN_RESUMED = 1u << 18,     /* on the hub's list: held messages may be delivered */
     WEIR_CONN_ROOMY = 1u << 21,       /* on the hub's list: its writer is to be told of room */
 };
@@ -174,6 +179,7 @@ struct weir_conn {
     char *text;     /* of the goodbye, ours or the peer's, owned; NULL: none */
     uint64_t roomy; /* channels that got room */
     struct weir_conn *next_dirty, *next_starved, *next_resumed, *next_roomy, *next_free;
+    struct weir_conn *older, *younger; /* PENDING: in the order in which they were accepted */
 };
 
 /* What the node wants to hear. All run on the shard's thread. */
@@ -269,6 +275,7 @@ struct weir_hub {
     struct weir_rates *rates;                  /* NULL: no rate is configured */
     struct weir_upload *upload;                /* the node's; NULL: no bound */
     struct weir_upload_queue *upload_queue;
+    struct weir_gatekeeper keeper;
     bool is_flushing;
     struct weir_tx *free_tx, *all_tx;
     struct weir_item *free_items, *item_chunks;
@@ -375,6 +382,9 @@ static inline bool weir_conn_is_unheard(const struct weir_conn *conn)
 
 /* Takes the bytes of one receive event. */
 void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event);
+
+/* Feeds a connection that was held what it has sent. */
+void weir_rx_again(struct weir_conn *conn);
 
 /* Arms receive again on connections that starved, once buffers are back: the first of them, as many as there
  * are buffers. */

@@ -233,6 +233,15 @@ static bool wire_find(struct weir_conn *conn, uint8_t *data, size_t len)
     return false;
 }
 
+/* Keeps what a connection that is held has sent. A stranger has nothing more to say before it was answered. */
+static void hold(struct weir_conn *conn, const uint8_t *data, size_t len)
+{
+    if (len > STRANGER_CARRY_BYTES)
+        fault(conn, WEIR_R_HANDSHAKE_BYTES);
+    else
+        carry_begin(conn, data, len, len + 1);
+}
+
 /* Decodes a window. Everything in it is dealt with: framed, placed or carried. `window` is the carry buffer
  * it lies in, or NULL. */
 static void decode(struct weir_conn *conn, uint8_t *data, size_t len, struct weir_buf *window)
@@ -243,12 +252,18 @@ static void decode(struct weir_conn *conn, uint8_t *data, size_t len, struct wei
     while (len && !(conn->flags & WEIR_CONN_RX_DEAD)) {
         frame_slot(conn);
         struct weir_feed feed = {0};
+        if (WEIR_UNLIKELY(conn->state == WEIR_CONN_HANDSHAKE))
+            weir_gate_before(conn);
         conn->codec->feed(conn->codec_state, data, len, hub->frames + hub->frame_cnt,
                           WEIR_HUB_FRAMES - hub->frame_cnt, &feed);
         WEIR_CHECK(feed.consumed <= len);
         data += feed.consumed;
         len -= feed.consumed;
         if (conn->state == WEIR_CONN_HANDSHAKE) {
+            if (feed.knock && weir_gate_after(conn, feed.knock)) {
+                hold(conn, data, len);
+                return;
+            }
             handshake_progress(conn, &feed);
             if (feed.consumed)
                 continue;
@@ -323,6 +338,9 @@ void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
             conn->place_len += (uint32_t)took;
             if (conn->place_len == conn->place.len)
                 place_end(conn);
+        } else if (WEIR_UNLIKELY((conn->flags & WEIR_CONN_HELD) != 0)) {
+            fault(conn, WEIR_R_HANDSHAKE_BYTES);
+            took = len;
         } else if (conn->carry) {
             took = carry_on(conn, data, len);
         } else {
@@ -339,6 +357,14 @@ void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
     if (hub->pending_bytes >= WEIR_HUB_PENDING_BYTES ||
         hub->used_buf_cnt == sizeof(hub->used_bufs) / sizeof(hub->used_bufs[0]))
         weir_verify_flush(hub);
+}
+
+void weir_rx_again(struct weir_conn *conn)
+{
+    struct weir_buf *carry = conn->carry;
+    conn->carry = NULL;
+    decode(conn, carry->data, carry->len, carry);
+    weir_buf_unref(carry);
 }
 
 /* Not all at once: a connection that is armed again takes a buffer at once if something waits for it, and

@@ -56,6 +56,15 @@
     X(refused, "weir_refused_total", COUNTER, ONE, "Connections refused at a limit")              \
     X(handshakes_done, "weir_handshakes_done_total", COUNTER, ONE, "Handshakes that agreed")      \
     X(handshakes_failed, "weir_handshakes_failed_total", COUNTER, ONE, "Handshakes that did not") \
+    X(handshakes_served, "weir_handshakes_served_total", COUNTER, ONE,                            \
+      "First messages of strangers that curve operations were made for")                          \
+    X(handshakes_held, "weir_handshakes_held_total", COUNTER, ONE,                                \
+      "First messages that waited for their turn")                                                \
+    X(handshakes_evicted, "weir_handshakes_evicted_total", COUNTER, ONE,                          \
+      "Strangers in their handshake that made room for another")                                  \
+    X(cookies_tx, "weir_cookies_sent_total", COUNTER, ONE, "Strangers asked for a cookie")        \
+    X(cookies_rx, "weir_cookies_returned_total", COUNTER, ONE, "Cookies that came back")          \
+    X(cookies_forged, "weir_cookies_forged_total", COUNTER, ONE, "Cookies that were not ours")    \
     X(name_lookups, "weir_name_lookups_total", COUNTER, ONE, "Host names asked for")              \
     X(pings_tx, "weir_pings_sent_total", COUNTER, ONE, "Pings sent")                              \
     X(pings_rx, "weir_pings_received_total", COUNTER, ONE, "Pings received")                      \

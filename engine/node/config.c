@@ -63,6 +63,9 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(peer_bytes_max, UINT64_C(256) * MIB);
     DEFAULT(mailbox_bytes_max, 64 * MIB);
     DEFAULT(handshakes_max, 256);
+    DEFAULT(cookie_pending, cfg->handshakes_max < 4 ? 1 : cfg->handshakes_max / 4);
+    DEFAULT(cookie_rate, 200);
+    DEFAULT(handshake_rate, 1000);
     DEFAULT(dials_max, 1024);
     DEFAULT(handshake_timeout_ns, 10 * WEIR_NS_PER_S);
     DEFAULT(dial_timeout_ns, 5 * WEIR_NS_PER_S);
@@ -182,6 +185,9 @@ static bool check_limits(weir_node *node)
 #define LIMIT(field)              \
     if (cfg->field != UINT32_MAX) \
     RANGE(field, 1, 1000000)
+    LIMIT(cookie_pending);
+    LIMIT(cookie_rate);
+    LIMIT(handshake_rate);
     LIMIT(inbound_max);
     LIMIT(outbound_max);
     LIMIT(address_max);

@@ -37,6 +37,11 @@ static void add_shard(struct weir_metrics *sum, const struct weir_shard *shard,
     sum->peers += get(&hub->ready_cnt);
     sum->conns += get(&hub->conn_cnt);
     sum->handshakes += get(&hub->handshake_cnt);
+    sum->handshakes_served += get(&hub->handshakes_served);
+    sum->handshakes_held += get(&hub->handshakes_held);
+    sum->handshakes_evicted += get(&hub->handshakes_evicted);
+    sum->cookies_sent += get(&hub->cookies_tx);
+    sum->cookies_returned += get(&hub->cookies_rx);
     sum->pool_bytes += get(&hub->pool_bytes);
     sum->pool_bufs += get(&hub->pool_bufs);
     sum->recv_starved += get(&hub->recv_starved);

@@ -64,6 +64,7 @@ int weir_secure_init(struct weir_shard *shard)
         .network_key = node->network_key.kind ? node->network_key.secret : NULL,
         .cipher =
             cfg->cipher == WEIR_CIPHER_AES_256_GCM ? WEIR_CIPHER_AESGCM : WEIR_CIPHER_CHACHAPOLY,
+        .gate = &hub->keeper.gate,
     };
     shard->offer.secret = &shard->secret;
     memcpy(shard->offer.node_id, node->id.bytes, sizeof(shard->offer.node_id));

@@ -382,7 +382,9 @@ void weir_shard_adopt(struct weir_shard *shard, int sock)
     /* What costs nothing is asked first: in a flood most are refused here, for the price of a close. */
     uint16_t reason = shard->is_stopping ? WEIR_R_SHUTDOWN : why_full(hub), trial = 0;
     bool is_counted = false;
-    if (!reason) {
+    /* One that has brought no cookie may make room, but only for who is let in by all the rest. */
+    bool needs_room = reason == WEIR_R_LIMIT_HANDSHAKES && weir_gate_has_room(hub);
+    if (!reason || needs_room) {
         (void)shard->io->ops->peer_addr(shard->io, sock, &addr);
         reason = weir_guard_accept(shard->node, &addr, hub->now_ns, &is_counted);
         if (reason == WEIR_R_LIMIT_INBOUND)
@@ -395,6 +397,8 @@ void weir_shard_adopt(struct weir_shard *shard, int sock)
     }
     if (!reason) {
         reason = weir_filter_connect(shard, &addr, false);
+        if (!reason && needs_room)
+            (void)weir_gate_make_room(hub);
         if (!reason)
             reason = adopt_admitted(shard, sock, &addr, is_counted, trial);
         if (!reason)
@@ -521,6 +525,9 @@ static void run_timers(struct weir_shard *shard)
             break;
         case WEIR_TIMER_RATE:
             weir_rates_fire(&shard->hub, timer->arg);
+            break;
+        case WEIR_TIMER_GATE:
+            weir_gate_fire(&shard->hub);
             break;
         case WEIR_TIMER_STATS:
             weir_stats_file_fire(shard);

@@ -156,6 +156,13 @@ struct weir_config {
     uint64_t upload_bytes; /* a second, of the whole node to all peers, up to 10^12; 0: no bound */
     weir_ns rate_burst_ns; /* after an idle time, what is worth so long may go at once, up to 1 h;
                             * default 100 ms */
+    /* Strangers' encrypted handshakes, per shard (docs/security.md, "Under load"); loopback and unix sockets are not
+     * counted, unless WEIR_CONFIG_LIMIT_LOOPBACK. UINT32_MAX: no bound. */
+    uint32_t
+        cookie_pending;   /* so many under way: who comes is asked for a cookie; default a quarter
+                              * of handshakes_max */
+    uint32_t cookie_rate; /* so many a second without one, likewise; default 200 */
+    uint32_t handshake_rate; /* that are served in a second at all, others wait; default 1000 */
 };
 
 enum weir_overflow {

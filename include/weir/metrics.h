@@ -52,6 +52,10 @@ struct weir_metrics {
         closes[WEIR_REASONS_MAX]; /* connections ended, refused and attempted in vain, by reason */
     uint64_t bans;                /* that hold now */
     uint64_t points;              /* of misbehaviour, given so far */
+    uint64_t handshakes_served;   /* of strangers, as far as a curve operation was made */
+    uint64_t handshakes_held;     /* that waited for their turn; see weir_config.handshake_rate */
+    uint64_t handshakes_evicted;  /* ended to make room for another */
+    uint64_t cookies_sent, cookies_returned; /* asked for under load, and what came back */
 };
 
 struct weir_peer_info {

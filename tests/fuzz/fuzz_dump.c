@@ -8,28 +8,54 @@
 
 #define AS_JSON 8u
 
-/* Version 2 shows its parts from outside (docs/wire-v2.md): a preface, one or two messages with a length in front,
- * and all behind them as records. Returns whether it is that; `*ret_part_cnt` is how many whole parts there are. */
+static bool is_mark(const uint8_t *data, size_t len, const char *marks)
+{
+    static const uint8_t magic[8] = {0x89, 'W', 'E', 'I', 'R', 0x0D, 0x0A, 0x1A};
+    return len >= 9 && memcmp(data, magic, 8) == 0 && data[8] && strchr(marks, data[8]);
+}
+
+/* How long a preface or what answers it is; 0: that is not known yet. */
+static size_t preface_len(const uint8_t *data, size_t len, bool is_dialer)
+{
+    if (len < 9)
+        return 0;
+    return is_dialer ? 16 : data[8] == 'n' ? 11 : 9;
+}
+
+static size_t message_len(const uint8_t *data, size_t len)
+{
+    return len < 2 ? 0 : 2u + data[0] + 256u * data[1];
+}
+
+/* Version 2 shows its parts from outside (docs/wire-v2.md): perhaps a cookie, a preface, one or two messages with a
+ * length in front, and all behind them as records. Returns whether it is that; `*ret_part_cnt` is how many whole parts
+ * there are. */
 static bool count_secure(const uint8_t *data, size_t len, struct dump_result *ret_result,
                          uint64_t *ret_part_cnt)
 {
-    static const uint8_t magic[8] = {0x89, 'W', 'E', 'I', 'R', 0x0D, 0x0A, 0x1A};
     memset(ret_result, 0, sizeof *ret_result);
     *ret_part_cnt = 0;
-    if (len < 9 || memcmp(data, magic, 8) != 0 || !memchr("Ssn", data[8], 3))
+    if (!is_mark(data, len, "Ssnc"))
         return false;
-    size_t at = data[8] == 'S' ? 16 : data[8] == 's' ? 9 : 11;
-    uint32_t message_cnt = data[8] == 'S' ? 2 : data[8] == 's' ? 1 : 0;
-    bool is_cut = at > len;
-    if (is_cut)
-        at = 0;
-    *ret_part_cnt = !is_cut;
-    for (uint32_t i = 0; i < message_cnt && !is_cut; i++) {
-        size_t need = len - at < 2 ? 2 : 2u + data[at] + 256u * data[at + 1];
-        is_cut = len - at < need;
-        at += is_cut ? 0 : need;
-        *ret_part_cnt += !is_cut;
+    bool is_dialer = data[8] == 'S', has_cookie = false;
+    uint32_t part = 0, part_cnt = is_dialer ? 3 : 2;
+    size_t at = 0;
+    while (part < part_cnt) {
+        bool is_cookie = !has_cookie && part == (is_dialer ? 2u : 0u) &&
+                         is_mark(data + at, len - at, is_dialer ? "C" : "c");
+        size_t need = is_cookie   ? 41
+                      : part == 0 ? preface_len(data + at, len - at, is_dialer)
+                                  : message_len(data + at, len - at);
+        if (need == 0 || need > len - at)
+            break;
+        if (part == 0 && need == 11) /* a refusal: nothing follows it */
+            part_cnt = 1;
+        at += need;
+        ++*ret_part_cnt;
+        has_cookie |= is_cookie;
+        part = is_cookie ? 0 : part + 1;
     }
+    bool is_cut = part < part_cnt;
     ret_result->byte_cnt = is_cut ? at : len;
     ret_result->rest_bytes = len - ret_result->byte_cnt;
     return true;

@@ -1,7 +1,9 @@
 /* One message of the encrypted handshake is not what the other side said: 0 preface and message 1, 1 answer and
  * message 2, 2 message 3, 3 the listener's hello. The first and the third are heard as listener, the others as dialer.
+ * With a listener under load its cookie, and what comes back with it, are two more between the first and the second.
  *
- * input: message (2 bits), cipher, network key, changed or replaced (a bit each); split seed u16; then
+ * input: message (bits 0, 1 and 6), cipher, network key, changed or replaced, under load (bits 2 to 5); split seed u16;
+ * then
  *   changed:  offset u16 and a mask to flip with u8, any number
  *   replaced: the bytes that are heard instead
  *
@@ -14,6 +16,7 @@
 
 #define V2 (&weir_codec_native_v2)
 #define MESSAGES 4u
+#define LOADED 0x20u
 
 struct secure_end {
     struct native_v2_state *state;
@@ -32,6 +35,7 @@ struct plan {
 };
 
 static struct weir_crypto crypto;
+static struct weir_gate gate;
 static struct secure_end ends[2]; /* dialer, listener; who they are is made once */
 
 static void key_of(uint8_t seed, uint8_t ret_key[WEIR_KEY_BYTES])
@@ -65,7 +69,8 @@ static void ends_begin(uint8_t options)
         end->secret = (struct weir_secret){.crypto = &crypto,
                                            .identity = &end->identity,
                                            .cipher = options >> 2 & 1,
-                                           .network_key = options & 8 ? network_key : NULL};
+                                           .network_key = options & 8 ? network_key : NULL,
+                                           .gate = i ? &gate : NULL};
         end->offer.secret = &end->secret;
         end->is_ready = false;
         end->fault = 0;
@@ -73,7 +78,8 @@ static void ends_begin(uint8_t options)
         FUZZ_CHECK(end->state != NULL);
         memset(end->state, 0xA5, sizeof *end->state); /* begin() does not count on zeros */
         V2->begin(end->state, &end->offer, i == 0);
-        V2->arm(end->state, seed, i == 0 ? ends[1].identity.proof : NULL);
+        struct weir_arm arm = {.seed = seed, .peer_id = i == 0 ? ends[1].identity.proof : NULL};
+        V2->arm(end->state, &arm);
     }
 }
 
@@ -92,6 +98,12 @@ static void hear(struct secure_end *end, const uint8_t *data, size_t len, uint64
             FUZZ_CHECK(feed.consumed <= have - at);
             FUZZ_CHECK(feed.frame_cnt == 0 && !feed.has_partial);
             FUZZ_CHECK(!feed.is_ready || feed.fault == 0);
+            if (gate.admission == WEIR_GATE_COOKIE && (feed.knock & WEIR_KNOCK_SERVED))
+                FUZZ_CHECK(feed.knock & WEIR_KNOCK_COOKIE);
+            if (feed.knock & WEIR_KNOCK_HELD) { /* it waits, and nothing was made of it */
+                FUZZ_CHECK(feed.consumed == 0 && !end->state->u.handshake.noise.e.pair);
+                return;
+            }
             FUZZ_CHECK(feed.fault < WEIR_REASON_CNT && feed.fault != WEIR_R_INTERNAL);
             at += feed.consumed;
             end->is_ready = feed.is_ready;
@@ -135,8 +147,10 @@ static bool change(struct fuzz rest, bool is_replaced, const uint8_t *said, size
 static void run(uint8_t options, const struct plan *plan)
 {
     bool is_same = true;
+    uint32_t message_cnt = options & LOADED ? MESSAGES + 2 : MESSAGES;
+    gate.admission = options & LOADED ? WEIR_GATE_COOKIE : WEIR_GATE_OPEN;
     ends_begin(options);
-    for (uint32_t message = 0; message < MESSAGES; message++) {
+    for (uint32_t message = 0; message < message_cnt; message++) {
         struct secure_end *from = &ends[message % 2], *to = &ends[(message + 1) % 2];
         uint8_t said[WEIR_HANDSHAKE_OUT_MAX], *heard = NULL;
         size_t said_len = V2->pull(from->state, said, sizeof said), len = 0;
@@ -153,8 +167,8 @@ static void run(uint8_t options, const struct plan *plan)
             FUZZ_CHECK(!to->is_ready);
     }
     FUZZ_CHECK((ends[0].is_ready && ends[1].is_ready) == is_same);
-    if (plan->message <
-        3) /* the listener's hello is its last word: it does not hear what became of it */
+    /* The listener's hello is its last word: it does not hear what became of it. */
+    if (plan->message < message_cnt - 1)
         FUZZ_CHECK(ends[1].is_ready == is_same);
     for (int i = 0; i < 2; i++) {
         static const uint8_t zeros[WEIR_KEY_BYTES];
@@ -171,7 +185,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t options = fuzz_u8(&fuzz);
     uint64_t split = 1 + (uint64_t)fuzz_u16(&fuzz);
     ends_make();
-    struct plan plan = {.message = options & 3, .is_replaced = options >> 4 & 1, .rest = fuzz};
+    uint32_t message = (options & 3u) | (options >> 4 & 4u);
+    struct plan plan = {.message = message, .is_replaced = options >> 4 & 1, .rest = fuzz};
     run(options, &plan);
     uint16_t faults[2] = {ends[0].fault, ends[1].fault};
     plan.split = split;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Checks tests/vectors/wire-v2.txt with an implementation of version 2 of its own, in plain Python.
+"""Checks tests/vectors/wire-v2.txt and wire-v2-cookie.txt with an implementation of version 2 of its own, in plain Python.
 
-docs/wire-v2.md says what the bytes are. With --write, makes the file.
+docs/wire-v2.md says what the bytes are. With --write, makes the files.
 """
 import hashlib
 import hmac
@@ -174,7 +174,7 @@ def hello(node_id, nonce, channel):
             struct.pack("<H", 1) + struct.pack("<HHIII", channel, 1, 1000, 4000, 0))
 
 
-def conversation():
+def conversation(is_loaded):
     """Yields names and bytes, in the order in which they are on the wire."""
     secrets = [key_of(1), key_of(2)]
     ephemerals = [key_of(11), key_of(12)]
@@ -186,12 +186,18 @@ def conversation():
     e = [x25519(private) for private in ephemerals]
 
     magic = bytes.fromhex("89574549520d0a1a")
-    preface = magic + bytes([0x53, 2, 2, 1, 0, 3, 0, 0])
+    preface = magic + bytes([0x53, 2, 2, 1, 0, 0x83, 0, 0])
     noise = Symmetric(b"Noise_XX_25519_ChaChaPoly_SHA256")
     noise.mix_hash(b"weir-noise-v2" + preface + b"\x04weir")
     noise.mix_hash(e[0])
     noise.encrypt(b"")
-    yield "dialer", preface + struct.pack("<H", 32) + e[0]
+    first = preface + struct.pack("<H", 32) + e[0]
+    yield "dialer", first
+    if is_loaded:
+        made_of = b"weir-cookie-v1" + bytes([len(ADDRESS)]) + ADDRESS + preface + e[0]
+        cookie = hmac.new(key_of(31), made_of, hashlib.sha256).digest()
+        yield "listener", magic + b"\x63" + cookie
+        yield "dialer", magic + b"\x43" + cookie + first
 
     noise.mix_hash(e[1])
     noise.mix_key(x25519(ephemerals[1], e[0]))
@@ -207,27 +213,42 @@ def conversation():
 
     first, second = hkdf(noise.ck, b"", 2)
     yield "listener", record(second, 0, frame(16, 65535, 0, hellos[1]))
+    if is_loaded:
+        return
     yield "dialer", record(first, 0, frame(1, 7, 2, b"\x03\x00one\x03\x00two"))
     yield "dialer", record(first, 1, frame(21, 65535, 0, b""))
     first = seal(first, 2**64 - 1, b"", bytes(32))[:32]
     yield "dialer", record(first, 0, frame(2, 7, 3, b"six") + frame(17, 65535, 0, struct.pack("<Q", 77)))
 
 
+ADDRESS = b"\x04\xC0\x00\x02\x07"
+
+
+def texts():
+    """Yields the files' names and what belongs into them."""
+    keys = ("# Ed25519 seeds, then X25519 ephemeral private keys, dialer first: byte i of key s is\n"
+            "# 37 s + 11 i + 1 mod 256, s = 1, 2, 11, 12. Each line: who sends it, and the bytes.\n")
+    made_by = "docs/wire-v2.md; made by tests/scripts/wire_v2_vectors.py.\n"
+    cookie = ("# The cookie is this listener's own matter; it is made with key 31, for a stranger whose address\n"
+              "# is 04 c0 00 02 07.\n")
+    for name, head, is_loaded in (
+            ("wire-v2.txt", "# A conversation of version 2, " + made_by + keys, False),
+            ("wire-v2-cookie.txt", "# The handshake with a listener under load, " + made_by + keys + cookie, True)):
+        yield name, head + "".join(f"{who} {data.hex()}\n" for who, data in conversation(is_loaded))
+
+
 def main():
     root = os.environ.get("WEIR_SRC_DIR", os.path.join(os.path.dirname(__file__), "../.."))
-    path = os.path.join(root, "tests/vectors/wire-v2.txt")
-    text = ("# A conversation of version 2, docs/wire-v2.md; made by tests/scripts/wire_v2_vectors.py.\n"
-            "# Ed25519 seeds, then X25519 ephemeral private keys, dialer first: byte i of key s is\n"
-            "# 37 s + 11 i + 1 mod 256, s = 1, 2, 11, 12. Each line: who sends it, and the bytes.\n")
-    text += "".join(f"{who} {data.hex()}\n" for who, data in conversation())
-    if "--write" in sys.argv:
-        with open(path, "w") as file:
-            file.write(text)
-        return 0
-    with open(path) as file:
-        if file.read() != text:
-            print("tests/vectors/wire-v2.txt is not what docs/wire-v2.md says")
-            return 1
+    for name, text in texts():
+        path = os.path.join(root, "tests/vectors", name)
+        if "--write" in sys.argv:
+            with open(path, "w") as file:
+                file.write(text)
+            continue
+        with open(path) as file:
+            if file.read() != text:
+                print(f"tests/vectors/{name} is not what docs/wire-v2.md says")
+                return 1
     print("as docs/wire-v2.md says")
     return 0
 

@@ -18,7 +18,7 @@ bool secure_is(struct secure_stream *ret_stream, const uint8_t *data, size_t len
     uint8_t mark = data[NATIVE_MARK_AT];
     *ret_stream = (struct secure_stream){.is_dialer = mark == NATIVE_V2_MARK_DIALER};
     return mark == NATIVE_V2_MARK_DIALER || mark == NATIVE_V2_MARK_ANSWER ||
-           mark == NATIVE_V2_MARK_REFUSAL;
+           mark == NATIVE_V2_MARK_REFUSAL || mark == NATIVE_V2_MARK_ASK;
 }
 
 bool secure_is_sealed(const struct secure_stream *stream)
@@ -26,11 +26,29 @@ bool secure_is_sealed(const struct secure_stream *stream)
     return stream->part_idx >= (stream->is_dialer ? PART_RECORDS : PART_LAST_MESSAGE);
 }
 
+/* A listener's cookie comes in place of its answer; a dialer's in place of message 3, and preface and message 1 once
+ * more behind it. */
+static bool is_cookie(const struct secure_stream *stream, const uint8_t *data, size_t len)
+{
+    uint8_t mark[NATIVE_V2_ANSWER_BYTES];
+    if (stream->has_cookie || len < sizeof(mark) ||
+        stream->part_idx != (stream->is_dialer ? PART_LAST_MESSAGE : PART_PREFACE))
+        return false;
+    weir_native_preface_write(mark, true);
+    mark[NATIVE_V2_AT_MARK] = stream->is_dialer ? NATIVE_V2_MARK_BACK : NATIVE_V2_MARK_ASK;
+    return memcmp(data, mark, sizeof(mark)) == 0;
+}
+
 bool secure_next(const struct secure_stream *stream, const uint8_t *data, size_t len,
                  struct secure_part *ret_part)
 {
     if (secure_is_sealed(stream))
         return false;
+    if (is_cookie(stream, data, len)) {
+        ret_part->what = "cookie";
+        ret_part->len = NATIVE_V2_ASK_BYTES;
+        return len >= ret_part->len;
+    }
     switch (stream->part_idx) {
     case PART_PREFACE:
         ret_part->what = "preface";
@@ -74,6 +92,12 @@ static int preface_show(struct secure_stream *stream, struct item *item, const u
 int secure_show(struct secure_stream *stream, struct item *item, const uint8_t *data)
 {
     int reason = 0;
+    if (is_cookie(stream, data, NATIVE_V2_ASK_BYTES)) {
+        item_text(item, "from", stream->is_dialer ? "dialer" : "listener");
+        stream->has_cookie = true;
+        stream->part_idx = PART_PREFACE;
+        return 0;
+    }
     if (stream->part_idx == PART_PREFACE)
         reason = preface_show(stream, item, data);
     stream->part_idx++;

@@ -9,6 +9,7 @@
 
 struct secure_stream {
     bool is_dialer; /* which direction it is */
+    bool has_cookie;
     uint8_t part_idx;
 };
 

@@ -46,6 +46,7 @@ struct box {
     struct weir_channel_desc descs[BOX_CHANNELS];
     uint32_t channel_cnt;
     struct weir_offer offer;
+    const struct weir_secret *secret; /* set before box_open: strangers are to encrypt */
     uint8_t idx_of[65536];
     struct weir_io *io;
     struct weir_heap *heap;
@@ -283,6 +284,10 @@ static inline int box_open(struct box *box, struct weir_io *io)
     hub->channel_cnt = box->channel_cnt;
     hub->channel_idx_of = box->idx_of;
     hub->offer = &box->offer;
+    if (box->secret) {
+        box->offer.secret = box->secret;
+        hub->secure_codec = &weir_codec_native_v2;
+    }
     hub->ops = &box_ops;
     hub->user = box;
     int error = io->ops->enable(io);
@@ -369,6 +374,10 @@ static inline void box_timers(struct box *box)
     while ((timer = weir_wheel_pop(&box->wheel, box->hub.now_ns)) != NULL) {
         if (timer->kind == WEIR_TIMER_RATE) {
             weir_rates_fire(&box->hub, timer->arg);
+            continue;
+        }
+        if (timer->kind == WEIR_TIMER_GATE) {
+            weir_gate_fire(&box->hub);
             continue;
         }
         if (timer->kind != WEIR_TIMER_CONN) {

@@ -52,6 +52,8 @@ struct script_io {
     /* The kernel has no memory for requests: recv, send and shutdown answer WEIR_E_FULL, each time, or at
      * random while refuse_random is not 0. */
     bool is_refusing;
+    uint8_t random_step; /* how much each "random" byte is above that of the call before; 0: none */
+    uint8_t random_cnt;
     uint64_t refuse_random;
     bool is_ending; /* weir_hub_fini closes sockets as they are */
     struct script_sock socks[SCRIPT_SOCKS];
@@ -351,8 +353,8 @@ static inline uint64_t script_op_now(struct weir_io *io)
 
 static inline void script_op_random(struct weir_io *io, void *ret_bytes, size_t len)
 {
-    (void)io;
-    memset(ret_bytes, 0x5A, len);
+    struct script_io *script = script_of(io);
+    memset(ret_bytes, 0x5A + script->random_step * script->random_cnt++, len);
 }
 
 static const struct weir_io_ops script_ops = {

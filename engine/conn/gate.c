@@ -1,0 +1,224 @@
+#include "engine/conn/gate.h"
+
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/base/probe.h"
+#include "engine/conn/conn.h"
+#include "weir/error.h"
+
+/* A cookie is good for one to two of these. */
+#define SECRET_NS (60 * WEIR_NS_PER_S)
+/* So many handshakes may be served at once after a pause: what they cost together delays everybody else's messages. */
+#define SERVE_BURST_NS (2 * WEIR_NS_PER_MS)
+#define UNCOOKIED_BURST_NS WEIR_NS_PER_S
+/* Who has brought a cookie is not sent away for so long; a handshake is a few round trips. */
+#define GRACE_NS (2 * WEIR_NS_PER_S)
+
+static bool is_strict(const struct weir_conn *conn)
+{
+    return (conn->hub->cfg->flags & WEIR_CONFIG_LIMIT_LOOPBACK) ||
+           !weir_addr_is_loopback(&conn->addr);
+}
+
+static bool has_token(const struct weir_bucket *bucket, uint32_t per_s, uint64_t burst_ns,
+                      uint64_t now_ns)
+{
+    return per_s == UINT32_MAX || weir_bucket_ready(bucket, burst_ns) <= now_ns;
+}
+
+static void token_take(struct weir_bucket *bucket, uint32_t per_s, uint64_t now_ns)
+{
+    if (per_s != UINT32_MAX)
+        weir_bucket_take(bucket, per_s, 1, now_ns);
+}
+
+static bool may_serve(const struct weir_hub *hub)
+{
+    return has_token(&hub->keeper.served, hub->cfg->handshake_rate, SERVE_BURST_NS, hub->now_ns);
+}
+
+static bool is_loaded(const struct weir_hub *hub)
+{
+    return hub->keeper.pending_cnt >= hub->cfg->cookie_pending ||
+           !has_token(&hub->keeper.uncookied, hub->cfg->cookie_rate, UNCOOKIED_BURST_NS,
+                      hub->now_ns);
+}
+
+/* ---- who is in its handshake --------------------------------------------------------------- */
+
+void weir_gate_came(struct weir_conn *conn)
+{
+    struct weir_gatekeeper *keeper = &conn->hub->keeper;
+    conn->older = keeper->youngest;
+    conn->younger = NULL;
+    if (keeper->youngest)
+        keeper->youngest->younger = conn;
+    else
+        keeper->oldest = conn;
+    keeper->youngest = conn;
+    keeper->pending_cnt++;
+    conn->flags |= WEIR_CONN_PENDING;
+}
+
+static void unhold(struct weir_conn *conn)
+{
+    conn->flags &= ~(uint32_t)WEIR_CONN_HELD;
+    conn->hub->keeper.held_cnt--;
+}
+
+void weir_gate_left(struct weir_conn *conn)
+{
+    struct weir_gatekeeper *keeper = &conn->hub->keeper;
+    if (conn->flags & WEIR_CONN_HELD)
+        unhold(conn);
+    if (conn->older)
+        conn->older->younger = conn->younger;
+    else
+        keeper->oldest = conn->younger;
+    if (conn->younger)
+        conn->younger->older = conn->older;
+    else
+        keeper->youngest = conn->older;
+    conn->older = conn->younger = NULL;
+    keeper->pending_cnt--;
+    conn->flags &= ~(uint32_t)WEIR_CONN_PENDING;
+}
+
+uint32_t weir_gate_from(const struct weir_conn *conn, uint8_t ret_from[WEIR_COOKIE_FROM_MAX])
+{
+    struct weir_prefix prefix;
+    if (!weir_addr_prefix(&prefix, &conn->addr, 32, 128)) /* a unix socket */
+        return 0;
+    ret_from[0] = prefix.family;
+    memcpy(ret_from + 1, prefix.ip, sizeof(prefix.ip));
+    return 1 + sizeof(prefix.ip);
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+/* Only while somebody may be asked for a cookie: a quiet node draws no random numbers for it. */
+static void secrets_rotate(struct weir_hub *hub)
+{
+    struct weir_gatekeeper *keeper = &hub->keeper;
+    struct weir_gate *gate = &keeper->gate;
+    uint64_t age_ns = hub->now_ns - keeper->rotated_ns;
+    if (keeper->rotated_ns && age_ns < SECRET_NS)
+        return;
+    memcpy(gate->secrets[1], gate->secrets[0], sizeof(gate->secrets[1]));
+    hub->io->ops->random(hub->io, gate->secrets[0], sizeof(gate->secrets[0]));
+    if (!keeper->rotated_ns || age_ns >= 2 * SECRET_NS) /* nothing that is so old is good */
+        hub->io->ops->random(hub->io, gate->secrets[1], sizeof(gate->secrets[1]));
+    keeper->rotated_ns = hub->now_ns;
+}
+
+void weir_gate_before(struct weir_conn *conn)
+{
+    struct weir_hub *hub = conn->hub;
+    struct weir_gate *gate = &hub->keeper.gate;
+    gate->admission = WEIR_GATE_OPEN;
+    if (!(conn->flags & WEIR_CONN_PENDING) || conn == hub->keeper.next || !is_strict(conn))
+        return;
+    bool has_place = may_serve(hub) && hub->keeper.held_cnt == 0;
+    if (is_loaded(hub))
+        gate->admission = has_place ? WEIR_GATE_COOKIE : WEIR_GATE_SHUT;
+    else if (!has_place)
+        gate->admission = WEIR_GATE_SHUT;
+    if (gate->admission != WEIR_GATE_OPEN)
+        secrets_rotate(hub);
+}
+
+static void timer_set(struct weir_hub *hub)
+{
+    struct weir_gatekeeper *keeper = &hub->keeper;
+    uint64_t due_ns = weir_bucket_ready(&keeper->served, SERVE_BURST_NS);
+    keeper->timer.kind = WEIR_TIMER_GATE;
+    weir_wheel_set(hub->wheel, &keeper->timer,
+                   due_ns > hub->now_ns ? due_ns : hub->now_ns + WEIR_NS_PER_MS);
+}
+
+bool weir_gate_after(struct weir_conn *conn, uint8_t knock)
+{
+    struct weir_hub *hub = conn->hub;
+    struct weir_gatekeeper *keeper = &hub->keeper;
+    WEIR_PROBE3(knock, conn->slot, conn->gen, knock);
+    weir_count(&hub->metrics.cookies_tx, (knock & WEIR_KNOCK_ASKED) != 0);
+    weir_count(&hub->metrics.cookies_forged, (knock & WEIR_KNOCK_FORGED) != 0);
+    if ((knock & WEIR_KNOCK_COOKIE) && !(conn->flags & WEIR_CONN_COOKIE)) {
+        conn->flags |= WEIR_CONN_COOKIE;
+        weir_count(&hub->metrics.cookies_rx, 1);
+    }
+    if (knock & WEIR_KNOCK_SERVED) {
+        weir_count(&hub->metrics.handshakes_served, 1);
+        if (is_strict(conn))
+            token_take(&keeper->served, hub->cfg->handshake_rate, hub->now_ns);
+        if (is_strict(conn) && !(knock & WEIR_KNOCK_COOKIE))
+            token_take(&keeper->uncookied, hub->cfg->cookie_rate, hub->now_ns);
+    }
+    if (!(knock & WEIR_KNOCK_HELD))
+        return false;
+    conn->flags |= WEIR_CONN_HELD;
+    weir_count(&hub->metrics.handshakes_held, 1);
+    if (keeper->held_cnt++ == 0)
+        timer_set(hub);
+    return true;
+}
+
+/* Whose turn it is: the first that has brought a cookie, else the first. */
+static struct weir_conn *held_next(const struct weir_hub *hub)
+{
+    struct weir_conn *other = NULL;
+    for (struct weir_conn *conn = hub->keeper.oldest; conn; conn = conn->younger) {
+        if (!(conn->flags & WEIR_CONN_HELD))
+            continue;
+        if (conn->flags & WEIR_CONN_COOKIE)
+            return conn;
+        if (!other)
+            other = conn;
+    }
+    return other;
+}
+
+void weir_gate_fire(struct weir_hub *hub)
+{
+    struct weir_gatekeeper *keeper = &hub->keeper;
+    while (keeper->held_cnt && may_serve(hub)) {
+        struct weir_conn *conn = held_next(hub);
+        WEIR_CHECK(conn != NULL);
+        unhold(conn);
+        keeper->next = conn;
+        weir_rx_again(conn);
+        keeper->next = NULL;
+        weir_conn_settle(conn);
+    }
+    if (keeper->held_cnt)
+        timer_set(hub);
+}
+
+/* ---- room ---------------------------------------------------------------------------------- */
+
+static struct weir_conn *victim_of(const struct weir_hub *hub)
+{
+    for (struct weir_conn *conn = hub->keeper.oldest; conn; conn = conn->younger) {
+        if (!is_strict(conn))
+            continue;
+        if (!(conn->flags & WEIR_CONN_COOKIE) || hub->now_ns - conn->state_ns >= GRACE_NS)
+            return conn;
+    }
+    return NULL;
+}
+
+bool weir_gate_has_room(const struct weir_hub *hub)
+{
+    return victim_of(hub) != NULL;
+}
+
+bool weir_gate_make_room(struct weir_hub *hub)
+{
+    struct weir_conn *conn = victim_of(hub);
+    if (!conn)
+        return false;
+    weir_count(&hub->metrics.handshakes_evicted, 1);
+    weir_conn_abort(conn, WEIR_R_LIMIT_HANDSHAKES);
+    return true;
+}

@@ -1,0 +1,373 @@
+/* Whose handshake a shard serves, and when: strangers as encrypting dialers, against a hub in a clock of its own. */
+#include <stdalign.h>
+
+#include "proto/crypto.h"
+#include "proto/identity.h"
+#include "tests/unit/conn/peer.h"
+
+#define MS WEIR_NS_PER_MS
+#define STRANGERS 24u
+
+struct stranger {
+    int sock;
+    struct weir_conn *conn;
+    size_t heard; /* bytes of the socket's output that it was fed */
+    bool is_ready;
+    uint16_t fault;
+    alignas(max_align_t) uint8_t state[4096];
+};
+
+struct siege {
+    struct box *box;
+    struct script_io *script;
+    struct weir_crypto crypto;
+    struct weir_identity identities[2]; /* dialers', the node's */
+    struct weir_secret secrets[2];
+    struct weir_offer offer; /* the dialers' */
+    struct weir_channel_desc desc;
+    struct stranger strangers[STRANGERS];
+    uint32_t stranger_cnt;
+};
+
+static struct siege siege;
+
+static void siege_begin(void)
+{
+    uint8_t secret[WEIR_KEY_BYTES];
+    memset(&siege, 0, sizeof siege);
+    cr_assert(weir_crypto_init(&siege.crypto));
+    for (int i = 0; i < 2; i++) {
+        memset(secret, 7 + i, sizeof secret);
+        cr_assert(weir_identity_init(&siege.identities[i], &siege.crypto, secret));
+        siege.secrets[i] =
+            (struct weir_secret){.crypto = &siege.crypto, .identity = &siege.identities[i]};
+    }
+    siege.box = solo_new(1);
+    siege.box->cfg.peers_max = STRANGERS;
+    siege.box->cfg.handshakes_max = STRANGERS;
+    siege.box->cfg.cookie_pending = siege.box->cfg.cookie_rate = UINT32_MAX;
+    siege.box->cfg.handshake_rate = UINT32_MAX;
+    siege.box->secret = &siege.secrets[1];
+    siege.secrets[1].gate = &siege.box->hub.keeper.gate;
+    siege.desc = (struct weir_channel_desc){
+        .id = 10, .weight = 1, .msg_bytes_max = 1000, .window_bytes = 100000};
+    siege.offer = (struct weir_offer){.network_id = "weir",
+                                      .user_agent = "",
+                                      .channels = &siege.desc,
+                                      .channel_cnt = 1,
+                                      .frame_bytes_max = 65536,
+                                      .nonce = {99},
+                                      .secret = &siege.secrets[0]};
+}
+
+static void siege_open(void)
+{
+    siege.script = solo_open(siege.box);
+    siege.script->random_step = 1;
+}
+
+static void siege_end(void)
+{
+    for (uint32_t i = 0; i < siege.stranger_cnt; i++)
+        weir_codec_native_v2.end(siege.strangers[i].state);
+    solo_free(siege.box);
+    for (int i = 0; i < 2; i++)
+        weir_identity_fini(&siege.identities[i]);
+    weir_crypto_fini(&siege.crypto);
+}
+
+/* One connects. Returns NULL when the hub has no place. */
+static struct stranger *come(void)
+{
+    cr_assert_lt(siege.stranger_cnt, STRANGERS);
+    struct stranger *stranger = &siege.strangers[siege.stranger_cnt];
+    uint8_t seed[32];
+    memset(seed, (int)siege.stranger_cnt + 1, sizeof seed);
+    cr_assert_leq(weir_codec_native_v2.state_bytes, sizeof stranger->state);
+    stranger->sock = script_open(siege.script);
+    if (weir_conn_accept(&siege.box->hub, stranger->sock, &stranger->conn) != 0)
+        return NULL;
+    siege.stranger_cnt++;
+    weir_codec_native_v2.begin(stranger->state, &siege.offer, true);
+    weir_codec_native_v2.arm(stranger->state, &(struct weir_arm){.seed = seed});
+    return stranger;
+}
+
+/* It says what it has to say, then the hub has a turn. */
+static void speak(struct stranger *stranger)
+{
+    uint8_t bytes[WEIR_HANDSHAKE_OUT_MAX];
+    size_t len = weir_codec_native_v2.pull(stranger->state, bytes, sizeof bytes);
+    if (len)
+        script_recv(siege.script, stranger->sock, bytes, len);
+    box_turn(siege.box);
+}
+
+/* It hears what the hub has said. Returns how many bytes that was. */
+static size_t listen_to(struct stranger *stranger)
+{
+    struct weir_frame frames[4];
+    struct weir_feed feed = {0};
+    struct script_sock *sock = &siege.script->socks[stranger->sock];
+    while (sock->is_open && script_unsent(siege.script, stranger->sock)) {
+        script_sent(siege.script, stranger->sock,
+                    (int64_t)script_unsent(siege.script, stranger->sock));
+        box_turn(siege.box);
+    }
+    size_t len = sock->out_len - stranger->heard;
+    for (size_t at = 0; at < len && !stranger->is_ready && !stranger->fault; at += feed.consumed) {
+        weir_codec_native_v2.feed(stranger->state, sock->out + stranger->heard + at, len - at,
+                                  frames, 4, &feed);
+        stranger->is_ready = feed.is_ready;
+        stranger->fault = feed.fault;
+        cr_assert(feed.consumed > 0, "whole messages come");
+    }
+    stranger->heard += len;
+    return len;
+}
+
+/* The rest of a handshake that was let in. */
+static void finish(struct stranger *stranger)
+{
+    for (int i = 0; i < 4 && !stranger->is_ready && !stranger->fault; i++) {
+        listen_to(stranger);
+        speak(stranger);
+    }
+    cr_assert(stranger->is_ready, "%u", stranger->fault);
+    cr_assert_eq(stranger->conn->state, WEIR_CONN_READY);
+}
+
+static bool is_answered(const struct stranger *stranger)
+{
+    const struct script_sock *sock = &siege.script->socks[stranger->sock];
+    return sock->out_len + script_unsent(siege.script, stranger->sock) > stranger->heard;
+}
+
+Test(gate, nobody_is_asked_while_there_is_no_load)
+{
+    siege_begin();
+    siege_open();
+    struct stranger *stranger = come();
+    speak(stranger);
+    finish(stranger);
+    cr_assert_eq(siege.box->hub.metrics.cookies_tx, 0);
+    cr_assert_eq(siege.box->hub.metrics.handshakes_served, 1);
+    cr_assert_eq(siege.box->hub.keeper.pending_cnt, 0);
+    siege_end();
+}
+
+Test(gate, with_many_under_way_who_comes_is_asked)
+{
+    siege_begin();
+    siege.box->cfg.cookie_pending = 4;
+    siege_open();
+    for (int i = 0; i < 2; i++) /* they say nothing */
+        (void)come();
+    struct stranger *third = come();
+    speak(third);
+    cr_assert_eq(siege.box->hub.metrics.cookies_tx, 0, "three are not four");
+    struct stranger *fourth = come();
+    speak(fourth);
+    cr_assert_eq(siege.box->hub.metrics.cookies_tx, 1);
+    cr_assert_eq(siege.box->hub.metrics.handshakes_served, 1);
+    cr_assert(!(fourth->conn->flags & WEIR_CONN_COOKIE));
+    finish(fourth);
+    cr_assert_eq(siege.box->hub.metrics.cookies_rx, 1);
+    cr_assert_eq(siege.box->hub.metrics.handshakes_served, 2);
+    finish(third);
+    siege_end();
+}
+
+Test(gate, above_a_rate_who_comes_is_asked_and_below_it_no_more)
+{
+    siege_begin();
+    siege.box->cfg.cookie_rate = 5;
+    siege_open();
+    uint32_t free_cnt = 0;
+    while (siege.box->hub.metrics.cookies_tx == 0) {
+        struct stranger *stranger = come();
+        speak(stranger);
+        free_cnt += siege.box->hub.metrics.cookies_tx == 0;
+        finish(stranger);
+    }
+    cr_assert_eq(free_cnt, 6, "a second's worth, and the one that was under way");
+    solo_advance(siege.box, 1000 * MS);
+    struct stranger *stranger = come();
+    speak(stranger);
+    cr_assert_eq(siege.box->hub.metrics.cookies_tx, 1);
+    finish(stranger);
+    siege_end();
+}
+
+Test(gate, a_machine_does_not_ask_itself)
+{
+    for (int is_limited = 0; is_limited < 2; is_limited++) {
+        siege_begin();
+        siege.box->cfg.cookie_pending = siege.box->cfg.cookie_rate = 1;
+        siege.box->cfg.handshake_rate = 1;
+        siege.box->cfg.flags = is_limited ? WEIR_CONFIG_LIMIT_LOOPBACK : 0;
+        siege_open();
+        for (int i = 0; i < 5; i++) {
+            struct stranger *stranger = come();
+            cr_assert_eq(weir_addr_parse(&stranger->conn->addr, "127.0.0.1:5000"), 0);
+            speak(stranger);
+        }
+        cr_assert_eq(siege.box->hub.metrics.cookies_tx, is_limited ? 5 : 0);
+        cr_assert_eq(siege.box->hub.metrics.handshakes_served, is_limited ? 0 : 5);
+        siege_end();
+    }
+}
+
+/* In every second no more than the rate, in the order in which they came; those with a cookie before one that knows
+ * none. */
+Test(gate, handshakes_above_the_rate_wait_for_their_turn)
+{
+    siege_begin();
+    siege.box->cfg.cookie_pending = 1;
+    siege.box->cfg.handshake_rate = 10;
+    siege_open();
+    struct weir_hub *hub = &siege.box->hub;
+    struct stranger *old = come(); /* from before there were cookies */
+    uint8_t bytes[WEIR_HANDSHAKE_OUT_MAX];
+    size_t len = weir_codec_native_v2.pull(old->state, bytes, sizeof bytes);
+    bytes[13] &= 0x7F;
+    script_recv(siege.script, old->sock, bytes, len);
+    box_turn(siege.box);
+    cr_assert_eq(hub->metrics.handshakes_held, 1);
+    struct stranger *others[4];
+    for (int i = 0; i < 4; i++) {
+        others[i] = come();
+        speak(others[i]);
+        listen_to(others[i]); /* the cookie */
+        speak(others[i]);
+    }
+    cr_assert_eq(hub->metrics.cookies_rx, 4);
+    cr_assert_eq(hub->keeper.held_cnt, 5, "behind somebody who waits, all do");
+    for (uint32_t i = 0; i < 5; i++) {
+        uint64_t waited_ms = 0;
+        while (hub->metrics.handshakes_served == i) {
+            solo_advance(siege.box, MS);
+            cr_assert_lt(++waited_ms, 150);
+        }
+        cr_assert_eq(hub->metrics.handshakes_served, i + 1);
+        cr_assert(i == 0 || waited_ms >= 95, "%llu ms", (unsigned long long)waited_ms);
+        struct stranger *turn = i < 4 ? others[i] : old;
+        cr_assert(is_answered(turn), "turn %u", i);
+        if (i < 4)
+            finish(turn);
+    }
+    cr_assert_eq(hub->keeper.held_cnt, 0);
+    cr_assert_eq(hub->metrics.handshakes_held, 5);
+    siege_end();
+}
+
+Test(gate, who_waits_may_go_and_may_not_talk)
+{
+    siege_begin();
+    siege.box->cfg.handshake_rate = 1;
+    siege.box->cfg.cookie_pending = 1;
+    siege_open();
+    struct weir_hub *hub = &siege.box->hub;
+    struct stranger *strangers[4];
+    for (int i = 0; i < 4; i++) {
+        strangers[i] = come();
+        speak(strangers[i]);
+        listen_to(strangers[i]);
+        speak(strangers[i]);
+    }
+    cr_assert_eq(hub->metrics.handshakes_served, 1);
+    cr_assert_eq(hub->keeper.held_cnt, 3);
+    script_recv_end(siege.script, strangers[1]->sock, 0);
+    box_turn(siege.box);
+    cr_assert_eq(hub->keeper.held_cnt, 2);
+    script_recv(siege.script, strangers[2]->sock, "more", 4);
+    box_turn(siege.box);
+    cr_assert_eq(hub->keeper.held_cnt, 1);
+    cr_assert_eq(box_last_reason(siege.box), WEIR_R_HANDSHAKE_BYTES);
+    solo_advance(siege.box, 1100 * MS);
+    cr_assert_eq(hub->metrics.handshakes_served, 2);
+    finish(strangers[3]);
+    siege_end();
+}
+
+Test(gate, a_hello_that_says_too_much_is_not_kept)
+{
+    siege_begin();
+    siege.box->cfg.handshake_rate = 1;
+    siege_open();
+    struct stranger *first = come(), *second = come();
+    speak(first);
+    uint8_t bytes[4096] = {0};
+    size_t len = weir_codec_native_v2.pull(second->state, bytes, WEIR_HANDSHAKE_OUT_MAX);
+    bytes[13] &= 0x7F;
+    cr_assert_lt(len, sizeof bytes);
+    script_recv(siege.script, second->sock, bytes, sizeof bytes);
+    box_turn(siege.box);
+    cr_assert_eq(box_last_reason(siege.box), WEIR_R_HANDSHAKE_BYTES);
+    cr_assert_eq(siege.box->hub.keeper.held_cnt, 0);
+    siege_end();
+}
+
+Test(gate, when_all_places_are_taken_who_brought_no_cookie_makes_room)
+{
+    siege_begin();
+    siege.box->cfg.handshakes_max = 4;
+    siege.box->cfg.cookie_pending = 1;
+    siege_open();
+    struct weir_hub *hub = &siege.box->hub;
+    struct stranger *strangers[4];
+    for (int i = 0; i < 4; i++) {
+        strangers[i] = come();
+        if (i == 3)
+            continue;
+        speak(strangers[i]);
+        listen_to(strangers[i]);
+        if (i < 2) /* the third does not come back with it, the fourth says nothing */
+            speak(strangers[i]);
+    }
+    cr_assert_null(come());
+    cr_assert(weir_gate_has_room(hub));
+    cr_assert(weir_gate_make_room(hub));
+    cr_assert_eq(box_last_reason(siege.box), WEIR_R_LIMIT_HANDSHAKES);
+    cr_assert_eq(strangers[2]->conn->state, WEIR_CONN_DRAIN);
+    cr_assert(weir_gate_make_room(hub));
+    cr_assert_eq(strangers[3]->conn->state, WEIR_CONN_DRAIN);
+    box_turn(siege.box);
+    box_turn(siege.box);
+    cr_assert(!weir_gate_has_room(hub), "two have a cookie and some time");
+    cr_assert(!weir_gate_make_room(hub));
+    cr_assert_eq(hub->metrics.handshakes_evicted, 2);
+    finish(strangers[0]);
+    solo_advance(siege.box, 2000 * MS);
+    cr_assert(weir_gate_make_room(hub), "but not for ever");
+    cr_assert_eq(strangers[1]->conn->state, WEIR_CONN_DRAIN);
+    cr_assert_eq(hub->keeper.pending_cnt, 0);
+    siege_end();
+}
+
+Test(gate, secrets_change_and_the_one_before_is_good_for_a_while)
+{
+    static const struct {
+        uint64_t after_ms;
+        bool is_good;
+    } cases[] = {{0, true}, {59000, true}, {61000, true}, {119000, true}, {121000, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        siege_begin();
+        siege.box->cfg.cookie_pending = 1;
+        siege.box->cfg.handshake_timeout_ns = 600000 * MS;
+        siege_open();
+        struct stranger *stranger = come();
+        speak(stranger);
+        listen_to(stranger);
+        uint64_t step_ms = cases[i].after_ms / 2;
+        for (int k = 0; k < 2; k++) { /* others come meanwhile */
+            solo_advance(siege.box, step_ms * MS);
+            speak(come());
+        }
+        speak(stranger);
+        cr_assert_eq(siege.box->hub.metrics.cookies_forged, cases[i].is_good ? 0 : 1, "case %zu",
+                     i);
+        cr_assert_eq(siege.box->hub.metrics.cookies_rx, cases[i].is_good ? 1 : 0);
+        siege_end();
+    }
+}
