@@ -50,8 +50,10 @@ enum bench_case {
     BENCH_SHARDS,
     BENCH_SEND,
     BENCH_MICRO,
+    BENCH_HANDSHAKE,
+    BENCH_FLOOD,
 };
-#define BENCH_CASE_CNT 13u
+#define BENCH_CASE_CNT 15u
 
 enum bench_phase { BENCH_WARMUP, BENCH_ALONE, BENCH_MEASURE, BENCH_DRAIN, BENCH_DONE };
 #define BENCH_PHASE_CNT 5u
@@ -69,16 +71,16 @@ struct bench_job {
     uint32_t size; /* bytes of one message; in `urgent`, of one bulk message */
     weir_ns warmup_ns, window_ns;
     weir_ns alone_ns;       /* how long ALONE lasts; 0: the case has no such phase */
-    weir_ns interval_ns;    /* `urgent`: between two small messages */
+    weir_ns interval_ns;    /* `urgent`, `handshake`, `flood`: between two small messages */
     uint32_t rate;          /* `rate`: messages a second */
     const char *congestion; /* TCP_CONGESTION of every socket; NULL: the system's */
     uint32_t recv_buffer;   /* SO_RCVBUF of every socket; 0: the system's autotuning */
     uint32_t send_buffer;   /* SO_SNDBUF, likewise */
     bool is_busy;           /* spin instead of sleeping */
     bool is_mixed;          /* `share`: messages of `size` and of fractions of it */
-    uint32_t conn_cnt;      /* connections; in `broadcast` peers; in `churn` how many at a time */
+    uint32_t conn_cnt;      /* connections; in `broadcast` peers; in `churn` how many at a time, in
+                             * `handshake` and `flood` how many newcomers */
     uint32_t shard_cnt;     /* of weir's nodes */
-    uint32_t secure;        /* enum weir_secure: what the implementation `weir` does */
     uint32_t channel_cnt;
     struct bench_channel channels[BENCH_CHANNELS_MAX];
 };
@@ -93,6 +95,9 @@ struct bench_counts {
     uint64_t syscalls, turns;
     uint64_t completions; /* of io_uring */
     uint64_t stalls;      /* times a channel had bytes and no credit */
+    uint64_t handshakes;  /* of newcomers, as far as they were served */
+    uint64_t cookies;     /* that newcomers were sent */
+    uint64_t newcomers;   /* that connected, let in or not */
 };
 
 struct bench_mark {
@@ -140,7 +145,8 @@ struct bench_shared {
     struct bench_side sides[2];
     /* Written by the side that sees a message arrive. `urgent` and `rate`: from when a message was
      * due; `latency_call` of `urgent`: from when it was given to the implementation. `wake`: between two arrivals on channel 0,
-     * beside the other channel and (the second) alone. */
+     * beside the other channel and (the second) alone. `handshake`, `flood`: from when a message was due, beside newcomers
+     * and (the second) alone. */
     struct bench_histogram latency, latency_call;
 };
 
@@ -174,6 +180,12 @@ struct bench_impl {
     uint32_t size_min, size_max;         /* of a message; 0: no bound. Other sizes are left out */
     const char *program;                 /* has to be in PATH; NULL: it is part of this one */
 };
+
+/* Does the run have newcomers beside what it measures? */
+static inline bool bench_has_newcomers(enum bench_case which)
+{
+    return which == BENCH_HANDSHAKE || which == BENCH_FLOOD;
+}
 
 extern const struct bench_impl bench_weir, bench_weir_secure, bench_weir_aes, bench_raw, bench_spin,
     bench_uring, bench_epoll, bench_iperf3;

@@ -3,6 +3,7 @@
 #include "bench/pace.h"
 
 #define URGENT_INTERVAL_NS (10 * WEIR_NS_PER_MS)
+#define SIEGE_INTERVAL_NS WEIR_NS_PER_MS
 #define WAKE_BESIDE_NS WEIR_NS_PER_S /* how long the second channel sends, at most */
 #define SHARD_CONNS 8u
 /* From as many connections on, the kernel's buffers are bounded, in one direction all together: 10,000
@@ -26,6 +27,8 @@ const char *const bench_case_names[BENCH_CASE_CNT] = {
     [BENCH_SHARDS] = "shards",
     [BENCH_SEND] = "send",
     [BENCH_MICRO] = "micro",
+    [BENCH_HANDSHAKE] = "handshake",
+    [BENCH_FLOOD] = "flood",
 };
 
 const char *const bench_case_texts[BENCH_CASE_CNT] = {
@@ -45,6 +48,10 @@ const char *const bench_case_texts[BENCH_CASE_CNT] = {
     [BENCH_SHARDS] = "eight connections on nodes of one and of two shards",
     [BENCH_SEND] = "what one weir_try_send costs, on the shard's thread and on another",
     [BENCH_MICRO] = "the engine's inner loops by themselves: verify, frame, schedule, mailbox",
+    [BENCH_HANDSHAKE] =
+        "newcomers shake hands as fast as they can: how many, and the latency of who is connected",
+    [BENCH_FLOOD] =
+        "strangers flood the listener with first messages: the latency of who is connected",
 };
 
 const struct bench_case_facts bench_cases[BENCH_CASE_CNT] = {
@@ -121,6 +128,26 @@ const struct bench_case_facts bench_cases[BENCH_CASE_CNT] = {
                      .against = "none",
                      .seconds = 0.5,
                      .main = FIG_VERIFY_NS},
+    [BENCH_HANDSHAKE] = {.sizes = "64",
+                         .axis = BENCH_AXIS_CONNECTIONS,
+                         .counts = "16",
+                         .count_max = 128,
+                         .size_min = 16,
+                         .size_max = 65536,
+                         .against = "weir",
+                         .is_secure = true,
+                         .seconds = 2,
+                         .main = FIG_HANDSHAKES_PER_CPU_S},
+    [BENCH_FLOOD] = {.sizes = "64",
+                     .axis = BENCH_AXIS_CONNECTIONS,
+                     .counts = "64",
+                     .count_max = 128,
+                     .size_min = 16,
+                     .size_max = 65536,
+                     .against = "none",
+                     .is_secure = true,
+                     .seconds = 2,
+                     .main = FIG_P99_NS},
 };
 
 const char *const bench_axis_names[4] = {NULL, "connections", "peers", "shards"};
@@ -135,6 +162,11 @@ void bench_case_prepare(struct bench_job *job, double seconds, uint32_t count)
     job->shard_cnt = axis == BENCH_AXIS_SHARDS ? count : 1;
     job->conn_cnt = axis == BENCH_AXIS_NONE ? 1 : axis == BENCH_AXIS_SHARDS ? SHARD_CONNS : count;
     switch (job->which) {
+    case BENCH_HANDSHAKE:
+    case BENCH_FLOOD:
+        job->interval_ns = SIEGE_INTERVAL_NS;
+        job->alone_ns = job->window_ns;
+        break;
     case BENCH_URGENT:
     case BENCH_STALL:
     case BENCH_SEND: /* ALONE from the shard's thread, then from another one */

@@ -14,6 +14,7 @@ struct bench_case_facts {
     enum bench_axis axis;
     uint32_t count_max;
     uint32_t size_min, size_max; /* 0: 1 and BENCH_SIZE_MAX */
+    bool is_secure;              /* weir encrypts, unless --transport says otherwise */
     enum bench_figure main;      /* what implementations are compared by */
 };
 

@@ -52,6 +52,13 @@ const char *const bench_figure_names[FIG_NAMED_CNT] = {
     [FIG_DECODE_NS] = "decode_ns",
     [FIG_SCHEDULE_NS] = "schedule_ns",
     [FIG_MAILBOX_NS] = "mailbox_ns",
+    [FIG_P50_ALONE_NS] = "p50_alone_ns",
+    [FIG_P99_ALONE_NS] = "p99_alone_ns",
+    [FIG_P99_RATIO] = "p99_ratio",
+    [FIG_HANDSHAKES_PER_S] = "handshakes_per_s",
+    [FIG_HANDSHAKES_PER_CPU_S] = "handshakes_per_cpu_s",
+    [FIG_COOKIES_PER_S] = "cookies_per_s",
+    [FIG_NEWCOMERS_PER_S] = "newcomers_per_s",
 };
 
 bool bench_figure_is_less_better(enum bench_figure figure)
@@ -74,6 +81,7 @@ struct window {
     double seconds;
     double cpu; /* share of one core */
     double preempted, waited_ms, msgs, bytes, syscalls, turns, completions, stalls;
+    double handshakes, cookies, newcomers;
     uint64_t channel_bytes[BENCH_CHANNELS_MAX];
 };
 
@@ -92,6 +100,9 @@ static struct window between(const struct bench_side *side, enum bench_phase fro
     window.stalls = (double)(b->counts.stalls - a->counts.stalls);
     window.completions = (double)(b->counts.completions - a->counts.completions);
     window.turns = (double)(b->counts.turns - a->counts.turns);
+    window.handshakes = (double)(b->counts.handshakes - a->counts.handshakes);
+    window.cookies = (double)(b->counts.cookies - a->counts.cookies);
+    window.newcomers = (double)(b->counts.newcomers - a->counts.newcomers);
     for (uint32_t i = 0; i < BENCH_CHANNELS_MAX; i++) {
         window.channel_bytes[i] = b->counts.bytes[i] - a->counts.bytes[i];
         window.bytes += (double)window.channel_bytes[i];
@@ -215,6 +226,23 @@ static void add_silence(const struct bench_shared *shared, double *v)
         v[FIG_SILENCE_ALONE_NS] = (double)shared->latency_call.greatest;
 }
 
+/* What came, what it cost the side that it came to, and what it did to who was there. */
+static void add_newcomers(const struct bench_shared *shared, double *v, const struct window *in)
+{
+    const struct bench_histogram *alone = &shared->latency_call;
+
+    add_latency(shared, v, false);
+    if (alone->cnt != 0) {
+        v[FIG_P50_ALONE_NS] = (double)bench_histogram_at(alone, 0.5);
+        v[FIG_P99_ALONE_NS] = (double)bench_histogram_at(alone, 0.99);
+        v[FIG_P99_RATIO] = v[FIG_P99_NS] / v[FIG_P99_ALONE_NS];
+    }
+    v[FIG_HANDSHAKES_PER_S] = in->handshakes / in->seconds;
+    v[FIG_HANDSHAKES_PER_CPU_S] = in->handshakes / (in->cpu * in->seconds);
+    v[FIG_COOKIES_PER_S] = in->cookies / in->seconds;
+    v[FIG_NEWCOMERS_PER_S] = in->newcomers / in->seconds;
+}
+
 static void add_facts(double *v, const struct bench_side *sides)
 {
     static const enum bench_figure figures[BENCH_FACT_CNT] = {
@@ -251,7 +279,8 @@ void bench_figures_of(const struct bench_job *job, const struct bench_shared *sh
     /* Who counts what arrived: there and back it is the side that asked. In-process loops move no
      * message. */
     if (job->which != BENCH_MICRO)
-        add_cost(v, &out, &in, job->which == BENCH_RTT ? &out : &in);
+        add_cost(v, &out, &in,
+                 job->which == BENCH_RTT || bench_has_newcomers(job->which) ? &out : &in);
 
     switch (job->which) {
     case BENCH_RTT:
@@ -277,6 +306,10 @@ void bench_figures_of(const struct bench_job *job, const struct bench_shared *sh
     case BENCH_CHURN: /* counted as messages, but there are none */
         v[FIG_CONNS_PER_S] = v[FIG_MSGS_PER_S];
         v[FIG_MSGS_PER_S] = (double)NAN;
+        break;
+    case BENCH_HANDSHAKE:
+    case BENCH_FLOOD:
+        add_newcomers(shared, v, &in);
         break;
     case BENCH_SEND: /* the window's rate is that of the bursts */
         v[FIG_MSGS_PER_S] = v[FIG_BYTES_PER_S] = (double)NAN;

@@ -59,6 +59,13 @@ enum bench_figure {
     FIG_DECODE_NS,
     FIG_SCHEDULE_NS,
     FIG_MAILBOX_NS,
+    FIG_P50_ALONE_NS,
+    FIG_P99_ALONE_NS,
+    FIG_P99_RATIO,
+    FIG_HANDSHAKES_PER_S,
+    FIG_HANDSHAKES_PER_CPU_S,
+    FIG_COOKIES_PER_S,
+    FIG_NEWCOMERS_PER_S,
     FIG_SHARE_PERCENT,                                                /* one for each channel */
     FIG_CHANNEL_BYTES_PER_S = FIG_SHARE_PERCENT + BENCH_CHANNELS_MAX, /* one for each channel */
     FIG_CNT = FIG_CHANNEL_BYTES_PER_S + BENCH_CHANNELS_MAX,

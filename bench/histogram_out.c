@@ -87,7 +87,9 @@ static const char *count_text(const struct bench_report *report, const struct be
 
 static const char *second_name(const struct bench_report *report)
 {
-    return report->options->which == BENCH_WAKE ? "-alone" : "-from-call";
+    return report->options->which == BENCH_WAKE || bench_has_newcomers(report->options->which)
+               ? "-alone"
+               : "-from-call";
 }
 
 int bench_histograms_write(const struct bench_report *report, const char *dir)

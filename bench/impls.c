@@ -41,7 +41,7 @@ static const char *const absent_impls[][2] = {
 
 const struct bench_impl *bench_impl_find(const char *name)
 {
-    for (uint32_t i = 1; bench_impls[i] != NULL; i++)
+    for (uint32_t i = 0; bench_impls[i] != NULL; i++)
         if (strcmp(bench_impls[i]->name, name) == 0)
             return bench_impls[i];
     return NULL;

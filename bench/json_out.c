@@ -50,7 +50,7 @@ static json_t *inputs(const struct bench_report *report)
     for (uint32_t i = 0; i < options->size_cnt; i++)
         json_array_append_new(sizes, json_integer(options->sizes[i]));
     for (uint32_t i = 0; i < options->impl_cnt; i++)
-        if (options->impls[i] != &bench_weir)
+        if (options->impls[i] != options->subject)
             json_array_append_new(against, json_string(options->impls[i]->name));
     for (uint32_t i = 0; i < options->channel_cnt; i++) {
         json_t *channel = json_object();
@@ -68,6 +68,7 @@ static json_t *inputs(const struct bench_report *report)
     json_object_set_new(out, "seconds", number(options->seconds));
     json_object_set_new(out, "warmup_seconds", number((double)report->job->warmup_ns * 1e-9));
     json_object_set_new(out, "repeat", json_integer(options->repeat));
+    json_object_set_new(out, "subject", json_string(options->subject->name));
     json_object_set_new(out, "against", against);
     json_object_set_new(out, "congestion", json_string(options->congestion));
     json_object_set_new(out, "recv_buffer",
@@ -79,6 +80,8 @@ static json_t *inputs(const struct bench_report *report)
         json_object_set_new(out, "urgent_interval_ns",
                             json_integer((json_int_t)report->job->interval_ns));
     }
+    if (bench_has_newcomers(options->which))
+        json_object_set_new(out, "interval_ns", json_integer((json_int_t)report->job->interval_ns));
     if (options->which == BENCH_RATE)
         json_object_set_new(out, "rate", json_integer(options->rate));
     json_object_set_new(out, "busy", json_boolean(options->is_busy));

@@ -13,7 +13,7 @@ static json_t *describe_case(uint32_t which)
     for (uint32_t i = 0; i < options.size_cnt; i++)
         json_array_append_new(sizes, json_integer(options.sizes[i]));
     for (uint32_t i = 0; i < options.impl_cnt; i++)
-        if (options.impls[i] != &bench_weir)
+        if (options.impls[i] != options.subject)
             json_array_append_new(against, json_string(options.impls[i]->name));
     json_object_set_new(out, "name", json_string(bench_case_names[which]));
     json_object_set_new(out, "text", json_string(bench_case_texts[which]));
@@ -23,6 +23,7 @@ static json_t *describe_case(uint32_t which)
     json_object_set_new(out, "sizes", sizes);
     json_object_set_new(out, "seconds", json_real(options.seconds));
     json_object_set_new(out, "repeat", json_integer(options.repeat));
+    json_object_set_new(out, "subject", json_string(options.subject->name));
     json_object_set_new(out, "against", against);
     return out;
 }

@@ -112,7 +112,7 @@ static void compare(const struct bench_report *report, struct bench_result *resu
     enum bench_figure figure = bench_cases[options->which].main;
     double ratios[BENCH_REPEAT_MAX];
 
-    if (results[0].impl != &bench_weir)
+    if (results[0].impl != options->subject) /* --rivals-only */
         return;
     for (uint32_t i = 1; i < options->impl_cnt; i++) {
         uint32_t cnt = 0;
@@ -212,7 +212,6 @@ int main(int argc, char **argv)
         .is_mixed = options.is_mixed,
         .channel_cnt = options.channel_cnt,
     };
-    job.secure = options.secure;
     memcpy(job.channels, options.channels, sizeof(job.channels));
     bench_case_prepare(&job, options.seconds, options.counts[0]);
     report.job = &job;

@@ -45,8 +45,8 @@ static const char help[] =
     "  --rate N                rate: messages a second (default 50000)\n"
     "  --mixed                 share: messages of the given size and of a 4th, a 16th and a 256th of it, at\n"
     "                          random, on every channel\n"
-    "  --transport NAME        plain (default), or secure: weir encrypted. To see both in one run, name\n"
-    "                          secure or secure-aes among the rivals\n"
+    "  --transport NAME        which weir is measured: plain (default), secure or secure-aes, beside plain\n"
+    "                          weir then (handshake and flood: secure is the default)\n"
     "  --busy                  spin instead of sleeping, all implementations\n"
     "  --json                  one JSON document on standard output instead of a table\n"
     "  --histogram DIR         also every latency histogram, as DIR/CASE-SIZE-IMPL.hgrm\n"
@@ -161,12 +161,13 @@ static bool parse_against(struct bench_options *options, const char *list)
 {
     char part[32];
 
-    options->impl_cnt = 1; /* weir */
+    options->impl_cnt = 1; /* the subject */
     if (strcmp(list, "none") == 0)
         return true;
     if (strcmp(list, "all") == 0) {
-        for (uint32_t i = 1; bench_impls[i] != NULL; i++)
-            if (does_case(options, bench_impls[i]) && bench_impl_is_installed(bench_impls[i]))
+        for (uint32_t i = 0; bench_impls[i] != NULL; i++)
+            if (bench_impls[i] != options->subject && does_case(options, bench_impls[i]) &&
+                bench_impl_is_installed(bench_impls[i]))
                 options->impls[options->impl_cnt++] = bench_impls[i];
         return true;
     }
@@ -181,7 +182,7 @@ static bool parse_against(struct bench_options *options, const char *list)
         if (!does_case(options, impl))
             return complain("--against: '%s' does not do %s (see weir-bench --list)", part,
                             bench_case_names[options->which]);
-        for (uint32_t k = 1; k < options->impl_cnt; k++)
+        for (uint32_t k = 0; k < options->impl_cnt; k++)
             if (options->impls[k] == impl)
                 return complain("--against: '%s' is there twice", part);
         options->impls[options->impl_cnt++] = impl;
@@ -236,6 +237,20 @@ static bool parse_rate(struct bench_options *options, const char *text)
                     RATE_MAX);
 }
 
+/* Who asks for another transport than the case's own wants to know what it costs: plain weir is the first rival, unless
+ * others are named. */
+static bool beside_plain(struct bench_options *options)
+{
+    if (options->subject == &bench_weir || bench_cases[options->which].is_secure ||
+        !does_case(options, &bench_weir))
+        return true;
+    memmove(&options->impls[2], &options->impls[1],
+            (options->impl_cnt - 1) * sizeof(options->impls[0]));
+    options->impls[1] = &bench_weir;
+    options->impl_cnt++;
+    return true;
+}
+
 bool bench_options_default(struct bench_options *options)
 {
     const struct bench_case_facts *facts = &bench_cases[options->which];
@@ -245,7 +260,9 @@ bool bench_options_default(struct bench_options *options)
     options->congestion = "cubic";
     options->rate = 50000;
     options->is_congestion_default = true;
-    options->impls[0] = &bench_weir;
+    if (options->subject == NULL)
+        options->subject = facts->is_secure ? &bench_weir_secure : &bench_weir;
+    options->impls[0] = options->subject;
     options->channel_cnt = 1;
     options->channels[0] = (struct bench_channel){1, false};
     options->size_cnt = options->count_cnt = 1; /* of size 0 and count 1 */
@@ -253,7 +270,7 @@ bool bench_options_default(struct bench_options *options)
     return (facts->sizes == NULL || parse_sizes(options, facts->sizes)) &&
            (facts->counts == NULL || parse_counts(options, facts->axis, facts->counts)) &&
            (facts->channels == NULL || parse_channels(options, facts->channels)) &&
-           parse_against(options, facts->against);
+           parse_against(options, facts->against) && beside_plain(options);
 }
 
 enum {
@@ -333,9 +350,7 @@ static bool take_option(struct bench_options *options, int option, const char *a
     case OPT_SHARDS:
         return parse_counts(options, BENCH_AXIS_SHARDS, arg);
     case OPT_TRANSPORT:
-        options->secure = strcmp(arg, "secure") == 0 ? WEIR_SECURE_REQUIRE : WEIR_SECURE_PLAIN;
-        return options->secure == WEIR_SECURE_REQUIRE || strcmp(arg, "plain") == 0 ||
-               complain("--transport: '%s' is neither plain nor secure", arg);
+        return true; /* the first pass took it */
     case OPT_BUSY:
         options->is_busy = true;
         return true;
@@ -354,6 +369,19 @@ static bool take_option(struct bench_options *options, int option, const char *a
     }
 }
 
+static bool take_transport(struct bench_options *options, const char *name)
+{
+    const struct bench_impl *const weirs[] = {&bench_weir, &bench_weir_secure, &bench_weir_aes};
+
+    for (uint32_t i = 0; i < 3; i++) {
+        if (strcmp(name, i == 0 ? "plain" : weirs[i]->name) != 0)
+            continue;
+        options->subject = weirs[i];
+        return true;
+    }
+    return complain("--transport: '%s' is not plain, secure or secure-aes", name);
+}
+
 static bool find_case(struct bench_options *options, const char *name)
 {
     for (uint32_t i = 0; i < BENCH_CASE_CNT; i++) {
@@ -367,7 +395,7 @@ static bool find_case(struct bench_options *options, const char *name)
 
 enum bench_parsed bench_options_parse(struct bench_options *ret_options, int argc, char **argv)
 {
-    struct bench_options options = {.secure = WEIR_SECURE_PLAIN};
+    struct bench_options options = {0};
     bool is_rivals_only = false, is_list = false;
     int option;
 
@@ -384,6 +412,8 @@ enum bench_parsed bench_options_parse(struct bench_options *ret_options, int arg
         is_list = is_list || option == OPT_LIST;
         options.is_json = options.is_json || option == OPT_JSON;
         is_rivals_only = is_rivals_only || option == OPT_ONLY;
+        if (option == OPT_TRANSPORT && !take_transport(&options, optarg))
+            return BENCH_STOP_USAGE;
     }
     if (is_list) {
         if (!options.is_json)
@@ -402,6 +432,10 @@ enum bench_parsed bench_options_parse(struct bench_options *ret_options, int arg
     }
     if (!find_case(&options, argv[optind]) || !bench_options_default(&options))
         return BENCH_STOP_USAGE;
+    if (!does_case(&options, options.subject)) {
+        complain("--transport: %s is not done in plain", bench_case_names[options.which]);
+        return BENCH_STOP_USAGE;
+    }
 
     optind = 1;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)

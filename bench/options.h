@@ -17,6 +17,8 @@ struct bench_options {
     uint32_t count_cnt;
     double seconds;
     uint32_t repeat;
+    const struct bench_impl
+        *subject; /* weir, by the transport that was asked for: the others are its rivals */
     const struct bench_impl *impls[BENCH_IMPLS_MAX]; /* in the order in which they run */
     uint32_t impl_cnt;
     struct bench_channel channels[BENCH_CHANNELS_MAX];
@@ -27,7 +29,6 @@ struct bench_options {
     uint32_t rate;             /* messages a second, in `rate` */
     const char *histogram_dir; /* NULL: none are written */
     bool is_json, is_busy, is_mixed;
-    uint32_t secure; /* enum weir_secure, of weir */
 };
 
 /* Sets everything that `options->which` has a default for. */

@@ -78,8 +78,9 @@ _Noreturn static void be_side(const struct bench_impl *impl, const struct bench_
         .other_cpu = who == BENCH_SENDER ? cpus->receiver : cpus->sender,
         /* The receiver counts, so it leads; there and back, the side that asks does; and who is
          * alone. */
-        .is_leader = (who == BENCH_SENDER) ==
-                     (job->which == BENCH_RTT || impl->roles[job->which][BENCH_RECEIVER] == NULL),
+        .is_leader =
+            (who == BENCH_SENDER) == (job->which == BENCH_RTT || bench_has_newcomers(job->which) ||
+                                      impl->roles[job->which][BENCH_RECEIVER] == NULL),
     };
     cpu_set_t set;
     sigset_t none;

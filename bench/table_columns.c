@@ -117,6 +117,20 @@ static const struct bench_column churn_columns[] = {
     {FIG_RECEIVER_SYSCALLS_PER_MSG, "rcv", 1, 1, false},
     END_COLUMNS,
 };
+static const struct bench_column siege_columns[] = {
+    {FIG_HANDSHAKES_PER_S, "handshakes/s", 1, 0, true},
+    {FIG_HANDSHAKES_PER_CPU_S, "of a core rcv", 1, 0, true},
+    {FIG_NEWCOMERS_PER_S, "newcomers/s", 1, 0, false},
+    {FIG_COOKIES_PER_S, "cookies/s", 1, 0, false},
+    {FIG_P50_NS, "p50 us", 1e3, 1, false},
+    {FIG_P50_ALONE_NS, "alone", 1e3, 1, false},
+    {FIG_P99_NS, "p99 us", 1e3, 1, true},
+    {FIG_P99_ALONE_NS, "alone", 1e3, 1, false},
+    {FIG_P99_RATIO, "p99 ratio", 1, 2, true},
+    {FIG_MAX_NS, "max", 1e3, 0, false},
+    {FIG_RECEIVER_CPU, "cpu rcv %", 0.01, 0, false},
+    END_COLUMNS,
+};
 static const struct bench_column send_columns[] = {
     {FIG_SEND_SHARD_NS, "shard ns", 1, 1, true},
     {FIG_SEND_THREAD_NS, "thread ns", 1, 1, true},
@@ -143,4 +157,6 @@ const struct bench_column *const bench_columns[BENCH_CASE_CNT] = {
     [BENCH_SHARDS] = throughput_columns,
     [BENCH_SEND] = send_columns,
     [BENCH_MICRO] = micro_columns,
+    [BENCH_HANDSHAKE] = siege_columns,
+    [BENCH_FLOOD] = siege_columns,
 };

@@ -88,7 +88,7 @@ static void print_ratios(const struct bench_report *report, const struct bench_r
 
     if (result->ratio_cnt == 0)
         return;
-    printf("%25s weir's %s is", "", bench_figure_names[figure]);
+    printf("%25s %s's %s is", "", result->impl->name, bench_figure_names[figure]);
     for (uint32_t i = 0; i < result->ratio_cnt; i++) {
         const struct bench_ratio *ratio = &result->ratios[i];
         printf("%s %.2f x %s (%.2f..%.2f)", i == 0 ? "" : ",", ratio->median, ratio->rival->name,

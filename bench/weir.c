@@ -14,7 +14,8 @@
     [BENCH_BROADCAST] = {bench_weir_broadcast_send, bench_weir_broadcast_recv}, \
     [BENCH_CHURN] = {bench_weir_churn_send, bench_weir_churn_recv},             \
     [BENCH_SHARDS] = {bench_weir_many_send, bench_weir_many_recv},              \
-    [BENCH_SEND] = {bench_weir_cost_send, bench_weir_stream_recv}
+    [BENCH_SEND] = {bench_weir_cost_send, bench_weir_stream_recv},              \
+    [BENCH_HANDSHAKE] = {bench_weir_siege_send, bench_weir_siege_recv}
 
 const struct bench_impl bench_weir = {
     .name = "weir",
@@ -42,11 +43,11 @@ const struct bench_impl bench_weir = {
 const struct bench_impl bench_weir_secure = {
     .name = "secure",
     .what = "weir, encrypted: Noise with ChaCha20-Poly1305",
-    .roles = {TRANSPORT_ROLES},
+    .roles = {TRANSPORT_ROLES, [BENCH_FLOOD] = {bench_weir_siege_send, bench_weir_siege_recv}},
 };
 
 const struct bench_impl bench_weir_aes = {
     .name = "secure-aes",
     .what = "weir, encrypted: Noise with AES-256-GCM",
-    .roles = {TRANSPORT_ROLES},
+    .roles = {TRANSPORT_ROLES, [BENCH_FLOOD] = {bench_weir_siege_send, bench_weir_siege_recv}},
 };

@@ -15,7 +15,9 @@ enum bench_status bench_weir_broadcast_send(struct bench_run *run); /* weir_broa
 enum bench_status bench_weir_broadcast_recv(struct bench_run *run);
 enum bench_status bench_weir_churn_send(struct bench_run *run); /* weir_churn.c */
 enum bench_status bench_weir_churn_recv(struct bench_run *run);
-enum bench_status bench_weir_cost_send(struct bench_run *run); /* weir_cost.c */
-enum bench_status bench_weir_micro(struct bench_run *run);     /* micro/micro.c */
+enum bench_status bench_weir_cost_send(struct bench_run *run);  /* weir_cost.c */
+enum bench_status bench_weir_siege_send(struct bench_run *run); /* weir_siege.c */
+enum bench_status bench_weir_siege_recv(struct bench_run *run);
+enum bench_status bench_weir_micro(struct bench_run *run); /* micro/micro.c */
 
 #endif

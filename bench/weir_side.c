@@ -70,6 +70,10 @@ static void refresh(struct bench_run *run, void *ctx)
     run->counts.syscalls = metrics.syscalls;
     run->counts.completions = metrics.completions;
     run->counts.turns = metrics.turns;
+    run->counts.cookies = metrics.cookies_sent;
+    run->counts.newcomers = metrics.accepted + metrics.refused;
+    run->counts.handshakes = /* in plain nobody counts them, and all are served */
+        run->impl == &bench_weir ? metrics.accepted : metrics.handshakes_served;
     run->counts.stalls = 0;
     for (uint32_t i = 0; i < metrics.channel_cnt && i < WEIR_CHANNELS_MAX; i++)
         run->counts.stalls += metrics.channels[i].credit_stalls;
@@ -145,6 +149,13 @@ static int publish_port(struct weir_side *side)
     return 0;
 }
 
+void weir_side_transport(const struct bench_run *run, struct weir_config *ret_cfg)
+{
+    ret_cfg->secure = run->impl == &bench_weir ? WEIR_SECURE_PLAIN : WEIR_SECURE_REQUIRE;
+    if (run->impl == &bench_weir_aes)
+        ret_cfg->cipher = WEIR_CIPHER_AES_256_GCM;
+}
+
 /* Creates, attaches, listens and starts; says which of them failed. */
 static int start(struct weir_side *side, const struct weir_reactor *reactor, const char **ret_step)
 {
@@ -158,11 +169,12 @@ static int start(struct weir_side *side, const struct weir_reactor *reactor, con
     cfg.flags = (side->has_threads ? WEIR_CONFIG_PIN : WEIR_CONFIG_CALLER_TURNS) |
                 (job->is_busy ? WEIR_CONFIG_BUSY_POLL : 0);
     cfg.network_id = "weir-bench";
-    if (job->conn_cnt > 1)
+    if (job->conn_cnt > 1 || bench_has_newcomers(job->which))
         cfg.flags |= WEIR_CONFIG_TWINS; /* two nodes, many connections */
-    cfg.secure = side->run->impl == &bench_weir ? job->secure : WEIR_SECURE_REQUIRE;
-    if (side->run->impl == &bench_weir_aes)
-        cfg.cipher = WEIR_CIPHER_AES_256_GCM;
+    if (job->which == BENCH_FLOOD && side->run->who == BENCH_RECEIVER)
+        cfg.flags |=
+            WEIR_CONFIG_LIMIT_LOOPBACK; /* strangers are such, though they are of this machine */
+    weir_side_transport(side->run, &cfg);
     cfg.tcp_congestion = job->congestion;
     cfg.socket_recv_bytes = job->recv_buffer;
     cfg.log = on_log;

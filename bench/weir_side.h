@@ -43,6 +43,9 @@ bool weir_side_open(struct weir_side *side, struct bench_run *run,
                     const struct weir_reactor *reactor, const struct weir_side_hooks *hooks,
                     void *role);
 
+/* Sets what the run's implementation says of encryption. */
+void weir_side_transport(const struct bench_run *run, struct weir_config *ret_cfg);
+
 /* Dials the receiver once more, at the `nth` of its addresses. False after bench_fail(). */
 bool weir_side_dial(struct weir_side *side, uint32_t nth);
 

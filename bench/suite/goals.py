@@ -155,6 +155,15 @@ def shards(results):
     return row
 
 
+def newcomers(results):
+    row = Row("handshake, flood", "≥ 3,000 full handshakes a second per core; p99 of who is connected ≤ 2 × in both")
+    shaken = results.find("handshake", impl="secure")
+    row.add("handshakes", figure_of(shaken, "handshakes_per_cpu_s"), 3000, form="{:.0f}")
+    row.add("p99 ×", figure_of(shaken, "p99_ratio"), 2, is_most=True)
+    row.add("flood: p99 ×", figure_of(results.find("flood", impl="secure"), "p99_ratio"), 2, is_most=True)
+    return row
+
+
 def steady(results):
     row = Row("steady state", "no allocation (tests/integration/test_alloc.c), ≤ 1 system call per turn per shard")
     result = results.find("throughput", size=64)
@@ -177,5 +186,6 @@ def judge(document):
                    {"uring": 0.9, "epoll": 1, "libuv": 1.3, "zmq": 2}),
         throughput(results, "1 MiB, 4 MiB", "≥ 0.9 of uring and ≥ zmq", {"uring": 0.9, "zmq": 1}),
     ]
-    rows += [goal(results) for goal in (rtt, urgent, share, wake, stall, connections, broadcast, shards, churn, steady)]
+    rows += [goal(results) for goal in (rtt, urgent, share, wake, stall, connections, broadcast, shards, churn, newcomers,
+                                   steady)]
     return [row.document() for row in rows]

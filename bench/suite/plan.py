@@ -34,9 +34,9 @@ SECONDS = {"quick": "0.3"}
 REPEAT = {"quick": "3", "default": "5", "full": "5"}
 
 
-def rivals_of(listed, case, mode, wanted):
+def rivals_of(listed, case, mode, wanted, subject="weir"):
     """Those that do the case, in weir-bench's order; `wanted` is a list of names or None."""
-    able = [impl["name"] for impl in listed["implementations"] if case in impl["cases"] and impl["name"] != "weir"]
+    able = [impl["name"] for impl in listed["implementations"] if case in impl["cases"] and impl["name"] != subject]
     if wanted is None and mode == "quick":
         wanted = QUICK_RIVALS
     return [name for name in able if wanted is None or name in wanted]
@@ -49,7 +49,7 @@ def plan(listed, mode, cases=None, against=None, seconds=None, repeat=None):
         name = case["name"]
         if cases is not None and name not in cases:
             continue
-        rivals = rivals_of(listed, name, mode, against)
+        rivals = rivals_of(listed, name, mode, against, case.get("subject", "weir"))
         for extra in CALLS[mode].get(name, [[]]):
             call = [name, *extra]
             if seconds is not None or ("--seconds" not in extra and mode in SECONDS):
@@ -80,6 +80,6 @@ def estimate_s(listed, call):
     counts = next((options[axis].split(",") for axis in ("--connections", "--peers", "--shards") if axis in options),
                   case.get("counts", []))
     impl_cnt = 1 if options["--against"] == "none" else 2 + options["--against"].count(",")
-    window_cnt = 2 if call[0] in ("urgent", "stall", "send") else 1
+    window_cnt = 2 if call[0] in ("urgent", "stall", "send", "handshake", "flood") else 1
     run_s = min(0.5, max(0.1, seconds / 4)) + window_cnt * seconds + 0.1
     return max(1, len(sizes)) * max(1, len(counts)) * impl_cnt * int(options["--repeat"]) * run_s

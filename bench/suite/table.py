@@ -14,6 +14,9 @@ COLUMNS = [
     ("silence_ns", "silence µs", 1e3, True), ("silence_alone_ns", "alone µs", 1e3, False),
     ("others_kept", "others keep", 1, True), ("all_kept", "all keep", 1, False),
     ("conns_per_s", "connections/s", 1, True),
+    ("handshakes_per_s", "handshakes/s", 1, True), ("handshakes_per_cpu_s", "of a core", 1, True),
+    ("newcomers_per_s", "newcomers/s", 1, False), ("cookies_per_s", "cookies/s", 1, False),
+    ("p99_alone_ns", "p99 alone µs", 1e3, False), ("p99_ratio", "p99 ÷ alone", 1, True),
     ("sender_idle_bytes", "idle B snd", 1, False), ("receiver_idle_bytes", "idle B rcv", 1, False),
     ("send_shard_ns", "send ns", 1, True), ("send_thread_ns", "from a thread ns", 1, True),
     ("send_lone_ns", "alone ns", 1, False),
@@ -52,7 +55,7 @@ def ratio_cells(report, result):
     """How weir compares with this rival, in weir's own result."""
     for weir in report["results"]:
         same = all(weir.get(name) == result.get(name) for name in ("size", *AXES))
-        if weir["impl"] == "weir" and same and result["impl"] in weir.get("ratio_to", {}):
+        if weir["impl"] in ("weir", "secure", "secure-aes") and same and result["impl"] in weir.get("ratio_to", {}):
             least, most = weir["ratio_spread"][result["impl"]]
             return f"{weir['ratio_to'][result['impl']]:.2f} ({least:.2f}–{most:.2f})"
     return ""

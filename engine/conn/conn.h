@@ -83,18 +83,17 @@ enum weir_conn_flags {
     WEIR_CONN_STARVED = 1u << 13,      /* receive must be armed again */
     WEIR_CONN_WAS_READY = 1u << 14,
     WEIR_CONN_HEARD_GOODBYE = 1u << 15,
-    WEIR_CONN_HAS_PULL = 1u << 16, /* the codec may have bytes to send */
-    WEIR_CONN_TOLD = 1u << 17,     /* the end was reported */
-    WEIR_CONN_WANT_SHUTDOWN =
-        1u << 19,                     /* the kernel did not take it: tried again in the tx stage */
-    WEIR_CONN_ADMITTED = 1u << 24,    /* the node's limits count it */
-    WEIR_CONN_ON_TRIAL = 1u << 25,    /* nothing counts it, and it goes unless its id is welcome */
-    WEIR_CONN_TURNED_AWAY = 1u << 20, /* it was never told to be up */
-    WEIR_CONN_PENDING = 1u << 25,     /* accepted and in its handshake: on the gate's list */
-    WEIR_CONN_HELD = 1u << 22,        /* its first message waits in `carry` for its turn */
-    WEIR_CONN_COOKIE = 1u << 23,      /* it has brought a good cookie */
-    WEIR_CONN_RESUMED = 1u << 18,     /* on the hub's list: held messages may be delivered */
-    WEIR_CONN_ROOMY = 1u << 21,       /* on the hub's list: its writer is to be told of room */
+    WEIR_CONN_HAS_PULL = 1u << 16,      /* the codec may have bytes to send */
+    WEIR_CONN_TOLD = 1u << 17,          /* the end was reported */
+    WEIR_CONN_RESUMED = 1u << 18,       /* on the hub's list: held messages may be delivered */
+    WEIR_CONN_WANT_SHUTDOWN = 1u << 19, /* the kernel did not take it: again in the tx stage */
+    WEIR_CONN_TURNED_AWAY = 1u << 20,   /* it was never told to be up */
+    WEIR_CONN_ROOMY = 1u << 21,         /* on the hub's list: its writer is to be told of room */
+    WEIR_CONN_HELD = 1u << 22,          /* its first message waits in `carry` for its turn */
+    WEIR_CONN_COOKIE = 1u << 23,        /* it has brought a good cookie */
+    WEIR_CONN_ADMITTED = 1u << 24,      /* the node's limits count it */
+    WEIR_CONN_ON_TRIAL = 1u << 25,      /* nothing counts it, and it goes unless its id is welcome */
+    WEIR_CONN_PENDING = 1u << 26,       /* accepted and in its handshake: on the gate's list */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */

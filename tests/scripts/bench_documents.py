@@ -63,7 +63,10 @@ def check_case(name, work, validate):
     validate(report)
     assert report["case"] == name and report["results"], name
     files = {path.name for path in folder.iterdir()}
-    by_name = {f'{name}-{result["size"]}-{result["impl"]}.hgrm': result for result in report["results"]}
+    counts = {id(result): "".join(f"-{result[axis]}" for axis in ("connections", "peers", "shards") if axis in result)
+              for result in report["results"]}
+    by_name = {f'{name}-{result["size"]}{counts[id(result)]}-{result["impl"]}.hgrm': result
+               for result in report["results"]}
     has_latency = {file for file, result in by_name.items() if result.get("samples")}
     assert has_latency <= files, (name, files)
     for file in files:
