@@ -6,6 +6,8 @@
 #include "weir/error.h"
 #include "weir/node.h"
 
+#define PLAIN_WORD_NS (10 * WEIR_NS_PER_S)
+
 int weir_dialer_init(struct weir_dialer *dialer, struct weir_hub *hub, uint32_t entry_max)
 {
     dialer->hub = hub;
@@ -159,6 +161,13 @@ static bool may_fall_back(const struct weir_dialer *dialer, const struct weir_di
     return dialer->hub->cfg->secure == WEIR_SECURE_PREFER;
 }
 
+/* Whether a plain attempt ended without a word of the other side. A limit on new connections does that: who then
+ * asked for encryption again would spend what the limit leaves on being refused, each time. */
+static bool is_unanswered(uint16_t reason, bool was_ready)
+{
+    return !was_ready && reason >= WEIR_R_EOF && reason <= WEIR_R_HANDSHAKE_TIMEOUT;
+}
+
 static bool has_conn(const struct weir_dial_entry *entry)
 {
     for (uint32_t i = 0; i < entry->addr_cnt; i++) {
@@ -240,6 +249,8 @@ static void begin_round(struct weir_dialer *dialer, struct weir_dial_entry *entr
 {
     struct weir_hub *hub = dialer->hub;
     const struct weir_target *hop = hop_of(dialer, entry);
+    if (hub->now_ns >= entry->plain_until_ns)
+        entry->is_fallback = false;
     if (!weir_target_is_name(hop)) {
         begin_race(dialer, entry, 1);
         return;
@@ -395,13 +406,15 @@ bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t 
         entry->attempt_cnt = 63;
     if (reason == WEIR_R_SECURE_REFUSED && may_fall_back(dialer, entry)) {
         entry->is_fallback = true;
+        entry->plain_until_ns = dialer->hub->now_ns + PLAIN_WORD_NS;
         entry->gen++;
         drop_addrs(entry);
         memset(entry->conns, 0, sizeof(entry->conns));
         begin_round(dialer, entry);
         return false;
     }
-    entry->is_fallback = false;
+    if (!is_unanswered(reason, was_ready))
+        entry->is_fallback = false;
     end_round(dialer, entry, reason);
     return true;
 }

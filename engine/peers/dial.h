@@ -64,7 +64,8 @@ struct weir_dial_entry {
     uint32_t winner;                            /* UP: which of `conns` */
     struct weir_conn *conns[WEIR_RESOLVED_MAX]; /* one per address, until its end was heard */
     uint32_t conn_gens[WEIR_RESOLVED_MAX];
-    bool is_fallback; /* this round is plain: the other side said that it is */
+    bool is_fallback;        /* this round is plain: the other side said that it is */
+    uint64_t plain_until_ns; /* for so long its word holds, if nobody answers the plain attempt */
 };
 
 struct weir_dialer {
