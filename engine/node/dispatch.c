@@ -143,7 +143,7 @@ static uint32_t twin_place(const struct weir_conn *conn)
 static bool is_kept(struct weir_shard *shard, struct weir_conn *conn)
 {
     weir_node *node = shard->node;
-    if (!conn->codec->session || (node->cfg.flags & WEIR_CONFIG_TWINS))
+    if (!conn->codec->session || (node->cfg.flags & WEIR_CONFIG_TWINS) || WEIR_PLANTED(TWINS))
         return true;
     bool is_dialer = (conn->flags & WEIR_CONN_IS_DIALER) != 0;
     const uint8_t *id = conn->codec->agreed(conn->codec_state)->node_id;

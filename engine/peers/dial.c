@@ -144,7 +144,7 @@ static void instruct(const struct weir_dial_entry *entry, struct weir_conn *conn
         conn->policy = WEIR_SECURE_REQUIRE;
     if (entry->is_fallback)
         conn->policy = WEIR_SECURE_PLAIN;
-    conn->has_dial_id = entry->target.has_id;
+    conn->has_dial_id = entry->target.has_id && !WEIR_PLANTED(ID);
     if (entry->target.has_id)
         memcpy(conn->dial_id, entry->target.id, sizeof(conn->dial_id));
 }

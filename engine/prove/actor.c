@@ -181,10 +181,15 @@ void actor_dial(struct run_node *node)
 {
     struct run *run = node->run;
     uint32_t to = (uint32_t)run_below(run, run->node_cnt + 1); /* also itself, and nobody */
-    char address[48];
-    snprintf(address, sizeof(address), run_chance(run, 30) ? "host%u:7000" : "10.0.0.%u:7000",
-             to + 1);
-    check_answer(node, "a dial", weir_dial(node->node, address, 0));
+    char address[128];
+    uint32_t flags = policy_dial(node, to, address);
+    int error = weir_dial(node->node, address, flags);
+    bool is_impossible = node->cfg.secure == WEIR_SECURE_PLAIN && (flags & WEIR_DIAL_REQUIRE);
+    if (is_impossible != (error == WEIR_E_CONFIG))
+        run_fail(run, "answer", "node %u: a dial with flags %x answered %s", node->idx, flags,
+                 weir_error_name(error));
+    if (!is_impossible)
+        check_answer(node, "a dial", error);
 }
 
 static struct run_peer *some_peer(struct run_node *node)

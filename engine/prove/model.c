@@ -56,6 +56,30 @@ bool model_is_filled(const uint8_t *bytes, uint32_t len, uint64_t uid)
     return len == from || memcmp(bytes + from, &word, len - from) == 0;
 }
 
+/* The number that mix() makes this word of. */
+static uint64_t unmix(uint64_t word)
+{
+    word ^= word >> 29 ^ word >> 58;
+    word *= UINT64_C(0xF1DE83E19937733D); /* times the multiplier of mix() it is 1 */
+    return word ^ word >> 32;
+}
+
+/* Two words of a message follow from numbers that follow each other, and their offset in what is sent can be
+ * any: eight offsets that follow each other meet it. Each 256 bytes are as good as everywhere, because small
+ * messages come in runs and large ones are long. */
+bool model_is_bare(const uint8_t *bytes, size_t len)
+{
+    for (size_t from = 0; from + 24 <= len; from += 256) {
+        for (size_t i = from; i < from + 8; i++) {
+            uint64_t words[2];
+            memcpy(words, bytes + i, sizeof(words));
+            if (unmix(words[1]) == unmix(words[0]) + 1)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* ---- connections --------------------------------------------------------------------------- */
 
 static struct run_link over; /* stands for all that are: their last bytes are nobody's business */
@@ -129,8 +153,10 @@ void model_up(struct run_node *node, weir_peer peer)
     node->peers[node->peer_cnt++] =
         (struct run_peer){.peer = peer, .link = link, .end = is_dialer ? 0 : 1};
     node->ups++;
-    TRACE(run, "node %u: peer %llx up, connection %llu as %s", node->idx,
-          (unsigned long long)peer.v, (unsigned long long)id, is_dialer ? "dialer" : "listener");
+    policy_up(node, &node->peers[node->peer_cnt - 1]);
+    TRACE(run, "node %u: peer %llx up, connection %llu as %s%s", node->idx,
+          (unsigned long long)peer.v, (unsigned long long)id, is_dialer ? "dialer" : "listener",
+          link->is_secure ? ", encrypted" : "");
 }
 
 static void end_gone(struct run *run, struct run_link *link, uint32_t end)
@@ -149,6 +175,7 @@ void model_blame(struct run_node *node, int reason)
 {
     struct run *run = node->run;
     bool is_damage = (reason >= WEIR_R_NOT_WEIR && reason <= WEIR_R_FLOOD && reason != WEIR_R_SELF);
+    is_damage |= reason >= WEIR_R_PLAIN_REFUSED && !policy_can_be(run, reason);
     bool is_shortage = reason == WEIR_R_LIMIT_MEMORY || reason == WEIR_R_INTERNAL;
     if ((is_damage && !(run->classes & WEIR_FAULT_CORRUPT)) ||
         (is_shortage && !(run->classes & (PROVE_MEMORY | PROVE_TIGHT))))

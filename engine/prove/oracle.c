@@ -195,14 +195,15 @@ void oracle_turn(void *ctx, struct world_node *node, uint32_t shard)
 
 /* ---- healing ------------------------------------------------------------------------------- */
 
-static bool is_linked(struct run *run, const struct run_node *from, const struct run_node *to)
+static bool is_linked(const struct run_node *from, const struct run_node *to)
 {
     for (uint32_t i = 0; i < from->peer_cnt; i++) {
         const struct run_link *link = from->peers[i].link;
-        if (from->peers[i].end == 0 && link->ends[1].node == to && link->ends[1].is_up)
+        const struct run_end *other = &link->ends[1 - from->peers[i].end];
+        bool is_meant = from->peers[i].end == 0 || policy_is_for_both(link);
+        if (is_meant && other->node == to && other->is_up)
             return true;
     }
-    (void)run;
     return false;
 }
 
@@ -211,7 +212,7 @@ bool oracle_is_joined(struct run *run, bool is_said)
     for (uint32_t i = 0; i < run->node_cnt * run->node_cnt; i++) {
         struct run_node *from = &run->nodes[i / run->node_cnt],
                         *to = &run->nodes[i % run->node_cnt];
-        if (!(from->persist >> to->idx & 1) || is_linked(run, from, to))
+        if (!(from->persist >> to->idx & 1) || !policy_can_join(from, to) || is_linked(from, to))
             continue;
         if (is_said)
             run_fail(run, "converge",
@@ -262,6 +263,13 @@ bool oracle_is_at_rest(struct run *run, bool is_said)
                 return false;
             }
         }
+    }
+    for (uint32_t i = 0; i < run->node_cnt; i++) {
+        if (!run->nodes[i].node || !policy_has_twins(&run->nodes[i]))
+            continue;
+        if (is_said)
+            run_fail(run, "twins", "node %u keeps two connections with one other", i);
+        return false;
     }
     if (run->wraps_out && is_said)
         run_fail(run, "release", "%llu buffers were never released",

@@ -82,7 +82,7 @@ static void node_log(void *ctx, int level, const char *line)
 void run_node_start(struct run_node *node)
 {
     struct run *run = node->run;
-    char address[48];
+    char address[128];
     snprintf(address, sizeof(address), "10.0.0.%u:7000", node->host);
     node->life++;
     node->ups = node->downs = node->ups_heard = node->downs_heard = 0;
@@ -108,7 +108,7 @@ void run_node_start(struct run_node *node)
     for (uint32_t i = 0; i < run->node_cnt && !error; i++) {
         if (!(node->persist >> i & 1))
             continue;
-        snprintf(address, sizeof(address), "10.0.0.%u:7000", i + 1);
+        policy_address(node, &run->nodes[i], address);
         error = weir_dial(node->node, address, WEIR_DIAL_PERSIST);
     }
     if (error)

@@ -2,10 +2,11 @@
  *
  *   prove.c    one run: the faults' phase, healing, the end
  *   swarm.c    what this seed's run is like: sizes, limits, intensities
+ *   policy.c   who encrypts, with which keys, and who can talk to whom
  *   actor.c    the application: callbacks, and what it does at random
  *   model.c    what was sent and so may arrive; messages that say who they are
  *   oracle.c   what must hold after every turn of a shard, and at the end
- *   stream.c   the bytes that sends give to the kernel, decoded: fairness, urgency
+ *   stream.c   what sends give to the kernel, frame by frame: fairness, urgency, secrecy
  *
  * A run has a *safety phase*, in which all its fault classes are at work, and a *healing phase*, in which
  * nothing goes wrong any more: then every persistent dial must come to a connection, everything queued
@@ -47,11 +48,24 @@ enum prove_class {
 /* The class's name as `weir sim --off` takes it; NULL beyond the last. */
 const char *prove_class_name(uint32_t idx);
 
+/* Which wire the nodes of a run speak. */
+enum prove_secure {
+    PROVE_SECURE_DRAWN = 0, /* as the seed says: half of all runs are plain, a quarter is mixed */
+    PROVE_SECURE_NO,        /* all plain */
+    PROVE_SECURE_YES,       /* all encrypted */
+    PROVE_SECURE_MIXED,     /* nodes that are plain, that prefer encryption, that require it */
+    PROVE_SECURE_CNT
+};
+
+/* Its name as `weir sim --secure` takes it; NULL where nothing is forced, and beyond the last. */
+const char *prove_secure_name(uint32_t secure);
+
 struct prove_config {
     uint64_t seed;
     uint32_t node_cnt;                          /* 0: drawn from the seed, 2 to 5 */
     uint64_t duration_ns;                       /* of the safety phase; 0: drawn, 10 to 60 s */
     const char *profile;                        /* NULL: drawn */
+    uint32_t secure;                            /* enum prove_secure */
     uint32_t off;                               /* classes that stay off whatever the seed says */
     void (*trace)(void *ctx, const char *line); /* NULL: none */
     void *trace_ctx;
@@ -65,8 +79,9 @@ struct prove_result {
     uint64_t at_ns;   /* when it failed */
     uint64_t hash;    /* equal for equal runs */
     uint32_t classes; /* that were on */
+    uint32_t secure;  /* enum prove_secure, as it was */
     char profile[8];
-    uint64_t virtual_ns, turns, sent, delivered, links, crashes;
+    uint64_t virtual_ns, turns, sent, delivered, links, secure_links, crashes;
 };
 
 /* Runs one seed. Returns 0, or WEIR_E_NOMEM, WEIR_E_CONFIG; an oracle's finding is in the result. After

@@ -40,11 +40,13 @@ struct run_flow {
     bool is_full; /* a send was refused, and on_writable has not come */
 };
 
-/* What the bytes of one direction say, as the sender's kernel takes them. */
+/* What the bytes of one direction say, as the sender's kernel takes them. Of an encrypted one the frames are
+ * known from what was picked for the send that they are in, all at once with its first byte. */
 struct run_stream {
     uint8_t head[32];
-    uint32_t head_len, skip;          /* bytes of a header that are there; payload bytes to come */
-    uint64_t taken;                   /* bytes so far */
+    uint32_t head_len, skip;  /* bytes of a header that are there; payload bytes to come */
+    uint64_t taken;           /* bytes so far; encrypted: of frames, with their headers */
+    uint64_t wire, send_left; /* encrypted: bytes so far; of a send that has begun, to come */
     uint64_t bytes[RUN_CHANNELS_MAX]; /* of frames whose header was taken, with the header */
     uint64_t payload[RUN_CHANNELS_MAX];
     bool is_lost; /* not followed: something was not as expected */
@@ -68,6 +70,7 @@ struct run_end {
 struct run_link {
     uint64_t id;
     struct run_end ends[2];                     /* 0: the dialer's */
+    bool is_secure;                             /* known when an end is up */
     struct run_flow flows[2][RUN_CHANNELS_MAX]; /* by the sender's end */
     struct run_stream streams[2];
 };
@@ -106,6 +109,10 @@ struct run_node {
     uint32_t channel_split; /* channels from here on belong to the second reactor */
     struct run_reactor reactors[2];
     uint32_t persist; /* a bit per node that it dials for ever */
+    uint32_t by_id;   /* of those, who must have the id that they had at first */
+    bool has_key;     /* the same in all its lives */
+    struct weir_key key;
+    struct weir_id id;
     struct run_peer peers[RUN_PEERS_MAX];
     uint32_t peer_cnt;
     uint64_t ups, downs, ups_heard, downs_heard;
@@ -119,8 +126,10 @@ struct run {
     weir_world *world;
     uint64_t rng; /* the application's, so that it does not depend on the world's */
     uint32_t classes;
-    bool is_healing, is_quiet; /* quiet: nothing new is sent */
-    uint64_t end_ns;           /* of the safety phase */
+    uint32_t secure;             /* enum prove_secure */
+    struct weir_key network_key; /* kind 0: none */
+    bool is_healing, is_quiet;   /* quiet: nothing new is sent */
+    uint64_t end_ns;             /* of the safety phase */
     struct run_node nodes[RUN_NODES_MAX];
     uint32_t node_cnt, channel_cnt;
     bool is_urgent[RUN_CHANNELS_MAX];
@@ -163,6 +172,21 @@ struct weir_conn *run_conn_of(struct run_node *node, weir_peer peer);
 
 void swarm_draw(struct run *run, struct weir_world_config *ret_world);
 
+/* ---- policy.c ------------------------------------------------------------------------------ */
+
+void policy_draw(struct run *run); /* after the nodes */
+/* Writes what `from` dials to come to `to` for ever, or once (with flags that it chooses). */
+void policy_address(const struct run_node *from, const struct run_node *to, char ret_address[128]);
+uint32_t policy_dial(struct run_node *from, uint32_t to, char ret_address[128]);
+/* Whether a dial for ever can come to a connection. */
+bool policy_can_join(const struct run_node *from, const struct run_node *to);
+/* Whether a connection stands for one in the other direction too. */
+bool policy_is_for_both(const struct run_link *link);
+bool policy_can_be(const struct run *run,
+                   int reason); /* of the reasons that have to do with this */
+void policy_up(struct run_node *node, const struct run_peer *peer);
+bool policy_has_twins(const struct run_node *node);
+
 /* ---- actor.c ------------------------------------------------------------------------------- */
 
 extern const struct weir_reactor actor_reactor;
@@ -186,6 +210,8 @@ void model_node_gone(struct run_node *node);
 uint64_t model_uid(struct run *run, uint32_t source);
 void model_fill(uint8_t *bytes, uint32_t len, uint64_t uid);
 bool model_is_filled(const uint8_t *bytes, uint32_t len, uint64_t uid);
+/* Whether a message can be read in these bytes. */
+bool model_is_bare(const uint8_t *bytes, size_t len);
 void model_sent(struct run_node *node, struct run_peer *peer, uint32_t channel, uint64_t uid,
                 uint32_t len, bool is_maybe);
 /* Takes the last entry of a queue back: it was not accepted after all. */

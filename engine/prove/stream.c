@@ -44,25 +44,11 @@ static struct run_stream *stream_of(struct run *run, const struct weir_conn *con
     return link ? &link->streams[is_dialer ? 0 : 1] : NULL;
 }
 
-/* A frame begins at stream->taken. */
-static void frame(struct run *run, struct run_node *node, struct run_stream *stream,
-                  const struct weir_conn *conn)
+/* A frame of a channel (by its place among the world's) begins at stream->taken. */
+static void channel_frame(struct run *run, struct run_node *node, struct run_stream *stream,
+                          const struct weir_conn *conn, uint32_t idx, uint32_t len)
 {
-    const uint8_t *head = stream->head;
-    uint32_t len = word_at(head + LENGTH_AT);
-    if (word_at(head) != MAGIC || len > node->cfg.frame_bytes_max) {
-        run_fail(run, "stream", "node %u slot %u: what it sends is no frame at byte %llu",
-                 node->idx, conn->slot, (unsigned long long)stream->taken);
-        stream->is_lost = true;
-        return;
-    }
-    stream->skip = len;
-    if ((head[KIND_AT] & 0x7F) > KIND_MORE)
-        return; /* control goes first */
-    uint32_t idx = (uint32_t)(head[CHANNEL_AT] | head[CHANNEL_AT + 1] << 8) - 1;
-    if (idx >= run->channel_cnt)
-        return;
-    stream->bytes[idx] += HEAD_BYTES + len;
+    stream->bytes[idx] += conn->codec->head_bytes + len;
     stream->payload[idx] += len;
     if (run->is_urgent[idx]) /* wherever it is: urgent_from may be too far, never too near */
         stream->urgent_since_ns = 0;
@@ -79,6 +65,57 @@ static void frame(struct run *run, struct run_node *node, struct run_stream *str
     stream->urgent_since_ns = 0;
 }
 
+/* Its header is there. */
+static void frame(struct run *run, struct run_node *node, struct run_stream *stream,
+                  const struct weir_conn *conn)
+{
+    const uint8_t *head = stream->head;
+    uint32_t len = word_at(head + LENGTH_AT);
+    if (word_at(head) != MAGIC || len > node->cfg.frame_bytes_max) {
+        run_fail(run, "stream", "node %u slot %u: what it sends is no frame at byte %llu",
+                 node->idx, conn->slot, (unsigned long long)stream->taken);
+        stream->is_lost = true;
+        return;
+    }
+    stream->skip = len;
+    if ((head[KIND_AT] & 0x7F) > KIND_MORE)
+        return; /* control goes first */
+    uint32_t idx = (uint32_t)(head[CHANNEL_AT] | head[CHANNEL_AT + 1] << 8) - 1;
+    if (idx < run->channel_cnt)
+        channel_frame(run, node, stream, conn, idx, len);
+}
+
+/* Whether the first byte of the send that is under way was taken. */
+static bool is_begun(const struct run_stream *stream, const struct weir_conn *conn)
+{
+    return stream->send_left > 0 || stream->wire > conn->wire_tx;
+}
+
+/* An encrypted connection's bytes say nothing, which is what they are for: that a message could be read in
+ * them is a finding. The frames of a send are those that were picked for it. */
+static void sealed(struct run *run, struct run_node *node, struct run_stream *stream,
+                   const struct weir_conn *conn, const uint8_t *bytes, size_t len)
+{
+    const struct weir_tx *tx = conn->tx;
+    if (!tx || (stream->send_left > 0 && stream->send_left < len)) {
+        run_fail(run, "stream", "node %u slot %u: bytes of no send", node->idx, conn->slot);
+        return;
+    }
+    if (stream->send_left == 0) {
+        stream->send_left = tx->bytes_left;
+        for (uint32_t i = 0; i < tx->frame_cnt; i++) {
+            uint32_t idx = conn->hub->channels[tx->frames[i].channel_idx].id - 1u;
+            channel_frame(run, node, stream, conn, idx, tx->frames[i].payload);
+            stream->taken += conn->codec->head_bytes + tx->frames[i].payload;
+        }
+    }
+    stream->send_left -= len;
+    stream->wire += len;
+    if (model_is_bare(bytes, len))
+        run_fail(run, "secret", "node %u slot %u: a message can be read in what it sends",
+                 node->idx, conn->slot);
+}
+
 void stream_watch(void *ctx, struct weir_io *io, uint64_t token, const uint8_t *bytes, size_t len)
 {
     struct run *run = ctx;
@@ -87,8 +124,12 @@ void stream_watch(void *ctx, struct weir_io *io, uint64_t token, const uint8_t *
     struct run_stream *stream = conn && node ? stream_of(run, conn) : NULL;
     if (stream && !bytes && len > 0)
         stream->is_lost = true;
-    if (!stream || stream->is_lost)
+    if (!stream || stream->is_lost || !conn->codec)
         return;
+    if (conn->codec->seal) {
+        sealed(run, node, stream, conn, bytes, len);
+        return;
+    }
     while (len > 0) {
         size_t take;
         if (stream->taken < PREFACE_BYTES) {
@@ -128,7 +169,12 @@ void stream_urgent(struct run_node *node, struct weir_conn *conn, uint32_t chann
     uint64_t credit = own->tx_limit - own->tx_used;
     if (own->head->len > credit) /* it waits for credit, and others may go meanwhile */
         return;
-    stream->urgent_from = stream->taken + stream->head_len + (conn->tx ? conn->tx->bytes_left : 0);
+    stream->urgent_from = stream->taken + stream->head_len;
+    if (!conn->codec->seal)
+        stream->urgent_from += conn->tx ? conn->tx->bytes_left : 0;
+    for (uint32_t i = 0; conn->codec->seal && conn->tx && i < conn->tx->frame_cnt; i++)
+        if (!is_begun(stream, conn))
+            stream->urgent_from += conn->codec->head_bytes + conn->tx->frames[i].payload;
     stream->urgent_since_ns = weir_world_now(run->world);
 }
 
@@ -143,7 +189,7 @@ static uint64_t picked(const struct weir_conn *conn, uint32_t nth, const struct 
         const struct weir_tx_frame *frame = &conn->tx->frames[i];
         if (frame->channel_idx != nth)
             continue;
-        bytes += HEAD_BYTES + frame->payload;
+        bytes += conn->codec->head_bytes + frame->payload;
         left -= weir_min_u64(left, frame->payload);
     }
     return bytes;
@@ -173,7 +219,7 @@ static void check_pair(struct run_node *node, const struct weir_conn *conn,
     }
     double got_a = (double)(now[0] - since[0]) / run->weights[a];
     double got_b = (double)(now[1] - since[1]) / run->weights[b];
-    double most = (double)(node->cfg.frame_bytes_max + HEAD_BYTES) *
+    double most = (double)(node->cfg.frame_bytes_max + conn->codec->head_bytes) *
                       (1.0 / run->weights[a] + 1.0 / run->weights[b]) +
                   1;
     double apart = got_a > got_b ? got_a - got_b : got_b - got_a;

@@ -51,7 +51,6 @@ static void draw_node(struct run *run, uint32_t idx)
     *node = (struct run_node){.run = run, .idx = idx, .host = idx + 1};
     struct weir_config *cfg = &node->cfg;
     weir_config_init(cfg);
-    cfg->secure = WEIR_SECURE_PLAIN;
     cfg->shard_cnt = (uint32_t)between(run, 1, RUN_SHARDS_MAX);
     cfg->peers_max = (uint32_t)between(run, 3 * run->node_cnt, RUN_PEERS_MAX / RUN_SHARDS_MAX);
     cfg->handshakes_max = (uint32_t)between(run, 4, 16);
@@ -127,4 +126,5 @@ void swarm_draw(struct run *run, struct weir_world_config *ret_world)
     run->end_ns = WEIR_NS_PER_S + duration_ns;
     for (uint32_t i = 0; i < run->node_cnt; i++)
         draw_node(run, i);
+    policy_draw(run);
 }

@@ -5,7 +5,10 @@
 weir=$WEIR_BIN_DIR/weir
 [ -x "$weir" ] || skip "no weir in this build"
 
-"$weir" sim --file "$WEIR_SRC_DIR/tests/sim/seeds.txt" --jobs 2 >out 2>err || bad "old seeds: $(cat out err)"
+for secure in no yes mixed; do
+    "$weir" sim --file "$WEIR_SRC_DIR/tests/sim/seeds.txt" --jobs 2 --secure $secure >out 2>err ||
+        bad "old seeds, secure $secure: $(cat out err)"
+done
 "$weir" sim --seed 1 --seeds 6 --jobs 2 --json >out 2>err || bad "seeds 1 to 6: $(cat out err)"
 python3 - out <<'END' || bad "its JSON: $(cat out)"
 import json, sys
@@ -13,10 +16,22 @@ result = json.load(open(sys.argv[1]))
 assert result["passed"] and result["seeds"] == 6 and result["run_twice"] == 1
 assert result["messages_delivered"] > 1000 and result["virtual_hours"] > 0.01
 END
+# Encrypted runs are encrypted, mixed ones half, and each is the same twice.
+for secure in no yes mixed; do
+    "$weir" sim --seed 50 --seeds 2 --jobs 2 --secure $secure --json >out.$secure 2>err || bad "$secure: $(cat out err)"
+done
+python3 - <<'END' || bad "their JSON: $(cat out.*)"
+import json
+no, yes, mixed = (json.load(open("out." + name)) for name in ("no", "yes", "mixed"))
+assert no["connections_encrypted"] == 0 and yes["connections_encrypted"] > 0
+assert 0 < mixed["connections_encrypted"] < mixed["connections"]
+assert all(result["run_twice"] == 1 for result in (no, yes, mixed))
+END
 for profile in 6.1 6.12 6.18; do
     "$weir" sim --seed 7 --nodes 2 --profile "$profile" --off crash,cut >out 2>err || bad "$profile: $(cat out err)"
 done
 expect 2 "profiles" "$weir" sim --profile 5.4
+expect 2 "yes, no or mixed" "$weir" sim --secure perhaps
 expect 2 "classes" "$weir" sim --off nothing
 expect 2 "cannot read" "$weir" sim --file no-such-file
 exit 0

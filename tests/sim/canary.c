@@ -37,6 +37,11 @@ static const struct {
     [WEIR_CANARY_STREAM] = {"stream",
                             "stream check"}, /* or in a send of the same bytes to another */
     [WEIR_CANARY_SAME] = {"same", "same"},
+    [WEIR_CANARY_SECRET] = {"secret", "secret"},
+    [WEIR_CANARY_UNOPENED] = {"unopened", "content fifo once loss rest blame"},
+    [WEIR_CANARY_POLICY] = {"policy", "policy"},
+    [WEIR_CANARY_ID] = {"id", "policy"},
+    [WEIR_CANARY_TWINS] = {"twins", "twins"},
 };
 
 static bool is_word_of(const char *word, const char *words)

@@ -45,6 +45,17 @@ static bool take_classes(const char *text, uint32_t *ret_classes)
     return true;
 }
 
+static bool take_secure(const char *text, uint32_t *ret_secure)
+{
+    for (uint32_t i = 1; i < PROVE_SECURE_CNT; i++) {
+        if (strcmp(text, prove_secure_name(i)) != 0)
+            continue;
+        *ret_secure = i;
+        return true;
+    }
+    return false;
+}
+
 static int set(void *ctx, int key, const char *value)
 {
     struct options *options = ctx;
@@ -73,6 +84,10 @@ static int set(void *ctx, int key, const char *value)
         if (!world_profile_find(value))
             return bad("the profiles are 6.1, 6.12 and 6.18, not", value);
         options->cfg.profile = value;
+        break;
+    case 'e':
+        if (!take_secure(value, &options->cfg.secure))
+            return bad("encryption is yes, no or mixed, not", value);
         break;
     case 'o':
         if (!take_classes(value, &options->cfg.off))
@@ -108,6 +123,7 @@ static const struct cli_option option_list[] = {
     {"nodes", "N", "1 to 8; default: as the seed says", 'n'},
     {"minutes", "M", "virtual minutes with faults; default: as the seed says", 'm'},
     {"profile", "KERNEL", "6.1, 6.12 or 6.18; default: as the seed says", 'p'},
+    {"secure", "yes|no|mixed", "whether nodes encrypt; default: as the seed says", 'e'},
     {"off", "CLASS,...", "fault classes that stay off", 'o'},
     {"jobs", "J", "processes; default: one per CPU", 'J'},
     {"minimise", NULL, "on failure, turn fault classes off one by one as long as it fails", 'M'},
@@ -154,6 +170,8 @@ static void print_command(FILE *stream, const struct prove_config *cfg)
                 (unsigned long long)(cfg->duration_ns / WEIR_NS_PER_S / 60));
     if (cfg->profile)
         fprintf(stream, " --profile %s", cfg->profile);
+    if (cfg->secure)
+        fprintf(stream, " --secure %s", prove_secure_name(cfg->secure));
     if (cfg->off) {
         fprintf(stream, " --off ");
         print_classes(stream, cfg->off);
@@ -216,10 +234,13 @@ static int print_json(const struct options *options, const struct sim_totals *to
     json_out_count(top, "messages_sent", totals->sent);
     json_out_count(top, "messages_delivered", totals->delivered);
     json_out_count(top, "connections", totals->links);
+    json_out_count(top, "connections_encrypted", totals->secure_links);
     json_out_count(top, "crashes", totals->crashes);
     if (failed) {
         json_out_count(top, "failed_seed", failed->seed);
         json_out_text(top, "oracle", failed->res.oracle);
+        if (failed->res.secure)
+            json_out_text(top, "secure", prove_secure_name(failed->res.secure));
         json_out_text(top, "text", failed->res.text);
         json_out_real(top, "at_s", (double)failed->res.at_ns / 1e9);
     }
@@ -231,6 +252,8 @@ static int say_failed(const struct options *options, const struct sim_outcome *f
     struct prove_config cfg = options->cfg;
     struct sim_outcome again;
     cfg.seed = failed->seed;
+    cfg.secure =
+        failed->res.secure; /* said, so that the seed says the same when shares have changed */
     if (options->is_minimising) {
         cfg = minimise(&cfg, failed);
         fprintf(stderr, "minimised: ");
@@ -300,6 +323,7 @@ int cmd_sim(int argc, char **argv)
                                      .sent = failed.res.sent,
                                      .delivered = failed.res.delivered,
                                      .links = failed.res.links,
+                                     .secure_links = failed.res.secure_links,
                                      .crashes = failed.res.crashes};
     } else {
         res = sim_run_many(&options.cfg, options.file ? seeds : NULL, options.seed_cnt,
@@ -317,10 +341,11 @@ int cmd_sim(int argc, char **argv)
     if (!options.is_json)
         printf(
             "%llu seeds passed, %llu of them run twice with one hash; %.2f virtual hours, %llu turns, "
-            "%llu messages sent, %llu delivered, %llu connections, %llu crashes\n",
+            "%llu messages sent, %llu delivered, %llu connections (%llu encrypted), %llu crashes\n",
             (unsigned long long)totals.seeds, (unsigned long long)totals.twice,
             (double)totals.virtual_ns / 3.6e12, (unsigned long long)totals.turns,
             (unsigned long long)totals.sent, (unsigned long long)totals.delivered,
-            (unsigned long long)totals.links, (unsigned long long)totals.crashes);
+            (unsigned long long)totals.links, (unsigned long long)totals.secure_links,
+            (unsigned long long)totals.crashes);
     return fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
 }

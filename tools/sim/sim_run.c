@@ -206,6 +206,7 @@ static void add(struct sim_totals *totals, const struct record *record)
     totals->sent += res->sent;
     totals->delivered += res->delivered;
     totals->links += res->links;
+    totals->secure_links += res->secure_links;
     totals->crashes += res->crashes;
     totals->twice += record->is_twice;
     totals->classes |= res->classes;

@@ -14,7 +14,7 @@ struct sim_outcome {
 };
 
 struct sim_totals {
-    uint64_t seeds, virtual_ns, turns, sent, delivered, links, crashes, twice;
+    uint64_t seeds, virtual_ns, turns, sent, delivered, links, secure_links, crashes, twice;
     uint32_t classes; /* that were on in some run */
 };
 
