@@ -207,11 +207,24 @@ int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size
     return send_to_many(node, channel, data, len, fanout ? &own : NULL, NULL, 0);
 }
 
+static int64_t multicast(weir_node *node, uint16_t channel, const void *data, size_t len,
+                         const weir_peer *peers, size_t peer_cnt, const struct weir_fanout *fanout)
+{
+    static const weir_peer nobody;
+    if (!node || (!data && len) || (!peers && peer_cnt) || peer_cnt > 65536)
+        return WEIR_E_MISUSE;
+    return send_to_many(node, channel, data, len, fanout, peers ? peers : &nobody, peer_cnt);
+}
+
 int64_t weir_multicast(weir_node *node, uint16_t channel, const void *data, size_t len,
                        const weir_peer *peers, size_t peer_cnt)
 {
-    if (!node || (!data && len) || (!peers && peer_cnt) || peer_cnt > 65536)
-        return WEIR_E_MISUSE;
-    static const weir_peer nobody;
-    return send_to_many(node, channel, data, len, NULL, peers ? peers : &nobody, peer_cnt);
+    return multicast(node, channel, data, len, peers, peer_cnt, NULL);
+}
+
+int64_t weir_multicast_receipt(weir_node *node, uint16_t channel, const void *data, size_t len,
+                               const weir_peer *peers, size_t peer_cnt, weir_receipt *receipt)
+{
+    const struct weir_fanout fanout = {.size = sizeof(fanout), .receipt = receipt};
+    return receipt ? multicast(node, channel, data, len, peers, peer_cnt, &fanout) : WEIR_E_MISUSE;
 }

@@ -262,6 +262,11 @@ WEIR_API int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *d
 WEIR_API int64_t weir_multicast(weir_node *node, uint16_t channel, const void *data, size_t len,
                                 const weir_peer *peers, size_t peer_cnt);
 
+/* The same with a receipt, of this message alone. Errors: as weir_broadcast with one; WEIR_E_MISUSE (NULL). */
+WEIR_API int64_t weir_multicast_receipt(weir_node *node, uint16_t channel, const void *data,
+                                        size_t len, const weir_peer *peers, size_t peer_cnt,
+                                        weir_receipt *receipt);
+
 /* ---- receiving ----------------------------------------------------------------------------- */
 
 /* Keeps a message beyond the callback: the bytes are the returned buffer's and count against the

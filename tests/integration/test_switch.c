@@ -151,6 +151,44 @@ IT_TEST(switches, a_receipt_counts_who_was_handed_a_message_and_who_was_not)
     end_star(3);
 }
 
+/* A list of peers of both shards, of one that is gone, and of nobody: the receipt counts those that there are. */
+IT_TEST(switches, a_receipt_counts_a_list_too)
+{
+    make_star(2, 8);
+    weir_peer list[7];
+    for (uint32_t i = 0; i < 6; i++)
+        list[i] = it_peer(&hub, i);
+    list[6] = (weir_peer){0};
+    it_stop(&leaves[0]);
+    IT_WAIT(hub.downs == 1);
+    weir_receipt *receipt;
+    IT_OK(weir_receipt_create(&receipt, hub.node));
+    cr_assert_geq(weir_multicast_receipt(hub.node, 1, "listed", 6, list, 7, receipt), 0);
+    IT_OK(weir_receipt_wait(receipt, 5, IT_PATIENCE));
+    IT_IS(weir_receipt_wait(receipt, 6, IT_PATIENCE), WEIR_E_GONE);
+    struct weir_receipt_counts counts = counts_of(receipt);
+    cr_assert(counts.is_settled && counts.queued == 5 && counts.handed == 5 && counts.lost == 0);
+    IT_WAIT(({
+        uint64_t got = 0;
+        for (uint32_t i = 1; i < 8; i++)
+            got += leaves[i].msgs;
+        got == 5;
+    }));
+    IT_IS(weir_multicast_receipt(hub.node, 1, "again", 5, list, 7, receipt), WEIR_E_STATE);
+    IT_IS(weir_multicast_receipt(hub.node, 1, "none", 4, list, 7, NULL), WEIR_E_MISUSE);
+    weir_receipt_free(receipt);
+    /* To nobody: settled at once. */
+    IT_OK(weir_receipt_create(&receipt, hub.node));
+    IT_EQ(weir_multicast_receipt(hub.node, 1, "nobody", 6, NULL, 0, receipt), 0);
+    IT_IS(weir_receipt_wait(receipt, 1, IT_PATIENCE), WEIR_E_GONE);
+    weir_receipt_free(receipt);
+    for (uint32_t i = 1; i < 8; i++)
+        it_stop(&leaves[i]);
+    IT_WAIT(hub.downs == hub.ups);
+    it_wait_empty(&hub);
+    it_stop(&hub);
+}
+
 /* The owner may go at any time, and a node that ends settles what it did not send. */
 IT_TEST(switches, a_receipt_may_be_freed_before_its_message_is_sent)
 {
