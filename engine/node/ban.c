@@ -7,23 +7,22 @@
 #include "engine/base/probe.h"
 #include "engine/node/internal.h"
 
-static bool is_banned(weir_node *node, const struct weir_addr *addr, const uint8_t *id)
+bool weir_guard_holds(const weir_node *node, const struct weir_addr *addr, const uint8_t *id)
 {
-    struct weir_guard *guard = &node->guard;
-    pthread_mutex_lock(&guard->mutex);
-    bool is_found = false;
-    if (weir_bans_cnt(guard->bans)) {
-        uint64_t now_s = weir_guard_wall_s(node);
-        is_found = (addr && weir_bans_find(guard->bans, addr, now_s)) ||
-                   (id && weir_bans_find_id(guard->bans, id, now_s));
-    }
-    pthread_mutex_unlock(&guard->mutex);
-    return is_found;
+    const struct weir_bans *bans = node->guard.bans;
+    if (weir_bans_cnt(bans) == 0)
+        return false;
+    uint64_t now_s = weir_guard_wall_s(node);
+    return (addr && weir_bans_find(bans, addr, now_s)) ||
+           (id && weir_bans_find_id(bans, id, now_s));
 }
 
-bool weir_guard_is_banned(weir_node *node, const struct weir_addr *addr)
+static bool is_banned(weir_node *node, const struct weir_addr *addr, const uint8_t *id)
 {
-    return is_banned(node, addr, NULL);
+    pthread_mutex_lock(&node->guard.mutex);
+    bool is_found = weir_guard_holds(node, addr, id);
+    pthread_mutex_unlock(&node->guard.mutex);
+    return is_found;
 }
 
 /* What an operator asked to be kept dialed no ban ends. */

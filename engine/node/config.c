@@ -82,6 +82,10 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(names_max, 256);
     DEFAULT(inbound_max, UINT32_MAX);
     DEFAULT(outbound_max, UINT32_MAX);
+    DEFAULT(outbound_address_max, UINT32_MAX);
+    DEFAULT(outbound_subnet_max, UINT32_MAX);
+    DEFAULT(dials_active_max, 128);
+    DEFAULT(trials_max, 16);
     DEFAULT(address_max, 16);
     DEFAULT(subnet_max, 64);
     DEFAULT(subnet_bits_ipv4, 24);
@@ -190,6 +194,10 @@ static bool check_limits(weir_node *node)
     LIMIT(handshake_rate);
     LIMIT(inbound_max);
     LIMIT(outbound_max);
+    LIMIT(outbound_address_max);
+    LIMIT(outbound_subnet_max);
+    RANGE(dials_active_max, 1, 65536);
+    RANGE(trials_max, 1, WEIR_TRIALS_MAX);
     LIMIT(address_max);
     LIMIT(subnet_max);
     LIMIT(address_burst);

@@ -31,6 +31,8 @@ int weir_guard_init(weir_node *node, const uint64_t seeds[2])
         .outbound_max = cfg->outbound_max,
         .address_max = cfg->address_max,
         .subnet_max = cfg->subnet_max,
+        .dial_address_max = cfg->outbound_address_max,
+        .dial_subnet_max = cfg->outbound_subnet_max,
         .ipv4_bits = cfg->subnet_bits_ipv4,
         .ipv6_bits = cfg->subnet_bits_ipv6,
         .address_interval_ns = cfg->address_interval_ns,
@@ -76,7 +78,7 @@ uint16_t weir_guard_accept(weir_node *node, const struct weir_addr *addr, uint64
     pthread_mutex_lock(&guard->mutex);
     uint16_t reason = 0;
     *ret_is_counted = !weir_welcome_has(guard, addr, NULL);
-    if (weir_bans_cnt(guard->bans) && weir_bans_find(guard->bans, addr, weir_guard_wall_s(node)))
+    if (weir_guard_holds(node, addr, NULL))
         reason = WEIR_R_BANNED;
     if (!reason && *ret_is_counted)
         reason = weir_admit_inbound(guard->admit, addr, now_ns);
@@ -114,12 +116,31 @@ void weir_guard_dial_left(void *ctx)
     pthread_mutex_unlock(&guard->mutex);
 }
 
-/* What an operator asked to be kept dialed is dialed, unless the application's filter says no. */
-bool weir_guard_may_dial(void *ctx, const struct weir_addr *addr, uint32_t dial_flags)
+/* What an operator asked to be kept dialed no ban stops; limits and the application's filter do. */
+uint16_t weir_guard_dial_enter(void *ctx, const struct weir_target *target,
+                               const struct weir_addr *addr, uint32_t dial_flags)
 {
+    struct weir_guard *guard = &((struct weir_shard *)ctx)->node->guard;
     weir_node *node = ((struct weir_shard *)ctx)->node;
-    return ((dial_flags & WEIR_DIAL_PERSIST) || !weir_guard_is_banned(node, addr)) &&
-           weir_filter_connect(ctx, addr, true) == 0;
+    uint16_t reason = weir_filter_connect(ctx, addr, true);
+    if (reason)
+        return reason;
+    pthread_mutex_lock(&guard->mutex);
+    if (!(dial_flags & WEIR_DIAL_PERSIST) &&
+        weir_guard_holds(node, addr, target->has_id ? target->id : NULL))
+        reason = WEIR_R_BANNED;
+    if (!reason)
+        reason = weir_admit_dial(guard->admit, addr);
+    pthread_mutex_unlock(&guard->mutex);
+    return reason;
+}
+
+void weir_guard_dial_exit(void *ctx, const struct weir_addr *addr)
+{
+    struct weir_guard *guard = &((struct weir_shard *)ctx)->node->guard;
+    pthread_mutex_lock(&guard->mutex);
+    weir_admit_dial_left(guard->admit, addr);
+    pthread_mutex_unlock(&guard->mutex);
 }
 
 /* ---- scores -------------------------------------------------------------------------------- */
@@ -182,6 +203,10 @@ static uint32_t blame(struct weir_shard *shard, const struct weir_conn *conn, ui
 void weir_guard_ended(struct weir_shard *shard, struct weir_conn *conn, uint16_t reason)
 {
     (void)weir_trial_end(shard, conn);
+    if (conn->flags & WEIR_CONN_DIAL_COUNTED) {
+        conn->flags &= ~(uint32_t)WEIR_CONN_DIAL_COUNTED;
+        weir_guard_dial_exit(shard, &conn->addr);
+    }
     if (conn->flags & WEIR_CONN_ADMITTED) {
         conn->flags &= ~(uint32_t)WEIR_CONN_ADMITTED;
         if (conn->flags & WEIR_CONN_IS_DIALER)

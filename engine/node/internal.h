@@ -89,7 +89,7 @@ struct weir_welcome {
     uint8_t id[WEIR_ID_BYTES];
 };
 
-#define WEIR_TRIALS_MAX 16u
+#define WEIR_TRIALS_MAX 64u
 
 struct weir_trial { /* a stranger whom a limit refuses, unless his id is welcome; welcome.c */
     uint32_t slot, gen;
@@ -138,9 +138,10 @@ struct weir_shard {
     bool is_accepting[WEIR_LISTENERS_MAX];
     bool is_cancelled[WEIR_LISTENERS_MAX]; /* the end of accepting was asked for */
     struct weir_timer accept_timers[WEIR_LISTENERS_MAX];
-    uint64_t accept_log_ns;                    /* no line about a failing accept before */
-    uint64_t evict_ns;                         /* nobody is evicted before */
-    struct weir_trial trials[WEIR_TRIALS_MAX]; /* trial_cnt of them, the oldest first */
+    uint64_t accept_log_ns; /* no line about a failing accept before */
+    uint64_t evict_ns;      /* nobody is evicted before */
+    struct weir_trial
+        trials[WEIR_TRIALS_MAX]; /* trial_cnt of them, up to cfg.trials_max; the oldest first */
     uint32_t trial_cnt;
     struct weir_timer tick_timers[WEIR_REACTORS_MAX];
     struct weir_msg *batch; /* WEIR_BATCH_MSGS of them, all of reactor `batch_reactor` */
@@ -441,7 +442,10 @@ void weir_guard_left(weir_node *node, const struct weir_addr *addr);
 /* The same for dials; `ctx` is the shard. */
 uint16_t weir_guard_dial(void *ctx);
 void weir_guard_dial_left(void *ctx);
-bool weir_guard_may_dial(void *ctx, const struct weir_addr *addr, uint32_t dial_flags);
+/* And for each address that is tried, as struct weir_dialer says. */
+uint16_t weir_guard_dial_enter(void *ctx, const struct weir_target *target,
+                               const struct weir_addr *addr, uint32_t dial_flags);
+void weir_guard_dial_exit(void *ctx, const struct weir_addr *addr);
 /* A connection ended: it is not counted any more, and may cost its address points. */
 void weir_guard_ended(struct weir_shard *shard, struct weir_conn *conn, uint16_t reason);
 /* Seconds of the wall clock. */
@@ -472,7 +476,8 @@ uint16_t weir_welcome_ready(struct weir_shard *shard, struct weir_conn *conn);
 
 #define WEIR_BANS_MAX 65536u
 
-bool weir_guard_is_banned(weir_node *node, const struct weir_addr *addr);
+/* Whether a ban holds for an address or an id (NULL: of none). The mutex is held. */
+bool weir_guard_holds(const weir_node *node, const struct weir_addr *addr, const uint8_t *id);
 /* The handshake is done, and the id known: 0, or why not. */
 uint16_t weir_guard_ready(struct weir_shard *shard, const struct weir_conn *conn);
 /* Closes whom the bans are about: on this shard; on all, each in its own time. */

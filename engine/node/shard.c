@@ -186,7 +186,8 @@ int weir_shard_init(struct weir_shard *shard)
     shard->dialer.ask = weir_dial_ask;
     shard->dialer.admit = weir_guard_dial;
     shard->dialer.left = weir_guard_dial_left;
-    shard->dialer.may_dial = weir_guard_may_dial;
+    shard->dialer.enter = weir_guard_dial_enter;
+    shard->dialer.exit = weir_guard_dial_exit;
     shard->dialer.proxy = node->has_proxy ? &node->proxy : NULL;
     shard->dialer.ctx = shard;
     if (node->cfg.flags & WEIR_CONFIG_PIN)

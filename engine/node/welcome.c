@@ -2,7 +2,7 @@
  *
  * An address is known at once, an id when the handshake has proved it. So where some ids are welcome, a stranger whom a
  * limit would refuse gets a *trial*: a handshake that nothing counts. Then he is welcome, or gone for the reason of that
- * limit. A shard has WEIR_TRIALS_MAX trials at once; one more takes the place of the oldest, once that has had
+ * limit. A shard has cfg.trials_max trials at once; one more takes the place of the oldest, once that has had
  * TRIAL_NS, so that strangers who say nothing do not keep the others out. */
 #include <string.h>
 
@@ -96,15 +96,16 @@ bool weir_trial_may_begin(struct weir_shard *shard, uint16_t reason)
     pthread_mutex_lock(&guard->mutex);
     bool has_ids = guard->welcome_id_cnt != 0;
     pthread_mutex_unlock(&guard->mutex);
-    return has_ids && (shard->trial_cnt < WEIR_TRIALS_MAX ||
+    return has_ids && (shard->trial_cnt < shard->node->cfg.trials_max ||
                        shard->hub.now_ns - shard->trials[0].since_ns >= TRIAL_NS);
 }
 
 void weir_trial_begin(struct weir_shard *shard, struct weir_conn *conn, uint16_t reason)
 {
-    if (shard->trial_cnt == WEIR_TRIALS_MAX) /* the oldest is the first; its end takes it out */
+    if (shard->trial_cnt ==
+        shard->node->cfg.trials_max) /* the oldest is the first; its end takes it out */
         weir_conn_close(conn_of(shard, &shard->trials[0]), shard->trials[0].reason, false);
-    WEIR_CHECK(shard->trial_cnt < WEIR_TRIALS_MAX);
+    WEIR_CHECK(shard->trial_cnt < shard->node->cfg.trials_max);
     conn->flags |= WEIR_CONN_ON_TRIAL;
     shard->trials[shard->trial_cnt++] = (struct weir_trial){
         .slot = conn->slot, .gen = conn->gen, .reason = reason, .since_ns = shard->hub.now_ns};

@@ -242,6 +242,47 @@ void weir_admit_outbound_left(struct weir_admit *admit)
     admit->outbound_cnt--;
 }
 
+/* The same groups under other hashes: who dials out is not who dials in. */
+static bool dial_groups_of(const struct weir_admit *admit, const struct weir_addr *addr,
+                           uint64_t ret_hashes[2])
+{
+    const struct weir_admit_config *cfg = &admit->cfg;
+    bool is_limited =
+        cfg->dial_address_max != WEIR_NO_LIMIT || cfg->dial_subnet_max != WEIR_NO_LIMIT;
+    if (!is_limited || !groups_of(admit, addr, ret_hashes))
+        return false;
+    for (int i = 0; i < 2; i++) {
+        ret_hashes[i] = ret_hashes[i] << 32 | ret_hashes[i] >> 32;
+        ret_hashes[i] ^= UINT64_C(0x9E3779B97F4A7C15);
+        if (ret_hashes[i] == 0)
+            ret_hashes[i] = 1;
+    }
+    return true;
+}
+
+uint16_t weir_admit_dial(struct weir_admit *admit, const struct weir_addr *addr)
+{
+    uint64_t hashes[2];
+    if (!dial_groups_of(admit, addr, hashes))
+        return 0;
+    if (cnt_of(admit, hashes[0]) >= admit->cfg.dial_address_max)
+        return WEIR_R_LIMIT_ADDRESS;
+    if (cnt_of(admit, hashes[1]) >= admit->cfg.dial_subnet_max)
+        return WEIR_R_LIMIT_SUBNET;
+    count_in(admit, hashes[0]);
+    count_in(admit, hashes[1]);
+    return 0;
+}
+
+void weir_admit_dial_left(struct weir_admit *admit, const struct weir_addr *addr)
+{
+    uint64_t hashes[2];
+    if (!dial_groups_of(admit, addr, hashes))
+        return;
+    count_out(admit, hashes[0]);
+    count_out(admit, hashes[1]);
+}
+
 uint32_t weir_admit_cnt(const struct weir_admit *admit, const struct weir_addr *addr)
 {
     uint64_t hashes[2];

@@ -1,6 +1,6 @@
 /* engine/peers/admit.h: how many connections a node has, from whom, and how fast they may come.
  *
- * Inbound connections are counted in all, per address (an IPv4 address, or an IPv6 /64, which is what one host
+ * Connections are counted in all, per direction, per address (an IPv4 address, or an IPv6 /64, which is what one host
  * is given) and per subnet (cfg.ipv4_bits, cfg.ipv6_bits). How fast they come is bounded by a token bucket per
  * address and one per subnet, kept as the time at which the bucket is full again (GCRA, ITU-T I.371).
  *
@@ -28,6 +28,7 @@ struct weir_admit_config {
     uint32_t conn_max;                                /* connections there can ever be at once */
     uint32_t inbound_max, outbound_max;               /* WEIR_NO_LIMIT */
     uint32_t address_max, subnet_max;                 /* inbound from one; WEIR_NO_LIMIT */
+    uint32_t dial_address_max, dial_subnet_max;       /* outbound to one; WEIR_NO_LIMIT */
     uint32_t ipv4_bits, ipv6_bits;                    /* of a subnet */
     uint64_t address_interval_ns, subnet_interval_ns; /* one more each */
     uint32_t address_burst, subnet_burst;             /* at once; WEIR_NO_LIMIT: any number */
@@ -54,6 +55,11 @@ void weir_admit_left(struct weir_admit *admit, const struct weir_addr *addr);
 /* The same for a connection that is to be made. Returns 0 or WEIR_R_LIMIT_OUTBOUND. */
 uint16_t weir_admit_outbound(struct weir_admit *admit);
 void weir_admit_outbound_left(struct weir_admit *admit);
+
+/* And for each address that such a one tries: counted apart from what comes from there. Returns 0, WEIR_R_LIMIT_ADDRESS or
+ * WEIR_R_LIMIT_SUBNET. */
+uint16_t weir_admit_dial(struct weir_admit *admit, const struct weir_addr *addr);
+void weir_admit_dial_left(struct weir_admit *admit, const struct weir_addr *addr);
 
 /* For tests: how many connections of an address, and how many groups, are counted. */
 uint32_t weir_admit_cnt(const struct weir_admit *admit, const struct weir_addr *addr);

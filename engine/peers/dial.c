@@ -15,6 +15,7 @@ int weir_dialer_init(struct weir_dialer *dialer, struct weir_hub *hub, uint32_t 
     if (!dialer->entries)
         return WEIR_E_NOMEM;
     dialer->entry_max = entry_max;
+    weir_dial_queue_init(&dialer->queue, hub->cfg->dials_active_max);
     return 0;
 }
 
@@ -33,6 +34,16 @@ uint64_t weir_dial_backoff(uint64_t min_ns, uint64_t max_ns, uint32_t attempt_cn
         wait = wait <= max_ns / 2 ? 2 * wait : max_ns;
     uint64_t half = wait / 2;
     return wait - half + (half ? random % (half + 1) : 0);
+}
+
+static struct weir_dial_links links_of(const struct weir_dialer *dialer)
+{
+    return (struct weir_dial_links){&dialer->entries[0].link, sizeof(dialer->entries[0])};
+}
+
+static uint32_t idx_of(const struct weir_dialer *dialer, const struct weir_dial_entry *entry)
+{
+    return (uint32_t)(entry - dialer->entries);
 }
 
 /* Whom the connection is made to: the proxy, or the target itself. */
@@ -71,6 +82,7 @@ static void forget(struct weir_dialer *dialer, struct weir_dial_entry *entry)
 {
     bool is_race = entry->phase == WEIR_DIAL_RACING && entry->addr_cnt > 1;
     weir_wheel_cancel(dialer->hub->wheel, &entry->timer);
+    weir_dial_queue_leave(&dialer->queue, links_of(dialer), idx_of(dialer, entry));
     entry->phase = WEIR_DIAL_FREE;
     entry->gen++;
     drop_addrs(entry);
@@ -100,6 +112,7 @@ static void wait_again(struct weir_dialer *dialer, struct weir_dial_entry *entry
         entry->attempt_cnt++;
     if (WEIR_PLANTED(SAME))
         wait += weir_now() % wait;
+    weir_dial_queue_leave(&dialer->queue, links_of(dialer), idx_of(dialer, entry));
     entry->phase = WEIR_DIAL_WAITING;
     entry->gen++;
     drop_addrs(entry);
@@ -127,10 +140,9 @@ static void fail_round(struct weir_dialer *dialer, struct weir_dial_entry *entry
 
 static uint16_t reason_of_error(int error)
 {
-    return error == WEIR_E_LIMIT    ? WEIR_R_LIMIT_PEERS
-           : error == WEIR_E_NOMEM  ? WEIR_R_LIMIT_MEMORY
-           : error == WEIR_E_ACCESS ? WEIR_R_BANNED
-                                    : WEIR_R_UNREACHABLE;
+    return error == WEIR_E_LIMIT   ? WEIR_R_LIMIT_PEERS
+           : error == WEIR_E_NOMEM ? WEIR_R_LIMIT_MEMORY
+                                   : WEIR_R_UNREACHABLE;
 }
 
 /* Tells the connection how it is to be. In time: what it does first comes with a later event. */
@@ -177,28 +189,35 @@ static bool has_conn(const struct weir_dial_entry *entry)
     return false;
 }
 
-/* Starts one connect. Through a proxy the connection's address is the target's all the same, or none: who is
- * at the other end is what it is for. */
-static int dial_one(struct weir_dialer *dialer, struct weir_dial_entry *entry,
-                    const struct weir_addr *addr, struct weir_conn **ret_conn)
+/* Starts one connect, or says why not. Through a proxy the connection's address is the target's all the same, or none:
+ * who is at the other end is what it is for. */
+static uint16_t dial_one(struct weir_dialer *dialer, struct weir_dial_entry *entry,
+                         const struct weir_addr *addr, struct weir_conn **ret_conn)
 {
     struct weir_hub *hub = dialer->hub;
     bool is_proxied = hop_of(dialer, entry) != &entry->target;
     struct weir_prelude *prelude = NULL;
     const struct weir_addr *peer = is_proxied ? &entry->target.addr : addr;
-    if (dialer->may_dial && !dialer->may_dial(dialer->ctx, peer, entry->flags))
-        return WEIR_E_ACCESS;
+    uint16_t reason =
+        dialer->enter ? dialer->enter(dialer->ctx, &entry->target, peer, entry->flags) : 0;
+    if (reason)
+        return reason;
+    int error = 0;
     if (is_proxied) {
         prelude = weir_proxy_prelude(dialer->proxy, hub, &entry->target);
-        if (!prelude)
-            return WEIR_E_NOMEM;
+        error = prelude ? 0 : WEIR_E_NOMEM;
     }
-    int error = weir_conn_dial(hub, addr, (uint32_t)(entry - dialer->entries), ret_conn);
+    if (!error)
+        error = weir_conn_dial(hub, addr, idx_of(dialer, entry), ret_conn);
     if (error) {
         if (prelude)
             prelude->ops->free(prelude);
-        return error;
+        if (dialer->exit)
+            dialer->exit(dialer->ctx, peer);
+        return reason_of_error(error);
     }
+    if (dialer->enter)
+        (*ret_conn)->flags |= WEIR_CONN_DIAL_COUNTED;
     if (is_proxied) {
         (*ret_conn)->prelude = prelude;
         (*ret_conn)->addr = entry->target.addr;
@@ -214,10 +233,16 @@ static void race_on(struct weir_dialer *dialer, struct weir_dial_entry *entry)
     weir_wheel_cancel(hub->wheel, &entry->timer);
     while (entry->next_addr < entry->addr_cnt) {
         uint32_t at = entry->next_addr++;
-        int error = dial_one(dialer, entry, &addrs[at], &entry->conns[at]);
-        if (error) {
+        uint16_t reason = dial_one(dialer, entry, &addrs[at], &entry->conns[at]);
+        if (reason) {
             entry->conns[at] = NULL;
-            entry->reason = reason_of_error(error);
+            /* Another address of this name fills the group: this one has its turn when that one has failed. */
+            if ((reason == WEIR_R_LIMIT_ADDRESS || reason == WEIR_R_LIMIT_SUBNET) &&
+                has_conn(entry)) {
+                entry->next_addr = at;
+                return;
+            }
+            entry->reason = reason;
             continue;
         }
         entry->conn_gens[at] = entry->conns[at]->gen;
@@ -245,7 +270,7 @@ static void begin_race(struct weir_dialer *dialer, struct weir_dial_entry *entry
     race_on(dialer, entry);
 }
 
-static void begin_round(struct weir_dialer *dialer, struct weir_dial_entry *entry)
+static void start_round(struct weir_dialer *dialer, struct weir_dial_entry *entry)
 {
     struct weir_hub *hub = dialer->hub;
     const struct weir_target *hop = hop_of(dialer, entry);
@@ -257,7 +282,7 @@ static void begin_round(struct weir_dialer *dialer, struct weir_dial_entry *entr
     }
     entry->phase = WEIR_DIAL_NAMING;
     struct weir_question question = {.shard = hub->shard,
-                                     .entry_idx = (uint32_t)(entry - dialer->entries),
+                                     .entry_idx = idx_of(dialer, entry),
                                      .entry_gen = entry->gen,
                                      .deadline_ns = hub->now_ns + hub->cfg->name_timeout_ns};
     uint16_t reason = dialer->ask(dialer->ctx, &question, hop->name, hop->addr.port);
@@ -265,6 +290,23 @@ static void begin_round(struct weir_dialer *dialer, struct weir_dial_entry *entr
         fail_round(dialer, entry, reason);
     else if (entry->phase == WEIR_DIAL_NAMING && entry->gen == question.entry_gen)
         weir_wheel_set(hub->wheel, &entry->timer, question.deadline_ns);
+}
+
+static void begin_round(struct weir_dialer *dialer, struct weir_dial_entry *entry)
+{
+    if (weir_dial_queue_enter(&dialer->queue, links_of(dialer), idx_of(dialer, entry)))
+        start_round(dialer, entry);
+    else
+        entry->phase = WEIR_DIAL_QUEUED;
+}
+
+/* Starts those whose turn has come. Called last by whatever may have ended a dial, and by nothing that it calls: a round
+ * may fail at once, and as many as there are. */
+static void start_queued(struct weir_dialer *dialer)
+{
+    uint32_t idx;
+    while ((idx = weir_dial_queue_next(&dialer->queue, links_of(dialer))) != WEIR_DIAL_NOBODY)
+        start_round(dialer, &dialer->entries[idx]);
 }
 
 /* ---- what the shard says ------------------------------------------------------------------- */
@@ -279,6 +321,7 @@ int weir_dialer_add(struct weir_dialer *dialer, const struct weir_target *target
         entry->timer.kind = WEIR_TIMER_DIAL;
         entry->timer.arg = i;
         begin_round(dialer, entry);
+        start_queued(dialer);
         return 0;
     }
     return WEIR_E_LIMIT;
@@ -291,6 +334,7 @@ bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_target *ta
         if (entry->phase == WEIR_DIAL_FREE || !weir_target_is_equal(&entry->target, target))
             continue;
         forget(dialer, entry);
+        start_queued(dialer);
         return true;
     }
     return false;
@@ -317,10 +361,12 @@ void weir_dialer_fire(struct weir_dialer *dialer, uint32_t entry_idx)
     case WEIR_DIAL_RACING:
         race_on(dialer, entry);
         break;
+    case WEIR_DIAL_QUEUED:
     case WEIR_DIAL_UP:
     case WEIR_DIAL_FREE:
         break;
     }
+    start_queued(dialer);
 }
 
 void weir_dialer_answer(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t entry_gen,
@@ -342,11 +388,12 @@ void weir_dialer_answer(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t
     }
     if (reason) {
         fail_round(dialer, entry, reason);
-        return;
+    } else {
+        for (uint32_t i = 0; i < addr_cnt; i++)
+            entry->addrs[i] = addrs[i];
+        begin_race(dialer, entry, addr_cnt);
     }
-    for (uint32_t i = 0; i < addr_cnt; i++)
-        entry->addrs[i] = addrs[i];
-    begin_race(dialer, entry, addr_cnt);
+    start_queued(dialer);
 }
 
 /* The connection's place in its entry, or WEIR_RESOLVED_MAX. */
@@ -370,16 +417,18 @@ void weir_dialer_connected(struct weir_dialer *dialer, struct weir_conn *conn)
         return;
     entry->phase = WEIR_DIAL_UP;
     entry->winner = at;
+    weir_dial_queue_leave(&dialer->queue, links_of(dialer), conn->dial_idx);
     weir_wheel_cancel(dialer->hub->wheel, &entry->timer);
     drop_addrs(entry);
     for (uint32_t i = 0; i < WEIR_RESOLVED_MAX; i++) {
         if (i != at && is_alive(entry, i))
             weir_conn_abort(entry->conns[i], WEIR_R_RACE);
     }
+    start_queued(dialer);
 }
 
-bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot, uint32_t gen,
-                       uint16_t reason, bool was_ready, bool was_useful)
+static bool has_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot, uint32_t gen,
+                      uint16_t reason, bool was_ready, bool was_useful)
 {
     struct weir_dial_entry *entry = &dialer->entries[entry_idx];
     uint32_t at =
@@ -417,6 +466,14 @@ bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t 
         entry->is_fallback = false;
     end_round(dialer, entry, reason);
     return true;
+}
+
+bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot, uint32_t gen,
+                       uint16_t reason, bool was_ready, bool was_useful)
+{
+    bool is_told = has_ended(dialer, entry_idx, slot, gen, reason, was_ready, was_useful);
+    start_queued(dialer);
+    return is_told;
 }
 
 bool weir_dialer_is_of(const struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot,

@@ -1,11 +1,12 @@
 /* engine/peers/dial.h: whom a shard dials, and when again.
  *
  *            add, timer                answer              a connect ended well
- *   WAITING ------------> NAMING -----------------> RACING --------------------> UP
+ *   WAITING --[QUEUED]--> NAMING -----------------> RACING --------------------> UP
  *      ^    (an address: straight to RACING)          |                           |
  *      |                     | no answer, none of use | every address failed      | ended
  *      +---------------------+------------------------+---------------------------+
  *   WAITING  `timer` says when it is tried again
+ *   QUEUED   cfg->dials_active_max others are NAMING or RACING: it is started when it is its turn
  *   NAMING   the name was asked for; `timer` is the answer's deadline
  *   RACING   connects are in flight, one per address; `timer` starts the next one (RFC 8305, 5: each gets a
  *            head start of cfg->dial_head_start_ns over the next; one that fails gives the rest away)
@@ -36,6 +37,7 @@
 
 #include "engine/base/target.h"
 #include "engine/conn/conn.h"
+#include "engine/peers/dial_queue.h"
 #include "engine/peers/proxy.h"
 #include "engine/peers/resolver.h"
 
@@ -44,6 +46,7 @@
 enum weir_dial_phase {
     WEIR_DIAL_FREE = 0,
     WEIR_DIAL_WAITING,
+    WEIR_DIAL_QUEUED,
     WEIR_DIAL_NAMING,
     WEIR_DIAL_RACING,
     WEIR_DIAL_UP
@@ -52,6 +55,7 @@ enum weir_dial_phase {
 struct weir_dial_entry {
     struct weir_target target;
     struct weir_timer timer;
+    struct weir_dial_link link;
     uint32_t flags;       /* enum weir_dial_flags */
     uint32_t attempt_cnt; /* failures in a row */
     uint32_t gen;         /* counts rounds: an answer to an earlier one is nobody's */
@@ -72,6 +76,7 @@ struct weir_dialer {
     struct weir_hub *hub;
     struct weir_dial_entry *entries;
     uint32_t entry_max;
+    struct weir_dial_queue queue;
     const struct weir_proxy *proxy; /* NULL: none */
     /* Told when an entry is gone, so that the node's count is right. */
     void (*forget)(void *ctx, const struct weir_target *target);
@@ -80,11 +85,14 @@ struct weir_dialer {
     /* Asks for a name; weir_dialer_answer follows, perhaps. Returns 0 or a reason. */
     uint16_t (*ask)(void *ctx, const struct weir_question *question, const char *name,
                     uint16_t port);
-    /* The node's limits; NULL: none. admit returns 0, and left follows once, or a reason. may_dial says whether
-     * an address is not banned. */
+    /* The node's limits; NULL: none. admit is about a round: it returns 0, and left follows once, or a reason. enter is
+     * about each address (family WEIR_ADDR_NONE: a proxy finds it): 0, and it is counted until the connection ends
+     * (WEIR_CONN_DIAL_COUNTED), or, where none is made, until exit; or a reason. */
     uint16_t (*admit)(void *ctx);
     void (*left)(void *ctx);
-    bool (*may_dial)(void *ctx, const struct weir_addr *addr, uint32_t flags);
+    uint16_t (*enter)(void *ctx, const struct weir_target *target, const struct weir_addr *addr,
+                      uint32_t flags);
+    void (*exit)(void *ctx, const struct weir_addr *addr);
     void *ctx;
 };
 

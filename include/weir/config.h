@@ -163,6 +163,15 @@ struct weir_config {
                               * of handshakes_max */
     uint32_t cookie_rate; /* so many a second without one, likewise; default 200 */
     uint32_t handshake_rate; /* that are served in a second at all, others wait; default 1000 */
+    /* Dials, and who is welcome (docs/limits.md, docs/switch.md). */
+    uint32_t
+        outbound_address_max; /* dials to one address, connected or trying; default UINT32_MAX */
+    uint32_t outbound_subnet_max; /* to one subnet; default UINT32_MAX */
+    uint32_t dials_active_max;    /* dials of a shard that look a name up or connect at once, to
+                                    * 65,536; further ones wait for their turn; default 128 */
+    uint32_t
+        trials_max; /* strangers of a shard who show their id first where ids are welcome and a limit
+                          * refuses them, to 64; default 16 */
 };
 
 enum weir_overflow {

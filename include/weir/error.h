@@ -94,8 +94,8 @@ enum weir_reason {
     WEIR_R_INTERNAL = 67,         /* the engine could not go on (ring or system error) */
     WEIR_R_LIMIT_INBOUND = 68,    /* as many peers as there may be have dialed us */
     WEIR_R_LIMIT_OUTBOUND = 69,   /* as many peers as there may be were dialed */
-    WEIR_R_LIMIT_ADDRESS = 70,    /* too many connections come from one address */
-    WEIR_R_LIMIT_SUBNET = 71,     /* too many connections come from one subnet */
+    WEIR_R_LIMIT_ADDRESS = 70,    /* too many connections with one address */
+    WEIR_R_LIMIT_SUBNET = 71,     /* too many connections with one subnet */
     WEIR_R_LIMIT_RATE = 72,       /* an address or its subnet connects too often */
     WEIR_R_LIMIT_HANDSHAKES = 73, /* too many strangers are waiting for their handshake */
     WEIR_R_BANNED = 74,           /* the address is banned */

@@ -56,7 +56,7 @@ struct weir_filter {
     void *ctx;
     /* Before the first byte: of an accepted connection, when bans and limits have let it pass; of a dial, before
      * each address that is tried. `address` is borrowed, "" when it is not known. Who is refused here is closed
-     * without a word; a dial fails with WEIR_R_BANNED. */
+     * without a word; a dial fails with the reason. */
     int (*on_connect)(void *ctx, const char *address, int is_dialer);
     /* After the handshake and before WEIR_PEER_UP: `info` has the id, the user agent, the channels. Who is refused
      * here gets the reason in a goodbye, and on_peer is told WEIR_PEER_FAILED. */
@@ -69,8 +69,8 @@ WEIR_API int weir_filter_set(weir_node *node, const struct weir_filter *filter);
 /* Says that the peers of an address or a subnet, or the node of an id, are always welcome (or not any more): no limit of
  * inbound connections holds or counts them, and they have no score. Bans, peers_max, handshakes_max
  * and the filter hold for them too, and where they are welcome by id alone how fast an address may come (address_burst,
- * subnet_burst). An id is known after the handshake: strangers whom a limit refuses get one too where ids are welcome, 16 of
- * a shard at once. For connections that come from then on.
+ * subnet_burst). An id is known after the handshake: strangers whom a limit refuses get one too where ids are welcome,
+ * weir_config.trials_max of a shard at once. For connections that come from then on.
  * Errors: WEIR_E_ADDRESS, WEIR_E_KEY, WEIR_E_LIMIT (WEIR_WELCOME_MAX), WEIR_E_GONE (it was not), WEIR_E_NOMEM. */
 WEIR_API int weir_peer_welcome(weir_node *node, const char *whom, int is_welcome);
 

@@ -389,7 +389,7 @@ IT_TEST(switches, a_filter_decides_before_and_after_the_handshake)
     cr_assert(connects == 4 && handshakes == 3);
     /* And of dials. */
     IT_OK(weir_dial(hub.node, leaves[0].address, 0));
-    IT_WAIT(hub.fail_by[WEIR_R_BANNED] == 1);
+    IT_WAIT(hub.fail_by[WEIR_R_LIMIT_ADDRESS] == 1);
     cr_assert(connects == 104 && hub.ups == 1);
     connect_answer = 0;
     IT_OK(weir_dial(hub.node, leaves[0].address, 0));

@@ -4,6 +4,8 @@
 
 IT_SUITE(welcome);
 
+#define TRIALS 4u
+
 static struct it_node a, b, c;
 
 static void connect_raw(struct raw *raw, const struct it_node *node)
@@ -24,6 +26,7 @@ static void start(uint32_t shard_cnt)
     a.cfg.redial_min_ns = a.cfg.redial_max_ns = 50 * IT_MS;
     b.cfg.shard_cnt = shard_cnt;
     b.cfg.inbound_max = 1;
+    b.cfg.trials_max = TRIALS;
     b.cfg.handshake_timeout_ns = 3600 * WEIR_NS_PER_S; /* nobody goes by himself */
     it_start(&b, "127.0.0.1:0");
     it_start(&a, NULL);
@@ -64,19 +67,19 @@ IT_TEST(welcome, by_id_a_node_comes_in_where_there_is_no_place)
 /* More strangers than there are trials connect and say nothing, for ever. */
 IT_TEST(welcome, strangers_who_say_nothing_keep_nobody_out)
 {
-    static struct raw raws[WEIR_TRIALS_MAX + 4];
+    static struct raw raws[TRIALS + 4];
     start(1);
     char other[WEIR_ID_TEXT_BYTES];
     struct weir_id id = {{1}};
     IT_OK(weir_peer_welcome(b.node, weir_id_text(&id, other), 1));
-    for (uint32_t i = 0; i < WEIR_TRIALS_MAX + 4; i++)
+    for (uint32_t i = 0; i < TRIALS + 4; i++)
         connect_raw(&raws[i], &b);
-    IT_WAIT(it_metrics(&b)->handshakes == WEIR_TRIALS_MAX);
+    IT_WAIT(it_metrics(&b)->handshakes == TRIALS);
     welcome_a(1);
     IT_OK(weir_dial(a.node, b.address, WEIR_DIAL_PERSIST));
     IT_WAIT(a.ups == 1 && b.ups == 2);
     IT_EQ(c.downs, 0);
-    for (uint32_t i = 0; i < WEIR_TRIALS_MAX + 4; i++)
+    for (uint32_t i = 0; i < TRIALS + 4; i++)
         raw_close(&raws[i]);
     IT_WAIT(it_metrics(&b)->handshakes == 0);
     IT_EQ(b.node->shards[0]->trial_cnt, 0);

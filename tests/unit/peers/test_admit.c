@@ -34,6 +34,8 @@ static struct weir_admit_config open_cfg(void)
                                       .outbound_max = WEIR_NO_LIMIT,
                                       .address_max = WEIR_NO_LIMIT,
                                       .subnet_max = WEIR_NO_LIMIT,
+                                      .dial_address_max = WEIR_NO_LIMIT,
+                                      .dial_subnet_max = WEIR_NO_LIMIT,
                                       .ipv4_bits = 24,
                                       .ipv6_bits = 56,
                                       .address_interval_ns = MS,
@@ -240,5 +242,54 @@ Test(admit, outbound_has_its_own_limit)
     cr_assert_eq(come(admit, "192.0.2.1:1", NOW), 0, "apart");
     weir_admit_outbound_left(admit);
     cr_assert_eq(weir_admit_outbound(admit), 0);
+    weir_admit_free(admit);
+}
+
+static uint16_t dial(struct weir_admit *admit, const char *text)
+{
+    struct weir_addr addr = addr_of(text);
+    return weir_admit_dial(admit, &addr);
+}
+
+static void dial_left(struct weir_admit *admit, const char *text)
+{
+    struct weir_addr addr = addr_of(text);
+    weir_admit_dial_left(admit, &addr);
+}
+
+Test(admit, dials_have_limits_of_their_own_per_address_and_subnet)
+{
+    struct weir_admit_config cfg = open_cfg();
+    cfg.dial_address_max = 2;
+    cfg.dial_subnet_max = 3;
+    cfg.address_max = 1;
+    struct weir_admit *admit = make(&cfg);
+    cr_assert_eq(come(admit, "192.0.2.1:1", NOW), 0);
+    cr_assert_eq(dial(admit, "192.0.2.1:1"), 0, "who comes from there is counted apart");
+    cr_assert_eq(dial(admit, "[::ffff:192.0.2.1]:2"), 0);
+    cr_assert_eq(dial(admit, "192.0.2.1:3"), WEIR_R_LIMIT_ADDRESS);
+    cr_assert_eq(dial(admit, "192.0.2.2:1"), 0);
+    cr_assert_eq(dial(admit, "192.0.2.3:1"), WEIR_R_LIMIT_SUBNET);
+    cr_assert_eq(dial(admit, "192.0.3.3:1"), 0);
+    dial_left(admit, "192.0.2.1:1");
+    cr_assert_eq(dial(admit, "192.0.2.3:1"), 0);
+    cr_assert_eq(dial(admit, "192.0.2.1:3"), WEIR_R_LIMIT_SUBNET);
+    cr_assert_eq(come(admit, "192.0.2.1:2", NOW), WEIR_R_LIMIT_ADDRESS, "nor the other way round");
+    /* What has no group has no limit. */
+    for (uint32_t i = 0; i < 10; i++)
+        cr_assert(dial(admit, "127.0.0.1:1") == 0 && dial(admit, "unix:/x") == 0);
+    leave(admit, "192.0.2.1:1");
+    dial_left(admit, "192.0.2.1:2");
+    dial_left(admit, "192.0.2.2:1");
+    dial_left(admit, "192.0.2.3:1");
+    dial_left(admit, "192.0.3.3:1");
+    cr_assert_eq(weir_admit_groups(admit), 0);
+    weir_admit_free(admit);
+    /* Without limits nothing is counted. */
+    cfg = open_cfg();
+    admit = make(&cfg);
+    cr_assert_eq(dial(admit, "192.0.2.1:1"), 0);
+    cr_assert_eq(weir_admit_groups(admit), 0);
+    dial_left(admit, "192.0.2.1:1");
     weir_admit_free(admit);
 }

@@ -355,3 +355,140 @@ Test(dial, the_end_of_a_cancelled_dial_is_not_the_next_one_s)
         rig_free(rig);
     }
 }
+
+/* ---- how many at once ----------------------------------------------------------------------------- */
+
+static struct rig *rig_capped(uint32_t entry_max, uint32_t active_max)
+{
+    struct rig *rig = rig_new(entry_max);
+    weir_dial_queue_init(&rig->dialer.queue, active_max);
+    return rig;
+}
+
+static void add_plain(struct rig *rig, uint32_t idx)
+{
+    struct weir_target addr = addr_of(idx);
+    cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), 0);
+}
+
+static uint32_t phase_of(const struct rig *rig, uint32_t idx)
+{
+    struct weir_target addr = addr_of(idx);
+    for (uint32_t i = 0; i < rig->dialer.entry_max; i++) {
+        const struct weir_dial_entry *entry = &rig->dialer.entries[i];
+        if (entry->phase != WEIR_DIAL_FREE && weir_target_is_equal(&entry->target, &addr))
+            return entry->phase;
+    }
+    return WEIR_DIAL_FREE;
+}
+
+Test(dial, more_than_may_be_under_way_wait_for_their_turn_in_order)
+{
+    struct rig *rig = rig_capped(8, 2);
+    for (uint32_t i = 1; i <= 4; i++)
+        add_plain(rig, i);
+    cr_assert_eq(rig->script->sock_cnt, 2);
+    cr_assert(phase_of(rig, 2) == WEIR_DIAL_RACING && phase_of(rig, 3) == WEIR_DIAL_QUEUED);
+    cr_assert_eq(until_dial(rig, 2000), 2000, "time alone gives nobody a turn");
+    /* One fails, the next is dialed; one that waits is cancelled, and the one behind it comes up. */
+    script_connected(rig->script, 1, -ECONNREFUSED);
+    box_turn(rig->box);
+    cr_assert_eq(rig->script->sock_cnt, 3);
+    cr_assert(phase_of(rig, 3) == WEIR_DIAL_RACING && phase_of(rig, 4) == WEIR_DIAL_QUEUED);
+    add_plain(rig, 5);
+    struct weir_target addr = addr_of(4);
+    cr_assert(weir_dialer_remove(&rig->dialer, &addr));
+    cr_assert_eq(rig->script->sock_cnt, 3);
+    script_connected(rig->script, 2, -ECONNREFUSED);
+    box_turn(rig->box);
+    cr_assert(phase_of(rig, 4) == WEIR_DIAL_FREE && phase_of(rig, 5) == WEIR_DIAL_RACING);
+    /* Connected is under way no more. */
+    add_plain(rig, 6);
+    cr_assert_eq(phase_of(rig, 6), WEIR_DIAL_QUEUED);
+    struct weir_dial_entry *third = &rig->dialer.entries[2];
+    cr_assert_eq(third->phase, WEIR_DIAL_RACING);
+    weir_dialer_connected(&rig->dialer, third->conns[0]);
+    cr_assert_eq(third->phase, WEIR_DIAL_UP);
+    cr_assert_eq(phase_of(rig, 6), WEIR_DIAL_RACING);
+    cr_assert_eq(rig->dialer.queue.active_cnt, 2);
+    weir_dialer_stop(&rig->dialer);
+    cr_assert(rig->dialer.queue.active_cnt == 0 && rig->dialer.queue.head == WEIR_DIAL_NOBODY);
+    rig_free(rig);
+}
+
+static uint16_t say_no(void *ctx, const struct weir_target *target, const struct weir_addr *addr,
+                       uint32_t flags)
+{
+    (void)ctx, (void)target, (void)addr, (void)flags;
+    return WEIR_R_BANNED;
+}
+
+/* Rounds that fail at once, as many as there are: each gives its turn to the next, without depth. */
+Test(dial, turns_are_passed_on_by_dials_that_cannot_start)
+{
+    enum { MANY = 3000 };
+    struct rig *rig = rig_capped(MANY, 1);
+    struct weir_target addr;
+    char text[32];
+    add_plain(rig, 1);
+    for (uint32_t i = 1; i < MANY; i++) {
+        snprintf(text, sizeof(text), "198.18.%u.%u:7000", i / 250, i % 250);
+        cr_assert_eq(weir_target_parse(&addr, text), 0);
+        cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, i % 2 ? WEIR_DIAL_PERSIST : 0), 0);
+    }
+    cr_assert_eq(rig->failed_cnt, 0);
+    rig->dialer.enter = say_no;
+    script_connected(rig->script, 1, -ECONNREFUSED);
+    box_turn(rig->box);
+    cr_assert_eq(rig->failed_cnt, MANY - 1);
+    cr_assert_eq(rig->failed_reason, WEIR_R_BANNED);
+    cr_assert(rig->dialer.queue.active_cnt == 0 && rig->dialer.queue.head == WEIR_DIAL_NOBODY);
+    rig_free(rig);
+}
+
+/* Entries come, go, fail and connect at random, and a list says whose turn it is. */
+Test(dial, the_queue_is_a_plain_list)
+{
+    enum { CNT = 40, MAX = 5 };
+    struct weir_dial_link links[CNT] = {0};
+    struct weir_dial_links base = {links, sizeof(links[0])};
+    struct weir_dial_queue queue;
+    uint32_t list[CNT], list_cnt = 0, active_cnt = 0;
+    bool is_active[CNT] = {false}, is_waiting[CNT] = {false};
+    uint64_t random = 9;
+    weir_dial_queue_init(&queue, MAX);
+    for (uint32_t step = 0; step < 100000; step++) {
+        uint32_t idx = (uint32_t)(box_random(&random) % CNT);
+        uint32_t what = (uint32_t)(box_random(&random) % 3);
+        if (what == 0 && !is_active[idx] && !is_waiting[idx]) {
+            bool is_now = active_cnt < MAX && list_cnt == 0;
+            cr_assert_eq(weir_dial_queue_enter(&queue, base, idx), is_now);
+            is_active[idx] = is_now;
+            is_waiting[idx] = !is_now;
+            active_cnt += is_now;
+            if (!is_now)
+                list[list_cnt++] = idx;
+        } else if (what == 1) {
+            weir_dial_queue_leave(&queue, base, idx);
+            active_cnt -= is_active[idx];
+            for (uint32_t i = 0; i < list_cnt; i++) {
+                if (list[i] == idx) {
+                    memmove(&list[i], &list[i + 1], (list_cnt - i - 1) * sizeof(list[0]));
+                    list_cnt--;
+                    break;
+                }
+            }
+            is_active[idx] = is_waiting[idx] = false;
+        } else if (what == 2) {
+            uint32_t want = active_cnt < MAX && list_cnt ? list[0] : WEIR_DIAL_NOBODY;
+            cr_assert_eq(weir_dial_queue_next(&queue, base), want);
+            if (want != WEIR_DIAL_NOBODY) {
+                memmove(list, list + 1, --list_cnt * sizeof(list[0]));
+                is_waiting[want] = false;
+                is_active[want] = true;
+                active_cnt++;
+            }
+        }
+        cr_assert_eq(queue.active_cnt, active_cnt);
+    }
+}

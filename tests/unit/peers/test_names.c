@@ -436,3 +436,37 @@ Test(names, an_entry_that_is_used_again_does_not_take_the_old_one_s_answer)
     weir_dialer_answer(&rig->dialer, 99, 0, 0, &addr, 1); /* an entry that is none */
     rig_free(rig);
 }
+
+static uint16_t enter_reason;
+static uint32_t enter_cnt;
+
+static uint16_t enter_group(void *ctx, const struct weir_target *target,
+                            const struct weir_addr *addr, uint32_t flags)
+{
+    (void)ctx, (void)target, (void)addr, (void)flags;
+    uint16_t reason = enter_reason;
+    enter_cnt++;
+    enter_reason = WEIR_R_LIMIT_SUBNET; /* the first fills it */
+    return reason;
+}
+
+Test(names, an_address_whose_group_is_full_of_the_same_name_waits_for_its_turn)
+{
+    struct rig *rig = rig_new(4);
+    rig->dialer.enter = enter_group;
+    enter_reason = 0;
+    enter_cnt = 0;
+    add(rig, "example.org:7000", 0);
+    answer(rig, 3);
+    pass(rig, 1000);
+    cr_assert(rig->script->sock_cnt == 1 && enter_cnt == 2, "asked once more, and then it waits");
+    enter_reason = 0;
+    connected(rig, 1, -ECONNREFUSED);
+    cr_assert_eq(rig->script->sock_cnt, 2, "its turn");
+    /* The group is somebody else's by now: there is nothing to wait for. */
+    connected(rig, 2, -ECONNREFUSED);
+    cr_assert(rig->fail_cnt == 1 && rig->script->sock_cnt == 2);
+    cr_assert_eq(rig->fail_reason, WEIR_R_LIMIT_SUBNET);
+    cr_assert_eq(rig->forget_cnt, 1);
+    rig_free(rig);
+}
