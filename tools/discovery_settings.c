@@ -16,6 +16,10 @@ static const struct {
     {"capability", "NAME", "what this node can do for others; may be given often"},
     {"want", "NAME", "ask for peers with this capability"},
     {"crawler", NULL, "serve addresses and disconnect; visit those that are known"},
+    {"replace-interval", "TIME",
+     "so often look for the least useful outbound peer, to exchange it (never)"},
+    {"quiet-time", "TIME",
+     "exchange an outbound peer when nothing new has come for so long (never)"},
     {"private", NULL, "ask peers not to tell others of this node"},
     {"unlisted", "WHOM", "tell nobody of this address or node id; may be given often"},
 };
@@ -82,6 +86,19 @@ static int set_outbound(struct discovery_settings *settings, const char *value, 
     return 1;
 }
 
+static int set_time(weir_ns *ret_ns, const char *value, char *why)
+{
+    if (strcmp(value, "never") == 0) {
+        *ret_ns = 0;
+        return 1;
+    }
+    if (cli_duration(value, WEIR_NS_PER_S, 24 * 3600 * WEIR_NS_PER_S, ret_ns))
+        return 1;
+    snprintf(why, WHY_BYTES, "'%.40s' is neither a time from 1s to 24h with its unit nor never",
+             value);
+    return 0;
+}
+
 int discovery_settings_set(struct discovery_settings *settings, const char *name, const char *value,
                            char *why)
 {
@@ -98,6 +115,10 @@ int discovery_settings_set(struct discovery_settings *settings, const char *name
         result = set_text(settings->book, sizeof(settings->book), value, why);
     else if (strcmp(name, "outbound") == 0)
         result = set_outbound(settings, value, why);
+    else if (strcmp(name, "replace-interval") == 0)
+        result = set_time(&settings->config.replace_interval_ns, value, why);
+    else if (strcmp(name, "quiet-time") == 0)
+        result = set_time(&settings->config.quiet_ns, value, why);
     else if (strcmp(name, "crawler") == 0)
         result = set_flag(settings, WEIR_DISCOVERY_CRAWLER, value, why);
     else if (strcmp(name, "private") == 0)

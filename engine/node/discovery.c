@@ -66,6 +66,8 @@ static void peer_up(struct weir_discovery *disco, weir_peer id, const struct wei
             return;
         }
     }
+    if (is_ours && dial.instead.v)
+        disco_useful_came(disco, dial.instead);
     disco_pex_greet(disco, peer);
 }
 
@@ -150,9 +152,12 @@ static void save_here(struct weir_discovery *disco)
 static weir_ns on_tick(void *ctx, uint32_t shard, weir_ns now)
 {
     struct weir_discovery *disco = ctx;
-    if (shard != 0)
-        return 0;
     pthread_mutex_lock(&disco->mutex);
+    weir_ns sample = disco_useful_sample(disco, shard, now);
+    if (shard != 0) {
+        pthread_mutex_unlock(&disco->mutex);
+        return sample;
+    }
     if (disco->next_round_ns <= now)
         disco_dial_keep(disco, now);
     bool is_due = disco->node->host && disco->book_path[0] && disco->next_save_ns <= now;
@@ -307,6 +312,11 @@ static int take_config(struct weir_discovery *disco, const struct weir_discovery
         return refuse(node, "ask_interval_ns", "it");
     if (!is_between(cfg->feeler_interval_ns, 100 * WEIR_NS_PER_MS, 86400 * WEIR_NS_PER_S))
         return refuse(node, "feeler_interval_ns", "it");
+    if (cfg->replace_interval_ns &&
+        !is_between(cfg->replace_interval_ns, WEIR_NS_PER_S, 86400 * WEIR_NS_PER_S))
+        return refuse(node, "replace_interval_ns", "it");
+    if (cfg->quiet_ns && !is_between(cfg->quiet_ns, WEIR_NS_PER_S, 86400 * WEIR_NS_PER_S))
+        return refuse(node, "quiet_ns", "it");
     if (!is_between(cfg->save_interval_ns, 100 * WEIR_NS_PER_MS, 86400 * WEIR_NS_PER_S))
         return refuse(node, "save_interval_ns", "it");
     if (cfg->flags &

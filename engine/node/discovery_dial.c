@@ -4,6 +4,7 @@
  *              last run, then whom the book chooses; never two of one group
  *   seeds      when the book had nobody: each with a backoff of its own
  *   feelers    now and then a place that was only heard of, or one whose slot in tried another waits for
+ *   worth      who is not worth his place gives it up (discovery_useful.c)
  *   letting go seeds when half of the outbound places are taken, feelers when they have spoken, whoever does not
  */
 #include <string.h>
@@ -123,10 +124,11 @@ static bool is_dialing(const struct weir_discovery *disco, const struct weir_pla
     return false;
 }
 
-static bool has_group(const struct weir_discovery *disco, const uint8_t *group)
+/* `except` is on its way out. */
+static bool has_group(const struct weir_discovery *disco, const uint8_t *group, weir_peer except)
 {
     for (uint32_t i = 0; i < disco->peer_cnt; i++) {
-        if (disco->peers[i].kind == DISCO_OUTBOUND &&
+        if (disco->peers[i].kind == DISCO_OUTBOUND && disco->peers[i].peer.v != except.v &&
             memcmp(disco->peers[i].group, group, WEIR_GROUP_BYTES) == 0)
             return true;
     }
@@ -138,16 +140,29 @@ static bool has_group(const struct weir_discovery *disco, const uint8_t *group)
     return false;
 }
 
-static bool may_keep(const struct weir_discovery *disco, const struct weir_place *place)
+static bool may_keep(const struct weir_discovery *disco, const struct weir_place *place,
+                     weir_peer except)
 {
     uint8_t group[WEIR_GROUP_BYTES];
     weir_place_group(place, group);
-    return !is_dialing(disco, place) && !disco_is_own(disco, place) && !has_group(disco, group);
+    return !is_dialing(disco, place) && !disco_is_own(disco, place) &&
+           !has_group(disco, group, except);
 }
 
 static bool accept_outbound(void *ctx, const struct weir_book_entry *entry)
 {
-    return may_keep(ctx, &entry->place);
+    return may_keep(ctx, &entry->place, (weir_peer){0});
+}
+
+struct instead {
+    const struct weir_discovery *disco;
+    weir_peer peer;
+};
+
+static bool accept_instead(void *ctx, const struct weir_book_entry *entry)
+{
+    const struct instead *instead = ctx;
+    return may_keep(instead->disco, &entry->place, instead->peer);
 }
 
 static bool accept_feeler(void *ctx, const struct weir_book_entry *entry)
@@ -163,7 +178,7 @@ static void fill_outbound(struct weir_discovery *disco, uint64_t now_ns)
         struct weir_book_entry entry;
         if (disco->anchor_cnt) {
             entry.place = disco->anchors[--disco->anchor_cnt];
-            if (!may_keep(disco, &entry.place))
+            if (!may_keep(disco, &entry.place, (weir_peer){0}))
                 continue;
         } else if (!weir_book_select(disco->book, false, disco_wall_s(disco), accept_outbound,
                                      disco, &entry)) {
@@ -174,6 +189,18 @@ static void fill_outbound(struct weir_discovery *disco, uint64_t now_ns)
             return;
         dialing++;
     }
+}
+
+bool disco_dial_instead(struct weir_discovery *disco, weir_peer peer, uint64_t now_ns)
+{
+    struct weir_book_entry entry;
+    struct instead instead = {disco, peer};
+    if (!weir_book_select(disco->book, false, disco_wall_s(disco), accept_instead, &instead,
+                          &entry) ||
+        !begin_place(disco, &entry.place, DISCO_OUTBOUND, now_ns))
+        return false;
+    disco->dials[disco->dial_cnt - 1].instead = peer;
+    return true;
 }
 
 /* ---- seeds and feelers --------------------------------------------------------------------- */
@@ -315,6 +342,8 @@ void disco_dial_keep(struct weir_discovery *disco, uint64_t now_ns)
     forget_lost(disco, now_ns);
     fill_outbound(disco, now_ns);
     let_go(disco, now_ns);
+    if (!is_crawler(disco) && disco_useful_keep(disco, now_ns))
+        disco->is_hungry = true;
     struct weir_book_stats stats;
     weir_book_stats(disco->book, &stats);
     uint32_t places = stats.new_cnt + stats.tried_cnt, dialing;

@@ -2,6 +2,7 @@
  *
  *   discovery.c        life, the reactor's callbacks, what is public
  *   discovery_dial.c   whom to dial: outbound peers, seeds, feelers; whom to let go
+ *   discovery_useful.c who gives his place up
  *   discovery_pex.c    about, ask, answer
  *   discovery_peers.c  who is connected
  *
@@ -50,6 +51,8 @@ struct disco_peer {
     bool is_asked, has_answered; /* an ask is out; one was answered */
     bool is_marked;              /* the book knows that it is connected */
     uint32_t ask_id, early_cnt;
+    bool has_base;                /* it was judged, or could have been: since then base_cnt */
+    uint64_t first_cnt, base_cnt; /* messages that it brought first */
     uint64_t up_ns, asked_ns, served_ns, close_ns; /* 0: never */
     uint64_t nonce;
 };
@@ -61,6 +64,7 @@ struct disco_dial {
     uint8_t kind;
     uint32_t seed_idx;
     uint64_t give_up_ns;
+    weir_peer instead; /* who gives his place up for it; {0}: nobody */
 };
 
 struct disco_seed {
@@ -111,6 +115,7 @@ struct weir_discovery {
     uint32_t next_ask_id;
     uint64_t next_feeler_ns, next_round_ns;
     bool is_hungry; /* the book had nobody for a free place */
+    uint64_t next_replace_ns, next_quiet_ns, quiet_from_ns;
     struct weir_discovery_info counts;
     /* the saver */
     pthread_t saver;
@@ -141,6 +146,18 @@ bool disco_dial_take(struct weir_discovery *disco, const char *text, struct disc
 void disco_dial_failed(struct weir_discovery *disco, const struct disco_dial *dial, int reason);
 uint32_t disco_dial_outbound(const struct weir_discovery *disco, uint32_t *ret_dialing_cnt);
 void disco_close(struct weir_discovery *disco, struct disco_peer *peer);
+
+/* Dials somebody new for whom `peer` is to give his place up. False: the book has nobody, or the node takes no dial. */
+bool disco_dial_instead(struct weir_discovery *disco, weir_peer peer, uint64_t now_ns);
+
+/* discovery_useful.c */
+
+/* Looks at a shard's outbound peers, on its thread; returns when again, 0: never. */
+uint64_t disco_useful_sample(struct weir_discovery *disco, uint32_t shard, uint64_t now_ns);
+/* Part of each round. True: nothing new has come for too long, and seeds are to be asked as well. */
+bool disco_useful_keep(struct weir_discovery *disco, uint64_t now_ns);
+/* A dial that was made instead of a peer has ended well. */
+void disco_useful_came(struct weir_discovery *disco, weir_peer replaced);
 
 /* discovery_pex.c */
 void disco_pex_greet(struct weir_discovery *disco, struct disco_peer *peer);

@@ -138,8 +138,9 @@ struct weir_shard {
     bool is_accepting[WEIR_LISTENERS_MAX];
     bool is_cancelled[WEIR_LISTENERS_MAX]; /* the end of accepting was asked for */
     struct weir_timer accept_timers[WEIR_LISTENERS_MAX];
-    uint64_t accept_log_ns; /* no line about a failing accept before */
-    uint64_t evict_ns;      /* nobody is evicted before */
+    uint64_t accept_log_ns;     /* no line about a failing accept before */
+    uint64_t evict_ns;          /* nobody is evicted before */
+    _Atomic uint64_t useful_ns; /* when a peer brought something new last; 0: never */
     struct weir_trial
         trials[WEIR_TRIALS_MAX]; /* trial_cnt of them, up to cfg.trials_max; the oldest first */
     uint32_t trial_cnt;

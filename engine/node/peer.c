@@ -175,8 +175,10 @@ bool weir_peer_note_useful(struct weir_shard *shard, weir_peer peer, uint32_t fi
         return false;
     conn->first_cnt += first_cnt;
     conn->again_cnt += again_cnt;
-    if (first_cnt)
+    if (first_cnt) {
         conn->useful_ns = shard->hub.now_ns;
+        atomic_store_explicit(&shard->useful_ns, shard->hub.now_ns, memory_order_relaxed);
+    }
     return true;
 }
 

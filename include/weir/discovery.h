@@ -56,6 +56,11 @@ struct weir_discovery_config {
     weir_ns ask_interval_ns;    /* between two asks to one peer, 100 ms ..; default 10 s */
     weir_ns feeler_interval_ns; /* on average, between two test connections; default 2 min */
     weir_ns save_interval_ns;   /* between two writes of a book that changed; default 1 min */
+    weir_ns
+        replace_interval_ns; /* on average, between two looks at who is the least useful outbound peer, which
+                                  * may give its place to another, 1 s ..; default 0: none does */
+    weir_ns quiet_ns; /* nothing new came from anybody (weir_peer_useful) for so long, 1 s ..: one
+                                  * outbound peer is exchanged by lot, again each time; default 0: never */
 };
 
 /* Fills in the size and every default.  Thread: any thread. */
@@ -100,6 +105,8 @@ struct weir_discovery_info {
     uint64_t feelers, feelers_good;
     uint64_t duplicates; /* connections closed because there was another to the same node */
     uint64_t saves;      /* of the book */
+    uint64_t replaced;   /* outbound peers that gave their place to another */
+    uint64_t quiets;     /* times that nothing new had come for quiet_ns */
 };
 
 /* Reads the counters. Errors: WEIR_E_VERSION.  Thread: any thread. */

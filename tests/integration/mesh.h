@@ -36,6 +36,7 @@ struct mesh {
     uint32_t cnt;
     struct weir_config cfg;
     struct weir_discovery_config disco;
+    void (*prepare)(struct mesh_node *own); /* before a node starts; NULL: nothing */
 };
 
 static struct mesh mesh;
@@ -111,6 +112,8 @@ static inline struct mesh_node *mesh_add(const char *address)
     cr_assert_eq(weir_node_attach(own->node, &reactor, NULL, 0), 0);
     cr_assert_eq(weir_discovery_attach(&own->disco, own->node, &mesh.disco), 0);
     cr_assert_eq(weir_node_listen(own->node, address), 0);
+    if (mesh.prepare)
+        mesh.prepare(own);
     cr_assert_eq(weir_node_start(own->node), 0);
     mesh.cnt++;
     return own;

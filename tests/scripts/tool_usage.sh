@@ -32,6 +32,8 @@ expect 1 "No such file" "$weir" send 127.0.0.1:1 ./missing
 expect 2 "nothing to do" "$weir" node
 expect 2 "--shards: '0' is not a number from 1 to 64" "$weir" node --shards 0
 expect 2 "--ping-interval: '5' is not a time" "$weir" node --ping-interval 5
+expect 2 "--quiet-time: 'soon' is neither a time from 1s to 24h" "$weir" node --quiet-time soon
+expect 2 "--replace-interval: '1ms' is neither a time" "$weir" node --replace-interval 1ms
 expect 2 "--log-level: 'loud' is none of error" "$weir" node --log-level loud
 expect 2 "--network-id: '' is not a text of 1 to 32 bytes" "$weir" node --network-id ""
 expect 2 "weight '0' is not a number from 1 to 1000" "$weir" node --channel id=1,weight=0
