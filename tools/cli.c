@@ -10,6 +10,8 @@
 
 #include <weir/weir.h>
 
+#include "suggest.h"
+
 static void print_error(const char *command, const char *tail, const char *remedy,
                         const char *format, va_list args)
 {
@@ -132,6 +134,26 @@ static int say_usage(const struct cli_command *command, const char *what, const 
                     command->name);
 }
 
+static const char *option_name(void *ctx, size_t idx)
+{
+    const struct cli_command *command = ctx;
+    for (size_t i = 0; i < command->option_cnt; i++) { /* headings have none */
+        if (command->options[i].name != NULL && idx-- == 0)
+            return command->options[i].name;
+    }
+    return NULL;
+}
+
+static int say_unknown(const struct cli_command *command, const char *which)
+{
+    char hint[SUGGEST_BYTES], name[64];
+    size_t dashes = strspn(which, "-");
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(which + dashes, "="), which + dashes);
+    return cli_fail(CLI_USAGE, command->name, NULL, "unknown option '%s'%s; see weir %s --help",
+                    which, suggest(hint, "--", name, option_name, (void *)(uintptr_t)command),
+                    command->name);
+}
+
 static int parse_with(const struct cli_command *command, const struct option *table, int argc,
                       char **argv, void *ctx)
 {
@@ -154,8 +176,8 @@ static int parse_with(const struct cli_command *command, const struct option *ta
             return say_usage(command, "a value is missing behind", argv[optind - 1]);
         } else if (key == '?') {
             const char *which = argv[optind > at ? optind - 1 : at];
-            return say_usage(command,
-                             optopt >= KEY_HELP ? "no value is taken by" : "unknown option", which);
+            return optopt >= KEY_HELP ? say_usage(command, "no value is taken by", which)
+                                      : say_unknown(command, which);
         } else {
             code = command->set(ctx, command->options[key - KEY_BASE].key, optarg);
         }

@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "commands.h"
+#include "suggest.h"
 
 static const struct {
     const char *name;
@@ -55,6 +56,16 @@ static void print_help(FILE *stream)
             "system choose, and the address chosen is printed\n");
 }
 
+static const char *command_name(void *ctx, size_t idx)
+{
+    (void)ctx;
+    for (size_t i = 0; i < COMMAND_CNT; i++) {
+        if (commands[i].help != NULL && idx-- == 0)
+            return commands[i].name;
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -75,6 +86,8 @@ int main(int argc, char **argv)
         if (strcmp(commands[i].name, name) == 0)
             return commands[i].run(argc - 1, argv + 1);
     }
-    return cli_fail(CLI_USAGE, "", "weir --help names the commands", "unknown %s '%s'",
-                    name[0] == '-' ? "option" : "command", name);
+    char hint[SUGGEST_BYTES];
+    return cli_fail(CLI_USAGE, "", "weir --help names the commands", "unknown %s '%s'%s",
+                    name[0] == '-' ? "option" : "command", name,
+                    suggest(hint, "", name, command_name, NULL));
 }

@@ -6,6 +6,8 @@
 
 #include "cli.h"
 #include "credentials.h"
+#include "settings_impl.h"
+#include "suggest.h"
 
 enum kind {
     KIND_COUNT,
@@ -186,8 +188,7 @@ void settings_apply(struct settings *settings)
     secure_options_apply(&settings->secure, &settings->config);
 }
 
-/* Copies a string that lives as long as the settings. */
-static char *keep_text(struct settings *settings, const char *text)
+char *settings_keep(struct settings *settings, const char *text)
 {
     char **texts = realloc(settings->texts, (settings->text_cnt + 1) * sizeof(*texts));
     if (texts == NULL)
@@ -199,9 +200,8 @@ static char *keep_text(struct settings *settings, const char *text)
     return copy;
 }
 
-/* Notes what was set, for settings_print(). */
-static bool note(struct settings *settings, uint32_t channel, const char *name, const char *value,
-                 char why[SETTINGS_WHY_BYTES])
+bool settings_note(struct settings *settings, uint32_t channel, const char *name, const char *value,
+                   char why[SETTINGS_WHY_BYTES])
 {
     if (settings->origin == NULL)
         return true;
@@ -209,8 +209,8 @@ static bool note(struct settings *settings, uint32_t channel, const char *name, 
     struct setting_entry *entries = realloc(settings->entries, (cnt + 1) * sizeof(*entries));
     if (entries != NULL) {
         settings->entries = entries;
-        struct setting_entry entry = {keep_text(settings, name), keep_text(settings, value),
-                                      keep_text(settings, settings->origin), channel};
+        struct setting_entry entry = {settings_keep(settings, name), settings_keep(settings, value),
+                                      settings_keep(settings, settings->origin), channel};
         if (entry.name != NULL && entry.value != NULL && entry.origin != NULL) {
             entries[settings->entry_cnt++] = entry;
             return true;
@@ -353,8 +353,8 @@ static bool set_credentials(struct settings *settings, const char *path,
         snprintf(why, SETTINGS_WHY_BYTES, "%.80s: %s", path, what);
         return false;
     }
-    settings->config.proxy_user = keep_text(settings, read.user);
-    settings->config.proxy_password = keep_text(settings, read.password);
+    settings->config.proxy_user = settings_keep(settings, read.user);
+    settings->config.proxy_password = settings_keep(settings, read.password);
     explicit_bzero(&read, sizeof(read));
     return settings->config.proxy_user != NULL && settings->config.proxy_password != NULL;
 }
@@ -398,7 +398,7 @@ static bool set_field(struct settings *settings, const struct field *field, cons
     case KIND_SECRET: {
         size_t len = strlen(value);
         const char *copy =
-            len >= field->min && len <= field->max ? keep_text(settings, value) : NULL;
+            len >= field->min && len <= field->max ? settings_keep(settings, value) : NULL;
         if (copy != NULL)
             memcpy(at, &copy, sizeof(copy));
         return copy != NULL;
@@ -422,13 +422,30 @@ static bool add_address(struct settings *settings, char **list, uint32_t *cnt, u
         snprintf(why, SETTINGS_WHY_BYTES, "more than %u addresses", max);
         return false;
     }
-    char *copy = keep_text(settings, value);
+    char *copy = settings_keep(settings, value);
     if (copy == NULL) {
         snprintf(why, SETTINGS_WHY_BYTES, "out of memory");
         return false;
     }
     list[(*cnt)++] = copy;
     return true;
+}
+
+/* Every name that set_one() knows. */
+static const char *any_name(void *ctx, size_t idx)
+{
+    static const char *const apart[] = {"listen", "peer", "ban", "welcome", "metrics"};
+    const size_t apart_cnt = sizeof(apart) / sizeof(apart[0]);
+    struct setting_name setting;
+    const char *name, *argument, *help;
+    (void)ctx;
+    if (idx < apart_cnt)
+        return apart[idx];
+    idx -= apart_cnt;
+    if (settings_name(idx, &setting))
+        return setting.name;
+    idx -= SECURE_NAME_CNT + FIELD_CNT;
+    return discovery_settings_name(idx, &name, &argument, &help) ? name : NULL;
 }
 
 static bool set_one(struct settings *settings, const char *name, const char *value,
@@ -447,7 +464,7 @@ static bool set_one(struct settings *settings, const char *name, const char *val
         return add_address(settings, settings->welcomes, &settings->welcome_cnt, SETTINGS_PEERS_MAX,
                            value, why);
     if (strcmp(name, "metrics") == 0) {
-        settings->metrics = keep_text(settings, value);
+        settings->metrics = settings_keep(settings, value);
         snprintf(why, SETTINGS_WHY_BYTES, "out of memory");
         return settings->metrics != NULL;
     }
@@ -469,7 +486,9 @@ static bool set_one(struct settings *settings, const char *name, const char *val
         say_range(&fields[i], value, why);
         return false;
     }
-    snprintf(why, SETTINGS_WHY_BYTES, "there is no such setting");
+    char hint[SUGGEST_BYTES];
+    snprintf(why, SETTINGS_WHY_BYTES, "there is no such setting%s",
+             suggest(hint, "", name, any_name, NULL));
     return false;
 }
 
@@ -483,7 +502,7 @@ bool settings_set(struct settings *settings, const char *name, const char *value
         name = "policy";
         value = settings->secure.policy == WEIR_SECURE_PLAIN ? "plain" : "require";
     }
-    return note(settings, 0, name, value, why);
+    return settings_note(settings, 0, name, value, why);
 }
 
 bool settings_default(size_t idx, char ret_value[SETTINGS_DEFAULT_BYTES])
@@ -547,179 +566,5 @@ bool settings_default(size_t idx, char ret_value[SETTINGS_DEFAULT_BYTES])
         return false;
     }
     snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%llu", (unsigned long long)number);
-    return true;
-}
-
-/* ---- channels ------------------------------------------------------------------------------ */
-
-bool settings_begin_channel(struct settings *settings, const char *name,
-                            char why[SETTINGS_WHY_BYTES])
-{
-    if (settings->channel_cnt == WEIR_CHANNELS_MAX) {
-        snprintf(why, SETTINGS_WHY_BYTES, "more than %u channels", WEIR_CHANNELS_MAX);
-        return false;
-    }
-    if (strlen(name) > 31) {
-        snprintf(why, SETTINGS_WHY_BYTES, "the name of a channel has up to 31 bytes");
-        return false;
-    }
-    struct weir_channel *channel = &settings->channels[settings->channel_cnt];
-    weir_channel_init(channel, 0);
-    channel->name = keep_text(settings, name);
-    if (channel->name == NULL) {
-        snprintf(why, SETTINGS_WHY_BYTES, "out of memory");
-        return false;
-    }
-    settings->has_id[settings->channel_cnt++] = false;
-    return true;
-}
-
-static bool overflow_of(const char *text, uint32_t *ret_overflow)
-{
-    static const char *const names[] = {"refuse", "drop", "close"};
-    for (uint32_t i = 0; i < 3; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *ret_overflow = i;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool set_channel(struct settings *settings, const char *name, const char *value,
-                        char why[SETTINGS_WHY_BYTES])
-{
-    uint32_t idx = settings->channel_cnt - 1;
-    struct weir_channel *channel = &settings->channels[idx];
-    const char *expected;
-    uint64_t number = 0;
-    if (strcmp(name, "id") == 0) {
-        expected = "a number from 0 to 65534";
-        if (cli_number(value, 0, WEIR_CHANNEL_ID_MAX, &number)) {
-            channel->id = (uint16_t)number;
-            settings->has_id[idx] = true;
-            return true;
-        }
-    } else if (strcmp(name, "weight") == 0) {
-        expected = "a number from 1 to 1000";
-        if (cli_number(value, 1, 1000, &number)) {
-            channel->weight = (uint16_t)number;
-            return true;
-        }
-    } else if (strcmp(name, "msg-max") == 0) {
-        /* The other two bounds follow from this one unless they are given: zero is "the default". */
-        expected = "a size from 1 to 256M";
-        if (cli_size(value, 1, WEIR_MSG_BYTES_MAX, &number)) {
-            struct weir_channel defaults;
-            weir_channel_init(&defaults, 0);
-            channel->msg_bytes_max = (uint32_t)number;
-            if (channel->send_bytes_max == defaults.send_bytes_max)
-                channel->send_bytes_max = 0;
-            if (channel->recv_bytes_max == defaults.recv_bytes_max)
-                channel->recv_bytes_max = 0;
-            return true;
-        }
-    } else if (strcmp(name, "send-max") == 0 || strcmp(name, "recv-max") == 0) {
-        expected = "a size from 16K to 1G";
-        if (cli_size(value, 16384, 1u << 30, &number)) {
-            *(name[0] == 's' ? &channel->send_bytes_max : &channel->recv_bytes_max) =
-                (uint32_t)number;
-            return true;
-        }
-    } else if (strcmp(name, "rate-send") == 0 || strcmp(name, "rate-recv") == 0) {
-        expected = "a size from 0 to 1000000000000";
-        if (cli_size(value, 0, 1000000000000, &number)) {
-            *(name[5] == 's' ? &channel->rate_send_bytes : &channel->rate_recv_bytes) = number;
-            return true;
-        }
-    } else if (strcmp(name, "rate-send-msgs") == 0 || strcmp(name, "rate-recv-msgs") == 0) {
-        expected = "a number from 0 to 1000000000";
-        if (cli_number(value, 0, 1000000000, &number)) {
-            *(name[5] == 's' ? &channel->rate_send_msgs : &channel->rate_recv_msgs) =
-                (uint32_t)number;
-            return true;
-        }
-    } else if (strcmp(name, "overflow") == 0) {
-        expected = "refuse, drop or close";
-        if (overflow_of(value, &channel->overflow))
-            return true;
-    } else if (strcmp(name, "urgent") == 0) {
-        expected = "yes or no";
-        bool is_on;
-        if (cli_bool(value, &is_on)) {
-            channel->flags = is_on ? channel->flags | WEIR_CHANNEL_URGENT
-                                   : channel->flags & ~(uint32_t)WEIR_CHANNEL_URGENT;
-            return true;
-        }
-    } else if (strcmp(name, "name") == 0) {
-        expected = "a text of up to 31 bytes";
-        const char *copy = strlen(value) <= 31 ? keep_text(settings, value) : NULL;
-        if (copy != NULL) {
-            channel->name = copy;
-            return true;
-        }
-    } else {
-        snprintf(why, SETTINGS_WHY_BYTES, "a channel has no '%.40s'", name);
-        return false;
-    }
-    snprintf(why, SETTINGS_WHY_BYTES, "%.20s '%.60s' is not %s", name, value, expected);
-    return false;
-}
-
-bool settings_set_channel(struct settings *settings, const char *name, const char *value,
-                          char why[SETTINGS_WHY_BYTES])
-{
-    return set_channel(settings, name, value, why) &&
-           note(settings, settings->channel_cnt, name, value, why);
-}
-
-bool settings_add_channel(struct settings *settings, const char *text, char why[SETTINGS_WHY_BYTES])
-{
-    char *copy = strdup(text);
-    if (copy == NULL || !settings_begin_channel(settings, "", why)) {
-        free(copy);
-        return false;
-    }
-    bool is_good = true;
-    char *rest = copy;
-    for (char *part = strsep(&rest, ","); part != NULL && is_good; part = strsep(&rest, ",")) {
-        char *value = part;
-        const char *name = strsep(&value, "=");
-        is_good = settings_set_channel(settings, name, value != NULL ? value : "yes", why);
-    }
-    free(copy);
-    if (is_good && !settings->has_id[settings->channel_cnt - 1]) {
-        snprintf(why, SETTINGS_WHY_BYTES, "the channel has no id");
-        is_good = false;
-    }
-    return is_good;
-}
-
-bool settings_check(const struct settings *settings, char why[SETTINGS_WHY_BYTES])
-{
-    for (uint32_t i = 0; i < settings->channel_cnt; i++) {
-        const struct weir_channel *channel = &settings->channels[i];
-        if (!settings->has_id[i]) {
-            snprintf(why, SETTINGS_WHY_BYTES, "channel '%s' has no id", channel->name);
-            return false;
-        }
-        for (uint32_t k = 0; k < i; k++) {
-            if (settings->channels[k].id == channel->id) {
-                snprintf(why, SETTINGS_WHY_BYTES, "two channels have the id %u", channel->id);
-                return false;
-            }
-        }
-        bool is_send_low =
-            channel->send_bytes_max != 0 && channel->send_bytes_max < channel->msg_bytes_max;
-        bool is_recv_low =
-            channel->recv_bytes_max != 0 && channel->recv_bytes_max < channel->msg_bytes_max;
-        if (is_send_low || is_recv_low) {
-            snprintf(why, SETTINGS_WHY_BYTES, "channel %u: %s %u is below msg-max %u", channel->id,
-                     is_send_low ? "send-max" : "recv-max",
-                     is_send_low ? channel->send_bytes_max : channel->recv_bytes_max,
-                     channel->msg_bytes_max);
-            return false;
-        }
-    }
     return true;
 }

@@ -14,9 +14,31 @@ wrong "wrong.ini:3: shards: '99' is not a number from 1 to 64" <<'INI'
 network-id = x
 shards = 99
 INI
-wrong "wrong.ini:2: sharts: there is no such setting" <<'INI'
-[node]
-sharts = 1
+# A name that there is not: the nearest is told, by few changes; of no other kind of setting; else none.
+while read -r typed meant; do
+    printf '[node]\n%s = 1\n' "$typed" |
+        wrong "wrong.ini:2: $typed: there is no such setting (did you mean '$meant'?) (WEIR_E_CONFIG)"
+done <<'NAMES'
+sharts shards
+shard shards
+pear peer
+peermax peers-max
+idel-timeout idle-timeout
+idle_timeout idle-timeout
+dial-head-strat dial-head-start
+ban-pat ban-path
+outbond outbound
+quiettime quiet-time
+crwaler crawler
+welcme welcome
+NAMES
+for typed in x xy colour messages-per-hour weight; do
+    printf '[node]\n%s = 1\n' "$typed" | wrong "wrong.ini:2: $typed: there is no such setting (WEIR_E_CONFIG)"
+done
+wrong "wrong.ini:3: wieght: a channel has no 'wieght' (did you mean 'weight'?) (WEIR_E_CONFIG)" <<'INI'
+[channel bulk]
+id = 3
+wieght = 5
 INI
 wrong "wrong.ini:2: neither a [section] nor 'name = value'" <<'INI'
 [node]

@@ -32,6 +32,13 @@ expect 1 "No such file" "$weir" send 127.0.0.1:1 ./missing
 expect 2 "nothing to do" "$weir" node
 expect 2 "--shards: '0' is not a number from 1 to 64" "$weir" node --shards 0
 expect 2 "--ping-interval: '5' is not a time" "$weir" node --ping-interval 5
+expect 2 "unknown option '--sharts' (did you mean '--shards'?); see weir node --help" "$weir" node --sharts 2
+expect 2 "unknown option '--sharts=2' (did you mean '--shards'?)" "$weir" node --sharts=2
+expect 2 "unknown option '--jsno' (did you mean '--json'?)" "$weir" doctor --jsno
+expect 2 "unknown option '--colour'; see weir node --help" "$weir" node --colour
+expect 2 "unknown command 'nod' (did you mean 'node'?)" "$weir" nod
+expect 2 "unknown command 'frobnicate'; weir --help" "$weir" frobnicate
+expect 2 "a channel has no 'ugent' (did you mean 'urgent'?)" "$weir" node --channel id=1,ugent
 expect 2 "--quiet-time: 'soon' is neither a time from 1s to 24h" "$weir" node --quiet-time soon
 expect 2 "--replace-interval: '1ms' is neither a time" "$weir" node --replace-interval 1ms
 expect 2 "--log-level: 'loud' is none of error" "$weir" node --log-level loud
