@@ -106,6 +106,20 @@ def book_seeds():
     yield "book", "as-is", b"\x00" + book(record(0, near, far))
 
 
+def ban_seeds():
+    """Files of bans whose hashes the target mends."""
+    hash_ = b" " + b"0" * 16 + b"\n"
+    node = b"weir1pjq3a7z3kxdzdxkmluqqtth7pw3avyda8sepkneutc03wz5qatnzsgyshpc"
+    lines = [b"192.0.2.7/32 1762999000 never manual banned", b"198.51.100.0/24 1762999000 1763000100 auto bad-magic",
+             b"2001:db8::/32 0 1763000001 manual application", node + b" 1762999000 1763000100 manual banned",
+             b"192.0.2.8/32 1762999000 1762999999 auto credit", b"192.0.2.9/32 1762999000 0 manual banned"]
+    whole = b"weir-bans 1\n" + b"".join(line + hash_ for line in lines)
+    yield "bans", "whole", b"\x01" + whole + b"end %d" % len(lines) + hash_
+    yield "bans", "cut", b"\x01" + whole[:-30]
+    yield "bans", "asks", b"\x01" + whole[12:]
+    yield "bans", "as-is", b"\x00" + whole
+
+
 def pex_seeds():
     near, six = bytes([20, 1, 2, 3]), bytes([0x2A] + [0] * 14 + [1])
     yield "pex", "about", struct.pack("<BBHQBBHI", 1, 0, 3, 1 << 40, 4, 5, 7711, 0) + near + b"relay"
@@ -119,7 +133,8 @@ def pex_seeds():
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for target, name, data in list(wire_seeds()) + list(text_seeds()) + list(book_seeds()) + list(pex_seeds()):
+    for target, name, data in (list(wire_seeds()) + list(text_seeds()) + list(book_seeds()) + list(ban_seeds()) +
+                               list(pex_seeds())):
         folder = os.path.join(sys.argv[1], target)
         os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, "seed." + name), "wb") as file:

@@ -1,4 +1,4 @@
-/* A node's bans under ThreadSanitizer: threads ban, pardon and list, strangers are banned for what they say, the
+/* A node's bans under ThreadSanitizer: threads ban, pardon, list and ask as another program does, strangers are banned for what they say, the
  * saver writes each change down, the exporter and the stats file read along, and the node stops in the middle.
  * Afterwards another node reads the file, and must know what the first one knew. */
 #include <arpa/inet.h>
@@ -19,6 +19,7 @@
 #define PREFIXES 64u     /* of each */
 #define STRANGERS 24u    /* 127.0.0.2 and on */
 #define BEFORE_STOP 100u /* rounds of each before the node is stopped */
+#define ASKED 60u        /* bans that are asked for; of them each third is asked to end */
 #define BANS_MAX 1024u
 
 static weir_node *node;
@@ -78,6 +79,24 @@ static void *ban_main(void *arg)
     return NULL;
 }
 
+static void *ask_main(void *arg)
+{
+    char prefix[64];
+    (void)arg;
+    for (uint32_t i = 0; i < ASKED; i++) {
+        while (i == ASKED / 2 && !atomic_load(&is_stopping))
+            usleep(100);
+        snprintf(prefix, sizeof(prefix), "10.200.%u.0/24", i);
+        int error = weir_ban_ask(ban_path, prefix, WEIR_NS_FOREVER, 0);
+        if (!error && i % 3 == 0)
+            error = weir_unban_ask(ban_path, prefix);
+        int64_t done = error ? error : weir_ban_take(node);
+        if (done < 0)
+            fail(weir_error_name((int)done));
+    }
+    return NULL;
+}
+
 static int socket_to(const char *text, uint32_t from)
 {
     unsigned port = 0;
@@ -122,7 +141,7 @@ static void *list_main(void *arg)
     (void)arg;
     while (!atomic_load(&is_over)) {
         int64_t cnt = weir_ban_list(node, bans, BANS_MAX);
-        if (cnt < 0 || cnt > (int64_t)(BANNERS * PREFIXES + STRANGERS))
+        if (cnt < 0 || cnt > (int64_t)(BANNERS * PREFIXES + STRANGERS + ASKED))
             fail("more bans than there can be");
         if (weir_metrics_text(node, text, sizeof(text)) < 0)
             fail("no metrics");
@@ -178,6 +197,11 @@ static void compare(void)
         if (has(known, cnt, prefix) != (i % 2 != 0))
             fail("a ban is not there, or one that was ended is");
     }
+    for (uint32_t i = 0; i < ASKED; i++) {
+        snprintf(prefix, sizeof(prefix), "10.200.%u.0/24", i);
+        if (has(known, cnt, prefix) != (i % 3 != 0))
+            fail("what was asked for is not as it was asked for");
+    }
     weir_node_free(node);
     node = make();
     if (weir_ban_list(node, read, BANS_MAX) != cnt)
@@ -204,7 +228,8 @@ int main(void)
     if (error || weir_node_address(node, 0, address, sizeof(address)) ||
         weir_metrics_address(node, http_address, sizeof(http_address)) || weir_node_start(node))
         fail(weir_error_name(error));
-    pthread_t banners[BANNERS], stranger, lister, scraper;
+    pthread_t banners[BANNERS], asker, stranger, lister, scraper;
+    pthread_create(&asker, NULL, ask_main, NULL);
     pthread_create(&stranger, NULL, stranger_main, NULL);
     pthread_create(&lister, NULL, list_main, NULL);
     pthread_create(&scraper, NULL, scrape_main, NULL);
@@ -217,6 +242,7 @@ int main(void)
     (void)weir_node_stop(node, 0); /* while the others go on */
     for (uint32_t i = 0; i < BANNERS; i++)
         pthread_join(banners[i], NULL);
+    pthread_join(asker, NULL);
     atomic_store(&is_over, 1);
     pthread_join(stranger, NULL);
     pthread_join(lister, NULL);
