@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-#define WEIR_REQUEST_CHANNEL 0xFF00u     /* the channel's id, unless told otherwise */
+#define WEIR_REQUEST_CHANNEL 0xFF02u     /* the channel's id, unless told otherwise */
 #define WEIR_REQUEST_TEXT_BYTES_MAX 255u /* text of an error reply */
 #define WEIR_REQUEST_HEAD_BYTES 16u      /* what the protocol puts in front of a question or part */
 #define WEIR_REQUEST_OUT_MAX 1024u       /* the most that out_max and in_max can be */
