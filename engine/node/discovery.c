@@ -414,6 +414,7 @@ int weir_discovery_attach(weir_discovery **ret_discovery, weir_node *node,
     }
     if (disco->book_path[0] && !node->host)
         disco->has_saver = pthread_create(&disco->saver, NULL, run_saver, disco) == 0;
+    disco_series_add(disco);
     *ret_discovery = disco;
     return 0;
 }

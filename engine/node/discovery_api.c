@@ -81,3 +81,57 @@ int weir_discovery_read(weir_discovery *disco, struct weir_discovery_info *ret_i
     memcpy(ret_info, &info, size < sizeof(info) ? size : sizeof(info));
     return 0;
 }
+
+/* ---- series -------------------------------------------------------------------------------- */
+
+static uint64_t read_counter(void *ctx, uint32_t offset)
+{
+    struct weir_discovery *disco = ctx;
+    uint64_t value;
+    pthread_mutex_lock(&disco->mutex);
+    memcpy(&value, (const uint8_t *)&disco->counts + offset, sizeof(value));
+    pthread_mutex_unlock(&disco->mutex);
+    return value;
+}
+
+static uint64_t read_now(void *ctx, uint32_t offset)
+{
+    struct weir_discovery_info info = {.size = sizeof(info)};
+    uint32_t value;
+    (void)weir_discovery_read(ctx, &info);
+    memcpy(&value, (const uint8_t *)&info + offset, sizeof(value));
+    return value;
+}
+
+#define AT(field) offsetof(struct weir_discovery_info, field)
+#define ROW(field, name, help)                                                             \
+    {                                                                                      \
+        "weir_discovery_" name "_total", help, WEIR_STATS_COUNTER, AT(field), read_counter \
+    }
+#define NOW(field, name, help)                                              \
+    {                                                                       \
+        "weir_discovery_" name, help, WEIR_STATS_GAUGE, AT(field), read_now \
+    }
+
+static const struct weir_own_series series[] = {
+    NOW(outbound_cnt, "outbound", "Peers that discovery has dialed and keeps"),
+    NOW(inbound_cnt, "inbound", "Peers that dialed us"),
+    NOW(dialing_cnt, "dialing", "Dials of discovery under way"),
+    NOW(new_cnt, "places_new", "Places in the book that were only heard of"),
+    NOW(tried_cnt, "places_tried", "Places in the book that this node was connected to"),
+    ROW(asks_sent, "asks_sent", "Times a peer was asked for places"),
+    ROW(asks_refused, "asks_refused", "Asks of peers that came too early"),
+    ROW(answers_sent, "answers_sent", "Asks that were answered"),
+    ROW(answers_taken, "answers_taken", "Answers that came"),
+    ROW(places_taken, "places_taken", "Places of answers that were news to the book"),
+    ROW(places_refused, "places_refused", "Places that were not for that peer to tell"),
+    ROW(feelers, "feelers", "Test connections begun"),
+    ROW(feelers_good, "feelers_good", "Test connections that found a node"),
+    ROW(duplicates, "duplicates", "Connections closed because there was another to the same node"),
+    ROW(saves, "saves", "Times the book was written"),
+};
+
+void disco_series_add(struct weir_discovery *disco)
+{
+    weir_series_own(disco->node, series, sizeof(series) / sizeof(series[0]), disco, UINT32_MAX);
+}

@@ -164,4 +164,7 @@ void disco_pex_greet(struct weir_discovery *disco, struct disco_peer *peer);
 void disco_pex_ask(struct weir_discovery *disco, struct disco_peer *peer, uint64_t now_ns);
 void disco_pex_message(struct weir_discovery *disco, const struct weir_msg *msg, uint64_t now_ns);
 
+/* discovery_api.c */
+void disco_series_add(struct weir_discovery *disco);
+
 #endif

@@ -228,7 +228,7 @@ static void gather_node(weir_node *node, const struct weir_gather_sink *sink)
 void weir_gather(weir_node *node, const struct weir_gather_sink *sink)
 {
     pthread_mutex_lock(&node->mutex);
-    uint32_t shard_cnt = node->shard_cnt;
+    uint32_t shard_cnt = node->shard_cnt, series_cnt = node->series_cnt;
     pthread_mutex_unlock(&node->mutex);
     gather_node(node, sink);
     gather_shards(node, shard_cnt, sink);
@@ -236,4 +236,5 @@ void weir_gather(weir_node *node, const struct weir_gather_sink *sink)
     gather_rtt(node, shard_cnt, sink);
     gather_channels(node, shard_cnt, sink);
     gather_reasons(node, shard_cnt, sink);
+    weir_gather_series(node, series_cnt, sink);
 }

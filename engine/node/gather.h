@@ -23,4 +23,7 @@ struct weir_gather_sink {
 /* From create on, until free. */
 void weir_gather(weir_node *node, const struct weir_gather_sink *sink);
 
+/* The first `series_cnt` that reactors have added (series.c). */
+void weir_gather_series(weir_node *node, uint32_t series_cnt, const struct weir_gather_sink *sink);
+
 #endif

@@ -220,6 +220,73 @@ static weir_ns on_tick(void *ctx, uint32_t shard, weir_ns now)
     return next == WEIR_NS_FOREVER ? 0 : next;
 }
 
+/* ---- series -------------------------------------------------------------------------------- */
+
+static uint64_t read_counter(void *ctx, uint32_t offset)
+{
+    const void *at = (const uint8_t *)ctx + offset;
+    return atomic_load_explicit((const _Atomic uint64_t *)at, memory_order_relaxed);
+}
+
+enum held { HELD_PEERS, HELD_STORED, HELD_STORED_BYTES, HELD_WANTED };
+
+static uint64_t read_held(void *ctx, uint32_t what)
+{
+    weir_gossip *gossip = ctx;
+    uint64_t stored, bytes;
+    pthread_mutex_lock(&gossip->mutex);
+    uint64_t peers = gossip->peer_cnt, wanted = gossip->wants.cnt;
+    weir_store_sizes(gossip->store, &stored, &bytes);
+    pthread_mutex_unlock(&gossip->mutex);
+    switch ((enum held)what) {
+    case HELD_PEERS:
+        return peers;
+    case HELD_STORED:
+        return stored;
+    case HELD_STORED_BYTES:
+        return bytes;
+    case HELD_WANTED:
+        return wanted;
+    }
+    return 0;
+}
+
+#define ROW(field, name, help)                                  \
+    {                                                           \
+        "weir_gossip_" name "_total", help, WEIR_STATS_COUNTER, \
+            offsetof(weir_gossip, stats.field), read_counter    \
+    }
+#define HELD(what, name, help)                                       \
+    {                                                                \
+        "weir_gossip_" name, help, WEIR_STATS_GAUGE, what, read_held \
+    }
+
+static const struct weir_own_series series[] = {
+    HELD(HELD_PEERS, "peers", "Peers that have the channel"),
+    ROW(published, "published", "Messages published here"),
+    ROW(delivered, "delivered", "Messages that came for the first time"),
+    ROW(rejected, "rejected", "Messages that the application rejected"),
+    ROW(duplicates, "duplicates", "Messages that came again"),
+    ROW(duplicate_bytes, "duplicate_bytes", "Bytes of messages that came again"),
+    ROW(too_old, "too_old", "Messages dropped for their age"),
+    ROW(hop_limited, "hop_limited", "Messages not handed on after hop_max hops"),
+    ROW(pushed, "pushed", "Messages sent unasked"),
+    ROW(pushed_bytes, "pushed_bytes", "Bytes of messages sent unasked"),
+    ROW(told, "told", "Ids that peers were told"),
+    ROW(heard, "heard", "Ids that peers told"),
+    ROW(asked, "asked", "Messages asked for"),
+    ROW(asked_again, "asked_again", "Messages asked for once more, of another peer"),
+    ROW(in_vain, "in_vain", "Messages that were told of and that nobody sent"),
+    ROW(served, "served", "Messages sent when asked for"),
+    ROW(served_bytes, "served_bytes", "Bytes of messages sent when asked for"),
+    ROW(missing, "missing", "Messages asked for here that were not there any more"),
+    ROW(full, "full", "Sends that a queue of a peer had no room for"),
+    ROW(faults, "faults", "Peers that broke the protocol"),
+    HELD(HELD_STORED, "stored", "Messages kept to be asked for"),
+    HELD(HELD_STORED_BYTES, "stored_bytes", "Bytes of messages kept to be asked for"),
+    HELD(HELD_WANTED, "wanted", "Messages told of and awaited"),
+};
+
 /* ---- life ---------------------------------------------------------------------------------- */
 
 static int make_tables(weir_gossip *gossip)
@@ -277,6 +344,7 @@ int weir_gossip_create(weir_gossip **ret_gossip, weir_node *node,
         weir_gossip_free(gossip);
         return error;
     }
+    weir_series_own(node, series, sizeof(series) / sizeof(series[0]), gossip, own.channel);
     *ret_gossip = gossip;
     return 0;
 }

@@ -15,7 +15,7 @@
  *   ban.c       bans; guard_file.c keeps them in a file, ban_ask.c takes those that other programs ask for
  *   evict.c     room for one more inbound peer; welcome.c: who needs none
  *   secure.c    keys and policy: from the configuration to each shard's handshakes
- *   reactor.c   weir/reactor.h: posted calls, ticks, places per peer
+ *   reactor.c   weir/reactor.h: posted calls, ticks, places per peer; series.c: series of reactors
  *   request*.c, inbox.c   weir/request.h; gossip*.c: weir/gossip.h; reactors like an application's
  *   metrics.c   counters as structs; gather.c walks all series, expose.c makes text of them
  *   stall.c     turns that take too long
@@ -186,7 +186,9 @@ struct weir_node {
     struct weir_id id;
     struct weir_reactor reactors[WEIR_REACTORS_MAX];
     uint32_t reactor_cnt;
-    uint32_t place_cnt;            /* pointers per peer that reactors have asked for */
+    uint32_t place_cnt;                    /* pointers per peer that reactors have asked for */
+    weir_counter *series[WEIR_SERIES_MAX]; /* that reactors added; under `mutex`, until start */
+    uint32_t series_cnt;
     struct weir_addr metrics_addr; /* where metrics are served; family 0: nowhere */
     struct weir_addr listeners[WEIR_LISTENERS_MAX];
     uint32_t listener_cnt;
@@ -213,6 +215,21 @@ struct weir_node {
     bool has_proxy;
     bool is_lookup_instant; /* it never blocks, and is called on the shard: a simulator's table */
 };
+
+/* ---- series.c ------------------------------------------------------------------------------ */
+
+/* Series of a reactor that comes with weir. */
+struct weir_own_series {
+    const char *name, *help;
+    uint32_t type, arg;
+    uint64_t (*read)(void *ctx, uint32_t arg);
+};
+
+/* As weir_series_add for each row, with names that begin with weir_. A channel's id becomes the label `channel`, and
+ * UINT32_MAX none. For which there is no room is not shown, and works all the same. */
+void weir_series_own(weir_node *node, const struct weir_own_series *rows, size_t row_cnt, void *ctx,
+                     uint32_t channel_id);
+void weir_series_fini(weir_node *node);
 
 /* ---- secure.c ------------------------------------------------------------------------------ */
 

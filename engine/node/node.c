@@ -398,6 +398,7 @@ void weir_node_free(weir_node *node)
         (void)weir_node_stop(node, 0);
     weir_dial_end_names(node);
     weir_stats_file_close(node);
+    weir_series_fini(node);
     for (uint32_t i = 0; i < node->shard_cnt; i++)
         weir_shard_free(node->shards[i]);
     weir_key_wipe(&node->node_key);

@@ -267,6 +267,47 @@ static weir_ns on_tick(void *ctx, uint32_t shard_idx, weir_ns now)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+static uint64_t read_counter(void *ctx, uint32_t offset)
+{
+    const void *at = (const uint8_t *)ctx + offset;
+    return atomic_load_explicit((const _Atomic uint64_t *)at, memory_order_relaxed);
+}
+
+#define AT(field) offsetof(weir_requests, stats.field), read_counter
+#define ROW(field, name, help)                                             \
+    {                                                                      \
+        "weir_request_" name "_total", help, WEIR_STATS_COUNTER, AT(field) \
+    }
+#define NOW(field, name, help)                                  \
+    {                                                           \
+        "weir_request_" name, help, WEIR_STATS_GAUGE, AT(field) \
+    }
+
+static const struct weir_own_series series[] = {
+    NOW(asking, "asking", "Asks without a final answer"),
+    ROW(asked, "asked", "Asks sent"),
+    ROW(answered, "answered", "Asks that were answered in full"),
+    ROW(errors, "errors", "Asks answered with an error"),
+    ROW(timeouts, "timeouts", "Asks whose deadline passed"),
+    ROW(cancelled, "cancelled", "Asks that the asker cancelled"),
+    ROW(gone, "gone", "Asks whose peer went"),
+    ROW(failed, "failed", "Asks that failed here"),
+    ROW(late, "late", "Replies that came after the end and were dropped"),
+    ROW(duplicates, "duplicates", "Replies that came twice and were dropped"),
+    ROW(parts_received, "parts_received", "Parts of answers received"),
+    ROW(bytes_received, "received_bytes", "Bytes of answers received"),
+    NOW(answering, "answering", "Questions that are not answered"),
+    ROW(questions, "questions", "Questions that came"),
+    ROW(busy, "busy", "Questions refused at in_max"),
+    ROW(replied, "replied", "Questions answered in full"),
+    ROW(reply_errors, "reply_errors", "Questions answered with an error"),
+    ROW(over, "over", "Questions that ended without an answer"),
+    ROW(parts_sent, "parts_sent", "Parts of answers sent"),
+    ROW(bytes_sent, "sent_bytes", "Bytes of answers sent"),
+    ROW(stalls, "stalls", "Times an answer waited for a grant"),
+    ROW(faults, "faults", "Peers that broke the protocol"),
+};
+
 int weir_requests_create(weir_requests **ret_requests, weir_node *node,
                          const struct weir_request_config *cfg)
 {
@@ -314,6 +355,7 @@ int weir_requests_create(weir_requests **ret_requests, weir_node *node,
         weir_heap_release(requests);
         return error;
     }
+    weir_series_own(node, series, sizeof(series) / sizeof(series[0]), requests, own.channel);
     *ret_requests = requests;
     return 0;
 }

@@ -25,6 +25,10 @@ out=$(timeout 120 "$examples/switch") || bad "switch: $out"
 [[ $out = "8 came in, 1 was refused"*"three were handed a message"* ]] || bad "switch: $out"
 [ "$(grep -c 'application, "three messages are enough"' <<<"$out")" = 3 ] || bad "switch: $out"
 
+out=$(timeout 240 "$examples/mesh" nodes=12) || bad "mesh: $out"
+[[ $out = "12 nodes, told one address, have all heard of each other"*"its peers say that they are "* ]] || bad "mesh: $out"
+expect 2 "usage" "$examples/mesh" nodes=1
+
 start server "$examples/echo" server 127.0.0.1:0
 server=$pid
 at=$(address_of server)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `weir node --metrics` serves: strictly parsed, the same as docs/metrics.md says, liked by promtool.
+"""What `weir node --metrics` serves, and reactors add: strictly parsed, the same as docs/metrics.md says, liked by promtool.
 
 promtool is Debian's package prometheus; without it only that part is left out. With --list the table of the page is
 printed: what stands between its two marks is that output.
@@ -18,6 +18,8 @@ from pathlib import Path
 
 SRC = Path(os.environ["WEIR_SRC_DIR"])
 WEIR = Path(os.environ["WEIR_BIN_DIR"]) / "weir"
+MESH = Path(os.environ["WEIR_BUILD_DIR"]) / "examples" / "mesh"
+OF_REACTORS = ("weir_gossip_", "weir_request_", "weir_discovery_")
 PAGE = SRC / "docs" / "metrics.md"
 NAME = r"weir_[a-z0-9_]+"
 LABEL = r'[a-z]+="(?:[^"\\\n]|\\["\\n])*"'
@@ -92,9 +94,24 @@ def table(families):
     return rows
 
 
+def of_reactors():
+    """What a node with gossip, requests and discovery has besides, and its whole text: the example prints it. None without examples."""
+    if not MESH.exists():
+        print("this build has no examples: the series of gossip, requests and discovery are not looked at")
+        return {}, None
+    done = subprocess.run([MESH, "nodes=3", "metrics=1"], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = done.stdout[done.stdout.index("# HELP "):]
+    assert 'mesh_messages_total{kind="greeting"} 2\n' in text, "the example's own series"
+    own = "".join(line + "\n" for line in text.splitlines() if "mesh_messages_total" not in line)
+    return {name: family for name, family in parse(own).items() if name.startswith(OF_REACTORS)}, text
+
+
 def check_page(families):
     text = PAGE.read_text()
     rows = [line for line in text.splitlines() if line.startswith("| `weir_")]
+    if not MESH.exists():
+        rows = [row for row in rows if not row.startswith(tuple("| `" + start for start in OF_REACTORS))]
     want = table(families)
     for row in want:
         assert row in rows, f"docs/metrics.md lacks: {row}"
@@ -129,12 +146,16 @@ def main():
         while value(families := parse(text := node.scrape()), "weir_peers") < 1:
             assert time.monotonic() < until, "no peer came"
             time.sleep(0.05)
+        reactors, mesh_text = of_reactors()
+        families |= reactors
         if "--list" in sys.argv:
             print("\n".join(table(families)))
         else:
             assert len(families) >= 40, len(families)
             check_page(families)
             check_promtool(text)
+            if mesh_text:
+                check_promtool(mesh_text)
             for request in (urllib.request.Request(node.url, method="POST", data=b"x"),
                             urllib.request.Request(node.url + "/other")):
                 try:
