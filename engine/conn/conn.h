@@ -92,9 +92,9 @@ enum weir_conn_flags {
     WEIR_CONN_HELD = 1u << 22,          /* its first message waits in `carry` for its turn */
     WEIR_CONN_COOKIE = 1u << 23,        /* it has brought a good cookie */
     WEIR_CONN_ADMITTED = 1u << 24,      /* the node's limits count it */
-    WEIR_CONN_ON_TRIAL = 1u << 25,      /* nothing counts it, and it goes unless its id is welcome */
-    WEIR_CONN_PENDING = 1u << 26,       /* accepted and in its handshake: on the gate's list */
-    WEIR_CONN_DIAL_COUNTED = 1u << 27,  /* limits of dials per address and subnet count it */
+    WEIR_CONN_ON_TRIAL = 1u << 25,     /* nothing counts it, and it goes unless its id is welcome */
+    WEIR_CONN_PENDING = 1u << 26,      /* accepted and in its handshake: on the gate's list */
+    WEIR_CONN_DIAL_COUNTED = 1u << 27, /* limits of dials per address and subnet count it */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */
