@@ -24,12 +24,12 @@ grep -q "weir: recv: ENOSPC" recv.err || bad "the receiver does not tell: $(cat 
 [ "$(ls -A disk)" = small ] || bad "left on the disk: $(ls -A disk)"
 cmp small disk/small || bad "what was acknowledged is there"
 
-# Standard output that is full.
-"$weir" recv 127.0.0.1:0 >/dev/full 2>recv.err &
+# Standard output that is full. Files of its own: those of the first may still be there when the address is looked for.
+"$weir" recv 127.0.0.1:0 >/dev/full 2>full.err &
 receiver=$!
 started+=("$receiver")
-: >recv.out
-at=$(address_of recv)
+: >full.out
+at=$(address_of full)
 expect 1 "ENOSPC" "$weir" send "$at" --size 1000 large
 ended "$receiver" 20
 same 1 "receiver with a full standard output"

@@ -53,6 +53,9 @@ expect() {
 start() {
     local name=$1
     shift
+    # Before it runs: or address_of could read what an earlier one of that name wrote.
+    : >"$name.out"
+    : >"$name.err"
     "$@" >"$name.out" 2>"$name.err" </dev/null &
     pid=$!
     started+=("$pid")
@@ -61,7 +64,7 @@ start() {
 # address_of NAME: waits for "listening at ADDRESS" in its output and prints the address.
 address_of() {
     local at i
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         at=$(sed -n 's/.*listening at //p' "$1.out" "$1.err" 2>/dev/null | head -n 1)
         if [ -n "$at" ]; then
             echo "$at"
@@ -75,12 +78,12 @@ address_of() {
 # ended PID SECONDS: waits for it to end and sets $code; kills it when it does not.
 ended() {
     local i
-    for ((i = 0; i < $2 * 20; i++)); do
+    for ((i = 0; i < $2 * 60; i++)); do # three times that: machines stall
         kill -0 "$1" 2>/dev/null || break
         sleep 0.05
     done
     if kill -KILL "$1" 2>/dev/null; then
-        bad "process $1 did not end in $2 s"
+        bad "process $1 did not end in three times $2 s"
     fi
     wait "$1" 2>/dev/null
     code=$?
