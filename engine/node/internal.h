@@ -375,8 +375,16 @@ void weir_shard_free(struct weir_shard *shard);
 int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max);
 void *weir_shard_main(void *arg);
 void weir_shard_stop(struct weir_shard *shard, uint64_t drain_until_ns);
+
+/* ---- accept.c ------------------------------------------------------------------------------ */
+
+/* Accepts at a listener again, where it does not already. */
+void weir_accept_arm(struct weir_shard *shard, uint32_t idx);
+void weir_accept_event(struct weir_shard *shard, const struct weir_io_event *event);
 /* Takes over an accepted socket, or closes it. */
 void weir_shard_adopt(struct weir_shard *shard, int sock);
+/* Ends accepting; true when it has ended. The kernel may not take a cancel at once. */
+bool weir_accept_end(struct weir_shard *shard);
 
 /* ---- dispatch.c ---------------------------------------------------------------------------- */
 

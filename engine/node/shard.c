@@ -1,5 +1,4 @@
 #define _GNU_SOURCE
-#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,8 +7,6 @@
 #include "engine/base/probe.h"
 #include "engine/node/internal.h"
 
-#define ACCEPT_LOG_NS (60 * WEIR_NS_PER_S)
-#define ACCEPT_RETRY_NS (100 * WEIR_NS_PER_MS) /* after EMFILE and the like */
 #define END_ROUNDS 1000                   /* of at most a millisecond each, for what is in flight */
 #define STOP_STEP_NS (2 * WEIR_NS_PER_MS) /* how often a stopping shard looks whether it is done */
 #define NEAR_RECV_BYTES (128u * 1024u)    /* SO_RCVBUF of near peers; docs/performance.md */
@@ -156,18 +153,6 @@ static void pin(struct weir_shard *shard)
     }
 }
 
-static void arm_accept(struct weir_shard *shard, uint32_t idx)
-{
-    if (shard->listen_socks[idx] < 0 || shard->is_accepting[idx] || shard->is_stopping)
-        return;
-    int error =
-        shard->io->ops->accept(shard->io, shard->listen_socks[idx], WEIR_TOKEN_LISTENER + idx);
-    shard->is_accepting[idx] = error == 0;
-    if (error) /* the kernel takes no operation now: nothing else would bring us back here */
-        weir_wheel_set(&shard->wheel, &shard->accept_timers[idx],
-                       shard->hub.now_ns + ACCEPT_RETRY_NS);
-}
-
 int weir_shard_init(struct weir_shard *shard)
 {
     weir_node *node = shard->node;
@@ -206,7 +191,7 @@ int weir_shard_init(struct weir_shard *shard)
     for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
         shard->accept_timers[i].kind = WEIR_TIMER_ACCEPT;
         shard->accept_timers[i].arg = i;
-        arm_accept(shard, i);
+        weir_accept_arm(shard, i);
     }
     weir_exporter_start(shard);
     if (shard == node->shards[0])
@@ -326,144 +311,7 @@ void weir_shard_free(struct weir_shard *shard)
     weir_heap_release(shard);
 }
 
-/* ---- accepting ----------------------------------------------------------------------------- */
-
-/* The shard with the fewest connections, when it has so many fewer that moving one is worth a letter. */
-static struct weir_shard *lighter(struct weir_shard *shard)
-{
-    weir_node *node = shard->node;
-    uint64_t own = atomic_load_explicit(&shard->hub.metrics.conn_cnt, memory_order_relaxed);
-    struct weir_shard *best = shard;
-    uint64_t least = own;
-    for (uint32_t i = 0; i < node->shard_cnt; i++) {
-        struct weir_shard *other = node->shards[i];
-        uint64_t cnt = atomic_load_explicit(&other->hub.metrics.conn_cnt, memory_order_relaxed);
-        if (cnt < least && atomic_load_explicit(&other->is_owned, memory_order_acquire)) {
-            least = cnt;
-            best = other;
-        }
-    }
-    return own > least + 1 + least / 8 ? best : shard;
-}
-
-/* Why there is no place for another stranger; 0: there is one. */
-static uint16_t why_full(const struct weir_hub *hub)
-{
-    uint64_t pending = atomic_load_explicit(&hub->metrics.handshake_cnt, memory_order_relaxed);
-    if (pending >= hub->cfg->handshakes_max)
-        return WEIR_R_LIMIT_HANDSHAKES;
-    return hub->free_conns ? 0 : WEIR_R_LIMIT_PEERS;
-}
-
-/* Makes a connection that the node's limits have counted, or one on trial (`trial`: what else it is refused with).
- * Returns 0, or why there is no room for it. */
-static uint16_t adopt_admitted(struct weir_shard *shard, int sock, const struct weir_addr *addr,
-                               bool is_counted, uint16_t trial)
-{
-    struct weir_hub *hub = &shard->hub;
-    struct weir_conn *conn;
-    if (weir_conn_accept(hub, sock, &conn) != 0)
-        return why_full(hub);
-    conn->addr = *addr; /* as it was counted */
-    if (trial && !(conn->flags & WEIR_CONN_TOLD))
-        weir_trial_begin(shard, conn, trial);
-    if (!is_counted)
-        return 0;
-    if (conn->flags & WEIR_CONN_TOLD)
-        weir_guard_left(shard->node, addr); /* it has ended already */
-    else
-        conn->flags |= WEIR_CONN_ADMITTED;
-    return 0;
-}
-
-void weir_shard_adopt(struct weir_shard *shard, int sock)
-{
-    struct weir_hub *hub = &shard->hub;
-    struct weir_addr addr = {.family = WEIR_ADDR_NONE};
-    /* What costs nothing is asked first: in a flood most are refused here, for the price of a close. */
-    uint16_t reason = shard->is_stopping ? WEIR_R_SHUTDOWN : why_full(hub), trial = 0;
-    bool is_counted = false;
-    /* One that has brought no cookie may make room, but only for who is let in by all the rest. */
-    bool needs_room = reason == WEIR_R_LIMIT_HANDSHAKES && weir_gate_has_room(hub);
-    if (!reason || needs_room) {
-        (void)shard->io->ops->peer_addr(shard->io, sock, &addr);
-        reason = weir_guard_accept(shard->node, &addr, hub->now_ns, &is_counted);
-        if (reason == WEIR_R_LIMIT_INBOUND)
-            reason = weir_evict_for(shard, &addr);
-        if (reason && weir_trial_may_begin(shard, reason)) {
-            trial = reason;
-            reason = 0;
-            is_counted = false;
-        }
-    }
-    if (!reason) {
-        reason = weir_filter_connect(shard, &addr, false);
-        if (!reason && needs_room)
-            (void)weir_gate_make_room(hub);
-        if (!reason)
-            reason = adopt_admitted(shard, sock, &addr, is_counted, trial);
-        if (!reason)
-            return;
-        if (is_counted)
-            weir_guard_left(shard->node, &addr);
-    }
-    shard->io->ops->close(shard->io, sock);
-    weir_count(&hub->metrics.refused, 1);
-    WEIR_PROBE2(turned_away, hub->shard, reason);
-    weir_count(&hub->metrics.closes[reason], 1);
-}
-
-static void on_accept(struct weir_shard *shard, const struct weir_io_event *event)
-{
-    uint32_t idx = (uint32_t)event->token - WEIR_TOKEN_LISTENER;
-    if (!(event->flags & WEIR_IO_MORE))
-        shard->is_accepting[idx] = false;
-    if (event->res >= 0) {
-        struct weir_shard *other = shard->node->shard_cnt > 1 ? lighter(shard) : shard;
-        struct weir_note *note = other == shard ? NULL : weir_note_create(WEIR_LETTER_ADOPT, 0);
-        if (note) {
-            note->flags = (uint32_t)event->res;
-            (void)weir_shard_post(other, note, true);
-        } else {
-            weir_shard_adopt(shard, event->res);
-        }
-    } else if (event->res != -ECANCELED) {
-        /* A shortage lasts: a line for each of ten attempts a second would bury what else is said. */
-        if (shard->hub.now_ns >= shard->accept_log_ns) {
-            weir_log(shard->node, WEIR_LOG_WARN, "accept: %s; trying again every 100 ms",
-                     strerror(-event->res));
-            shard->accept_log_ns = shard->hub.now_ns + ACCEPT_LOG_NS;
-        }
-        weir_wheel_set(&shard->wheel, &shard->accept_timers[idx],
-                       shard->hub.now_ns + ACCEPT_RETRY_NS);
-        return;
-    }
-    arm_accept(shard, idx);
-}
-
-/* What is no connection's. */
-static void on_event_apart(struct weir_shard *shard, const struct weir_io_event *event)
-{
-    if ((uint32_t)event->token < WEIR_TOKEN_LISTENER)
-        weir_exporter_event(shard, event);
-    else
-        on_accept(shard, event);
-}
-
 /* ---- stopping ------------------------------------------------------------------------------ */
-
-/* Ends accepting; true when it has ended. The kernel may not take a cancel at once. */
-static bool end_accepting(struct weir_shard *shard)
-{
-    bool is_accepting = false;
-    for (uint32_t i = 0; i < WEIR_LISTENERS_MAX; i++) {
-        if (shard->is_accepting[i] && !shard->is_cancelled[i])
-            shard->is_cancelled[i] =
-                shard->io->ops->cancel(shard->io, WEIR_TOKEN_LISTENER + i) == 0;
-        is_accepting |= shard->is_accepting[i];
-    }
-    return !is_accepting;
-}
 
 void weir_shard_stop(struct weir_shard *shard, uint64_t drain_until_ns)
 {
@@ -490,7 +338,7 @@ static bool step_stop(struct weir_shard *shard)
         if (conn->state != WEIR_CONN_FREE)
             weir_conn_close(conn, WEIR_R_SHUTDOWN, false);
     }
-    bool has_ended = end_accepting(shard);
+    bool has_ended = weir_accept_end(shard);
     has_ended &= weir_exporter_stop(shard);
     if (is_late && !shard->give_up_ns)
         shard->give_up_ns = hub->now_ns + 3 * hub->cfg->goodbye_linger_ns + WEIR_NS_PER_S;
@@ -501,6 +349,15 @@ static bool step_stop(struct weir_shard *shard)
 }
 
 /* ---- the turn ------------------------------------------------------------------------------ */
+
+/* What is no connection's. */
+static void on_event_apart(struct weir_shard *shard, const struct weir_io_event *event)
+{
+    if ((uint32_t)event->token < WEIR_TOKEN_LISTENER)
+        weir_exporter_event(shard, event);
+    else
+        weir_accept_event(shard, event);
+}
 
 static void run_timers(struct weir_shard *shard)
 {
@@ -522,7 +379,7 @@ static void run_timers(struct weir_shard *shard)
             weir_dispatch_tick(shard, timer->arg);
             break;
         case WEIR_TIMER_ACCEPT:
-            arm_accept(shard, timer->arg);
+            weir_accept_arm(shard, timer->arg);
             break;
         case WEIR_TIMER_RATE:
             weir_rates_fire(&shard->hub, timer->arg);
