@@ -14,9 +14,11 @@
 #include "cli.h"
 #include "commands.h"
 #include "ini_config.h"
-#include "json_out.h"
+#include "node_print.h"
 #include "settings.h"
 #include "settings_print.h"
+
+#define SAYS_MAX 16u
 
 /* Settings come in two passes, so that a flag wins over the file wherever --config stands. */
 struct node_args {
@@ -25,6 +27,8 @@ struct node_args {
     bool is_reading_flags; /* second pass */
     bool is_quiet, is_json;
     bool is_print; /* of the configuration, and no more */
+    const char *says[SAYS_MAX];
+    uint32_t say_cnt;
     weir_ns drain_ns;
 };
 
@@ -35,6 +39,8 @@ enum {
     KEY_PEER,
     KEY_BAN,
     KEY_WELCOME,
+    KEY_GOSSIP,
+    KEY_SAY,
     KEY_JSON,
     KEY_QUIET,
     KEY_DRAIN,
@@ -51,6 +57,8 @@ static const struct cli_option own_options[] = {
      KEY_BAN},
     {"welcome", "WHOM",
      "no limit and no score for this address, subnet or node id; may be given often", KEY_WELCOME},
+    {"gossip", NULL, "hand on, and print, what nodes with --gossip say", KEY_GOSSIP},
+    {"say", "TEXT", "say this to all of them, once; may be given up to 16 times", KEY_SAY},
     {"channel", "SPEC", "attach a channel; may be given often", KEY_CHANNEL},
     {"config", "FILE", "read an INI file; flags win over it", KEY_CONFIG},
     {"print-config", NULL, "print every setting and where it comes from, as an INI file; end",
@@ -97,6 +105,17 @@ static int set_option(void *ctx, int key, const char *value)
     case KEY_CHANNEL:
         name = "channel";
         is_good = settings_add_channel(&args->settings, value, why);
+        break;
+    case KEY_SAY:
+        name = "say";
+        is_good = value[0] != '\0' && args->say_cnt < SAYS_MAX;
+        snprintf(why, sizeof(why), "it is empty, or one of more than %u", SAYS_MAX);
+        if (is_good)
+            args->says[args->say_cnt++] = value;
+        break;
+    case KEY_GOSSIP:
+        name = "gossip";
+        is_good = settings_set(&args->settings, name, "yes", why);
         break;
     case KEY_LISTEN:
     case KEY_PEER:
@@ -154,7 +173,7 @@ static int read_args(struct node_args *args, int argc, char **argv)
             "A channel's SPEC is a list of\n" SETTINGS_CHANNEL_HELP "\n"
             "Without any, one channel with id 1 and the defaults is attached.\n\n"
             "The INI file has the same names: a section [node] with the settings, listen,\n"
-            "peer, ban, welcome and metrics, and a section [channel NAME] per channel. A SIZE may end in K, M or G, a\n"
+            "peer, ban, welcome, gossip and metrics, and a section [channel NAME] per channel. A SIZE may end in K, M or G, a\n"
             "TIME ends in ms, s, m or h.",
         .options = options,
         .option_cnt = cnt,
@@ -175,6 +194,8 @@ static int read_args(struct node_args *args, int argc, char **argv)
 
     char why[SETTINGS_WHY_BYTES];
     struct settings *settings = &args->settings;
+    if (args->say_cnt > 0 && !settings->has_gossip)
+        return cli_fail(CLI_USAGE, "node", NULL, "--say needs --gossip");
     if (!settings_check(settings, why))
         return cli_fail(CLI_USAGE, "node", NULL, "%s (WEIR_E_CONFIG)", why);
     settings->origin = "default";
@@ -190,207 +211,9 @@ static int read_args(struct node_args *args, int argc, char **argv)
     return -1;
 }
 
-/* ---- what is printed ----------------------------------------------------------------------- */
-
-struct watch {
-    weir_node *node;
-    weir_discovery *discovery; /* NULL: none */
-    bool is_json;
-};
-
-static void print_json(struct json_out *take)
-{
-    if (!json_out_print(stdout, take, false))
-        fprintf(stderr, "weir: node: cannot write to standard output\n");
-}
-
-static void print_listener(const struct watch *watch, const char *address)
-{
-    if (watch->is_json) {
-        struct json_out *object = json_out_object();
-        json_out_text(object, "event", "listening");
-        json_out_text(object, "address", address);
-        print_json(object);
-    } else {
-        printf("listening at %s\n", address);
-    }
-}
-
-static void print_metrics(const struct watch *watch, const char *address)
-{
-    if (watch->is_json) {
-        struct json_out *object = json_out_object();
-        json_out_text(object, "event", "metrics");
-        json_out_text(object, "address", address);
-        print_json(object);
-    } else {
-        printf("metrics at http://%s/metrics\n", address);
-    }
-}
-
-static void print_id(const struct watch *watch)
-{
-    struct weir_id id;
-    char text[WEIR_ID_TEXT_BYTES];
-    if (weir_node_id(watch->node, &id) != 0)
-        return; /* it is plain */
-    weir_id_text(&id, text);
-    if (watch->is_json) {
-        struct json_out *object = json_out_object();
-        json_out_text(object, "event", "id");
-        json_out_text(object, "id", text);
-        print_json(object);
-    } else {
-        printf("id %s\n", text);
-    }
-}
-
-/* On the shard's thread. One print call per line, because shards share the stream. */
-static void on_peer(void *ctx, weir_peer peer, int event, int reason)
-{
-    const struct watch *watch = ctx;
-    static const char *const names[] = {"?", "up", "down", "failed"};
-    const char *name = event >= 1 && event <= 3 ? names[event] : names[0];
-    struct weir_peer_info info = {.size = sizeof(info)};
-    bool is_known = peer.v != 0 && weir_peer_info(watch->node, peer, &info) == 0;
-    const char *address = is_known ? info.address : "";
-    char node_id[WEIR_ID_TEXT_BYTES] = "";
-    if (is_known && info.is_secure)
-        weir_id_text(&info.id, node_id);
-    if (watch->is_json) {
-        struct json_out *object = json_out_object();
-        json_out_text(object, "event", name);
-        char id[20];
-        snprintf(id, sizeof(id), "%" PRIx64, peer.v);
-        json_out_text(object, "peer", id);
-        json_out_text(object, "address", address);
-        if (event == WEIR_PEER_UP && is_known) {
-            json_out_bool(object, "is_dialer", info.is_dialer != 0);
-            json_out_text(object, "user_agent", info.user_agent);
-            json_out_bool(object, "is_secure", info.is_secure != 0);
-            if (info.is_secure)
-                json_out_text(object, "id", node_id);
-            json_out_count(object, "channels", info.channel_cnt);
-        } else {
-            json_out_text(object, "reason", weir_reason_name(reason));
-        }
-        print_json(object);
-    } else if (event == WEIR_PEER_UP) {
-        printf("peer %" PRIx64 " up: %s, %s, %s, %u channels\n", peer.v, address,
-               is_known && info.is_dialer ? "dialed" : "accepted",
-               is_known && info.user_agent[0] != '\0' ? info.user_agent : "no user agent",
-               is_known ? info.channel_cnt : 0);
-    } else if (peer.v != 0) {
-        printf("peer %" PRIx64 " %s: %s%s%s: %s\n", peer.v, name, address, is_known ? ", " : "",
-               weir_reason_name(reason), weir_reason_text(reason));
-    } else {
-        printf("dial %s: %s: %s\n", name, weir_reason_name(reason), weir_reason_text(reason));
-    }
-    fflush(stdout);
-}
-
-static void sum_msgs(const struct weir_metrics *metrics, uint64_t *ret_sent, uint64_t *ret_received)
-{
-    *ret_sent = *ret_received = 0;
-    for (uint32_t i = 0; i < metrics->channel_cnt && i < WEIR_CHANNELS_MAX; i++) {
-        *ret_sent += metrics->channels[i].msgs_sent;
-        *ret_received += metrics->channels[i].msgs_received;
-    }
-}
-
-static void print_rates(const struct watch *watch, const struct weir_metrics *was,
-                        const struct weir_metrics *now, double seconds)
-{
-    uint64_t sent_was, received_was, sent, received;
-    sum_msgs(was, &sent_was, &received_was);
-    sum_msgs(now, &sent, &received);
-    double in = (double)(now->wire_bytes_received - was->wire_bytes_received) / seconds;
-    double out = (double)(now->wire_bytes_sent - was->wire_bytes_sent) / seconds;
-    double msgs_in = (double)(received - received_was) / seconds;
-    double msgs_out = (double)(sent - sent_was) / seconds;
-    if (watch->is_json) {
-        struct json_out *object = json_out_object();
-        json_out_text(object, "event", "rates");
-        json_out_count(object, "peers", now->peers);
-        json_out_real(object, "bytes_in_per_s", in);
-        json_out_real(object, "bytes_out_per_s", out);
-        json_out_real(object, "msgs_in_per_s", msgs_in);
-        json_out_real(object, "msgs_out_per_s", msgs_out);
-        json_out_count(object, "frames_failed", now->frames_failed);
-        json_out_count(object, "pool_bytes", now->pool_bytes);
-        print_json(object);
-        return;
-    }
-    char in_text[CLI_TEXT_BYTES], out_text[CLI_TEXT_BYTES];
-    printf("%" PRIu64
-           " peers  in %s, %.0f messages/s  out %s, %.0f messages/s  failed frames %" PRIu64 "\n",
-           now->peers, cli_rate_text(in_text, in), msgs_in, cli_rate_text(out_text, out), msgs_out,
-           now->frames_failed);
-    fflush(stdout);
-}
-
-static void print_discovery(const struct watch *watch)
-{
-    struct weir_discovery_info info = {.size = sizeof(info)};
-    if (watch->discovery == NULL || weir_discovery_read(watch->discovery, &info) != 0)
-        return;
-    if (watch->is_json) {
-        struct json_out *object = json_out_object();
-        json_out_text(object, "event", "discovery");
-        json_out_count(object, "outbound", info.outbound_cnt);
-        json_out_count(object, "inbound", info.inbound_cnt);
-        json_out_count(object, "dialing", info.dialing_cnt);
-        json_out_count(object, "tried", info.tried_cnt);
-        json_out_count(object, "new", info.new_cnt);
-        json_out_count(object, "asks_sent", info.asks_sent);
-        json_out_count(object, "asks_refused", info.asks_refused);
-        json_out_count(object, "answers_sent", info.answers_sent);
-        json_out_count(object, "answers_taken", info.answers_taken);
-        print_json(object);
-        return;
-    }
-    printf("discovery: %u outbound, %u inbound, %u being dialed; known: %u tried, %u new\n",
-           info.outbound_cnt, info.inbound_cnt, info.dialing_cnt, info.tried_cnt, info.new_cnt);
-    fflush(stdout);
-}
-
-static void print_end(const struct watch *watch, const struct weir_metrics *metrics)
-{
-    uint64_t sent, received;
-    sum_msgs(metrics, &sent, &received);
-    if (watch->is_json) {
-        struct json_out *object = json_out_object(), *closes = json_out_object();
-        json_out_text(object, "event", "end");
-        json_out_count(object, "accepted", metrics->accepted);
-        json_out_count(object, "dialed", metrics->dialed);
-        json_out_count(object, "msgs_sent", sent);
-        json_out_count(object, "msgs_received", received);
-        json_out_count(object, "wire_bytes_sent", metrics->wire_bytes_sent);
-        json_out_count(object, "wire_bytes_received", metrics->wire_bytes_received);
-        json_out_count(object, "frames_received", metrics->frames_received);
-        json_out_count(object, "frames_failed", metrics->frames_failed);
-        for (int i = 0; i < WEIR_REASON_CNT; i++) {
-            if (metrics->closes[i] != 0)
-                json_out_count(closes, weir_reason_name(i), metrics->closes[i]);
-        }
-        json_out_put(object, "closes", closes);
-        print_json(object);
-        return;
-    }
-    printf("ended: %" PRIu64 " accepted, %" PRIu64 " dialed; %" PRIu64
-           " messages received, %" PRIu64 " sent; %" PRIu64 " frames checked, %" PRIu64 " failed\n",
-           metrics->accepted, metrics->dialed, received, sent, metrics->frames_received,
-           metrics->frames_failed);
-    for (int i = 0; i < WEIR_REASON_CNT; i++) {
-        if (metrics->closes[i] != 0)
-            printf("closed by reason: %s %" PRIu64 "\n", weir_reason_name(i), metrics->closes[i]);
-    }
-    fflush(stdout);
-}
-
 /* ---- life ---------------------------------------------------------------------------------- */
 
-static int build(struct node_args *args, struct watch *watch)
+static int build(struct node_args *args, struct node_watch *watch)
 {
     struct settings *settings = &args->settings;
     settings_apply(settings);
@@ -400,7 +223,8 @@ static int build(struct node_args *args, struct watch *watch)
     int error = weir_node_create(&watch->node, &settings->config);
     if (error != 0)
         return cli_fail_weir("node", error, "cannot make a node");
-    struct weir_reactor reactor = {.size = sizeof(reactor), .ctx = watch, .on_peer = on_peer};
+    struct weir_reactor reactor = {
+        .size = sizeof(reactor), .ctx = watch, .on_peer = node_print_peer};
     error = weir_node_attach(watch->node, &reactor, settings->channels, settings->channel_cnt);
     if (error != 0)
         return cli_fail_weir("node", error, "cannot attach the channels");
@@ -409,6 +233,11 @@ static int build(struct node_args *args, struct watch *watch)
                                       discovery_settings_config(&settings->discovery));
         if (error != 0)
             return cli_fail_weir("node", error, "cannot begin to find peers");
+    }
+    if (settings->has_gossip) {
+        error = node_gossip_attach(&watch->gossip, watch->node, watch->is_json);
+        if (error != 0)
+            return cli_fail_weir("node", error, "cannot gossip");
     }
     for (uint32_t i = 0; i < settings->listen_cnt; i++) {
         error = weir_node_listen(watch->node, settings->listens[i]);
@@ -433,57 +262,43 @@ static int build(struct node_args *args, struct watch *watch)
     error = weir_node_start(watch->node);
     if (error != 0)
         return cli_fail_weir("node", error, "cannot start");
-    print_id(watch);
+    node_print_id(watch);
     for (uint32_t i = 0; i < settings->listen_cnt; i++) {
         char address[128];
         if (weir_node_address(watch->node, i, address, sizeof(address)) == 0)
-            print_listener(watch, address);
+            node_print_listener(watch, address);
     }
     char address[128];
     if (settings->metrics != NULL &&
         weir_metrics_address(watch->node, address, sizeof(address)) == 0)
-        print_metrics(watch, address);
+        node_print_metrics(watch, address);
     fflush(stdout);
     for (uint32_t i = 0; i < settings->peer_cnt; i++) {
         error = weir_dial(watch->node, settings->peers[i], WEIR_DIAL_PERSIST);
         if (error != 0)
             return cli_fail_weir("node", error, "cannot dial %s", settings->peers[i]);
     }
+    for (uint32_t i = 0; i < args->say_cnt; i++) {
+        error = node_gossip_say(&watch->gossip, args->says[i]);
+        if (error != 0)
+            return cli_fail_weir("node", error, "cannot say '%.40s'", args->says[i]);
+    }
     return -1;
 }
 
-/* What `weir ban` asked for. */
-static void take_bans(const struct watch *watch)
-{
-    int64_t done = weir_ban_take(watch->node);
-    if (done < 0) {
-        (void)cli_fail_weir("node", (int)done, "bans: what was asked for is not all done");
-        return;
-    }
-    if (watch->is_json) {
-        struct json_out *object = json_out_object();
-        json_out_text(object, "event", "bans");
-        json_out_count(object, "taken", (uint64_t)done);
-        print_json(object);
-        return;
-    }
-    printf("bans: %" PRId64 " taken\n", done);
-    fflush(stdout);
-}
-
 /* Whether it is time to end; false for a SIGHUP, which has been seen to. */
-static bool is_end(const struct watch *watch, int signal_fd)
+static bool is_end(const struct node_watch *watch, int signal_fd)
 {
     struct signalfd_siginfo info;
     if (read(signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return false;
     if (info.ssi_signo != SIGHUP)
         return true;
-    take_bans(watch);
+    node_print_bans(watch, weir_ban_take(watch->node));
     return false;
 }
 
-static void run_until_signal(const struct watch *watch, bool is_quiet, int signal_fd)
+static void run_until_signal(const struct node_watch *watch, bool is_quiet, int signal_fd)
 {
     static struct weir_metrics was, now;
     was.size = now.size = sizeof(now);
@@ -500,8 +315,8 @@ static void run_until_signal(const struct watch *watch, bool is_quiet, int signa
         if (is_quiet || at < next)
             continue;
         if (weir_metrics_read(watch->node, &now) == 0)
-            print_rates(watch, &was, &now, (double)(at - last) / 1e9);
-        print_discovery(watch);
+            node_print_rates(watch, &was, &now, (double)(at - last) / 1e9);
+        node_print_discovery(watch);
         was = now;
         last = at;
         next += WEIR_NS_PER_S;
@@ -515,7 +330,7 @@ int cmd_node(int argc, char **argv)
         return cli_fail_weir("node", WEIR_E_NOMEM, "cannot begin");
     settings_init(&args->settings);
     args->drain_ns = 2 * WEIR_NS_PER_S;
-    struct watch watch = {0};
+    struct node_watch watch = {0};
     int signal_fd = -1;
     int code = read_args(args, argc, argv);
     if (code >= 0)
@@ -543,12 +358,14 @@ int cmd_node(int argc, char **argv)
     static struct weir_metrics metrics;
     metrics.size = sizeof(metrics);
     if (weir_metrics_read(watch.node, &metrics) == 0)
-        print_end(&watch, &metrics);
-    print_discovery(&watch);
+        node_print_end(&watch, &metrics);
+    node_print_discovery(&watch);
+    node_gossip_print_end(&watch.gossip);
     code = CLI_OK;
 out:
     weir_node_free(watch.node);
     weir_discovery_free(watch.discovery);
+    node_gossip_free(&watch.gossip);
     if (signal_fd >= 0)
         close(signal_fd);
     settings_free(&args->settings);

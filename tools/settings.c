@@ -434,7 +434,7 @@ static bool add_address(struct settings *settings, char **list, uint32_t *cnt, u
 /* Every name that set_one() knows. */
 static const char *any_name(void *ctx, size_t idx)
 {
-    static const char *const apart[] = {"listen", "peer", "ban", "welcome", "metrics"};
+    static const char *const apart[] = {"listen", "peer", "ban", "welcome", "gossip", "metrics"};
     const size_t apart_cnt = sizeof(apart) / sizeof(apart[0]);
     struct setting_name setting;
     const char *name, *argument, *help;
@@ -463,6 +463,10 @@ static bool set_one(struct settings *settings, const char *name, const char *val
     if (strcmp(name, "welcome") == 0)
         return add_address(settings, settings->welcomes, &settings->welcome_cnt, SETTINGS_PEERS_MAX,
                            value, why);
+    if (strcmp(name, "gossip") == 0) {
+        snprintf(why, SETTINGS_WHY_BYTES, "'%.40s' is neither yes nor no", value);
+        return cli_bool(value, &settings->has_gossip);
+    }
     if (strcmp(name, "metrics") == 0) {
         settings->metrics = settings_keep(settings, value);
         snprintf(why, SETTINGS_WHY_BYTES, "out of memory");

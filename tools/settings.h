@@ -35,6 +35,7 @@ struct settings {
     uint32_t listen_cnt;
     char *peers[SETTINGS_PEERS_MAX];
     uint32_t peer_cnt;
+    bool has_gossip;
     char *metrics; /* where they are served; NULL: nowhere */
     char *bans[SETTINGS_PEERS_MAX];
     uint32_t ban_cnt;
