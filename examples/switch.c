@@ -1,5 +1,5 @@
-/* A room of nodes in one process, over real sockets: who may come in, a message to some with a receipt, data of one's
- * own per peer, and a farewell with words.
+/* A room of nodes in one process, over real sockets: who may come in, a message to some and one to a list, with receipts,
+ * data of one's own per peer, a farewell with words, and a ban of a node wherever it comes from.
  *
  *     examples/switch
  */
@@ -20,7 +20,7 @@ struct guest { /* what the host keeps of each peer */
 
 static weir_node *host, *guests[GUESTS + 1];
 static uint32_t place;
-static _Atomic int up_cnt, heard_cnt, refused_cnt, gone_cnt;
+static _Atomic int up_cnt, heard_cnt, refused_cnt, gone_cnt, banned_cnt;
 
 static void must(int error, const char *what)
 {
@@ -80,6 +80,7 @@ static void guest_on_peer(void *ctx, weir_peer peer, int event, int reason)
 {
     struct weir_farewell farewell = {.size = sizeof farewell};
     weir_node *node = guests[(size_t)ctx];
+    atomic_fetch_add(&banned_cnt, event == WEIR_PEER_DOWN && reason == WEIR_R_BANNED);
     if (event != WEIR_PEER_DOWN || weir_peer_farewell(node, peer, &farewell) != 0)
         return;
     if (!farewell.is_theirs || !farewell.text[0])
@@ -146,6 +147,25 @@ int main(void)
 
     /* They thanked three times each, and that was enough. */
     wait_for(&gone_cnt, 3);
+
+    /* One of those who are left is banned by its id. */
+    weir_peer left[GUESTS];
+    struct weir_peer_info info = {.size = sizeof info};
+    char id[WEIR_ID_TEXT_BYTES];
+    must(weir_peer_list(host, left, GUESTS) != GUESTS - 3, "list");
+    must(weir_peer_info(host, left[0], &info), "info");
+    must(weir_ban(host, weir_id_text(&info.id, id), 0, 0), "ban");
+    wait_for(&banned_cnt, 1);
+    printf("one was banned by its id\n");
+
+    /* To the others, as a list, and wait again. */
+    must(weir_receipt_create(&receipt, host), "receipt");
+    if (weir_multicast_receipt(host, CHANNEL, "goodbye", 7, left + 1, GUESTS - 4, receipt) < 0)
+        return 1;
+    must(weir_receipt_wait(receipt, GUESTS - 4, 60 * WEIR_NS_PER_S), "receipt");
+    weir_receipt_free(receipt);
+    wait_for(&gone_cnt, GUESTS - 1);
+    printf("and %d were handed another\n", GUESTS - 4);
     must(weir_node_stop(host, WEIR_NS_PER_S) == WEIR_E_STATE, "stop");
     for (size_t i = 0; i <= GUESTS; i++)
         weir_node_free(guests[i]);

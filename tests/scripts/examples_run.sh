@@ -23,7 +23,8 @@ expect 2 "see its first lines" "$examples/sim_gossip" nodes=5000
 
 out=$(timeout 120 "$examples/switch") || bad "switch: $out"
 [[ $out = "8 came in, 1 was refused"*"three were handed a message"* ]] || bad "switch: $out"
-[ "$(grep -c 'application, "three messages are enough"' <<<"$out")" = 3 ] || bad "switch: $out"
+[ "$(grep -c 'application, "three messages are enough"' <<<"$out")" = 7 ] || bad "switch: $out"
+[[ $out = *"one was banned by its id"*"and 4 were handed another"* ]] || bad "switch: $out"
 
 out=$(timeout 240 "$examples/mesh" nodes=12) || bad "mesh: $out"
 [[ $out = "12 nodes, told one address, have all heard of each other"*"its peers say that they are "* ]] || bad "mesh: $out"
