@@ -1,5 +1,5 @@
-/* Nodes of two shards find each other while their books are saved and other threads look at them; then all end at
- * once, and a second life begins from the books. */
+/* Nodes of two shards find each other while their books are saved, other threads look at them, and outbound peers are
+ * compared and exchanged; then all end at once, and a second life begins from the books. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -38,12 +38,16 @@ static void *look(void *arg)
     (void)arg;
     for (unsigned i = 0; !atomic_load(&is_over); i++) {
         weir_discovery *disco = nodes[i % NODES].disco;
+        weir_peer peers[16];
+        int64_t peer_cnt = weir_peer_list(nodes[i % NODES].node, peers, 16);
         struct weir_discovery_info info = {.size = sizeof(info)};
         struct weir_found found[8];
         char address[64];
         must(weir_discovery_read(disco, &info), "read");
         if (weir_discovery_find(disco, "even", found, 8) < 0)
             fail("find", 0);
+        for (int64_t k = 0; k < peer_cnt && k < 16; k++) /* or it has gone meanwhile */
+            (void)weir_peer_useful(nodes[i % NODES].node, peers[k], i % 3, 1);
         snprintf(address, sizeof(address), "127.%u.%u.1:9", 1 + i / 250 % 250,
                  i % 250); /* nobody is there */
         int error = weir_discovery_add(disco, address);
@@ -70,6 +74,7 @@ static void begin(unsigned idx, int life)
     disco.seeds = idx > 0 ? nodes[0].address : NULL;
     disco.capabilities = idx % 2 ? "odd" : "even";
     disco.ask_interval_ns = disco.save_interval_ns = 100 * WEIR_NS_PER_MS;
+    disco.replace_interval_ns = disco.quiet_ns = WEIR_NS_PER_S;
     disco.feeler_interval_ns = 200 * WEIR_NS_PER_MS;
     must(weir_discovery_attach(&nodes[idx].disco, nodes[idx].node, &disco), "attach");
     must(weir_node_listen(nodes[idx].node, life == 0 ? "127.0.0.1:0" : nodes[idx].address),
