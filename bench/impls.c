@@ -7,20 +7,20 @@
 
 /* Rivals that need a library are there when the build found it (cmake/rivals.cmake). */
 const struct bench_impl *const bench_impls[] = {
-    &bench_weir,     &bench_weir_secure,
-    &bench_weir_aes, &bench_raw,
-    &bench_spin,     &bench_uring,
-    &bench_epoll,
+    &bench_weir,        &bench_weir_watched,
+    &bench_weir_secure, &bench_weir_aes,
+    &bench_raw,         &bench_spin,
+    &bench_uring,       &bench_epoll,
 #ifdef WEIR_BENCH_HAS_LIBUV
     &bench_libuv,
 #endif
 #ifdef WEIR_BENCH_HAS_ZMQ
-    &bench_zmq,      &bench_zmq_pair,
+    &bench_zmq,         &bench_zmq_pair,
 #endif
 #ifdef WEIR_BENCH_HAS_NNG
-    &bench_nng,      &bench_nng_pushpull,
+    &bench_nng,         &bench_nng_pushpull,
 #endif
-    &bench_iperf3,   NULL,
+    &bench_iperf3,      NULL,
 };
 
 /* And the others, by name and by the package that they need. */

@@ -40,6 +40,12 @@ const struct bench_impl bench_weir = {
         },
 };
 
+const struct bench_impl bench_weir_watched = {
+    .name = "watched",
+    .what = "weir, its metrics scraped each second and in a file (stats_path), on both sides",
+    .roles = {[BENCH_THROUGHPUT] = {bench_weir_stream_send, bench_weir_stream_recv}},
+};
+
 const struct bench_impl bench_weir_secure = {
     .name = "secure",
     .what = "weir, encrypted: Noise with ChaCha20-Poly1305",

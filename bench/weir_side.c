@@ -6,8 +6,11 @@
 #include <time.h>
 
 #include "bench/net.h"
+#include "bench/weir_watch.h"
 
-#define QUEUES_BYTES (256u << 20)     /* of all connections of a run together */
+#define QUEUES_BYTES (256u << 20) /* of all connections of a run together */
+#define WATCH_NS \
+    (10 * WEIR_NS_PER_S) /* a run that lasts so long and was never looked at is no result */
 #define QUEUE_BYTES_LEAST (32u << 10) /* a socket buffer of bench_case_prepare() */
 
 static bool is_environment(int error)
@@ -151,7 +154,8 @@ static int publish_port(struct weir_side *side)
 
 void weir_side_transport(const struct bench_run *run, struct weir_config *ret_cfg)
 {
-    ret_cfg->secure = run->impl == &bench_weir ? WEIR_SECURE_PLAIN : WEIR_SECURE_REQUIRE;
+    bool is_plain = run->impl == &bench_weir || run->impl == &bench_weir_watched;
+    ret_cfg->secure = is_plain ? WEIR_SECURE_PLAIN : WEIR_SECURE_REQUIRE;
     if (run->impl == &bench_weir_aes)
         ret_cfg->cipher = WEIR_CIPHER_AES_256_GCM;
 }
@@ -175,6 +179,9 @@ static int start(struct weir_side *side, const struct weir_reactor *reactor, con
         cfg.flags |=
             WEIR_CONFIG_LIMIT_LOOPBACK; /* strangers are such, though they are of this machine */
     weir_side_transport(side->run, &cfg);
+    bool is_watched = side->run->impl == &bench_weir_watched;
+    if (is_watched)
+        side->watch = weir_watch_create(&cfg);
     cfg.tcp_congestion = job->congestion;
     cfg.socket_recv_bytes = job->recv_buffer;
     cfg.log = on_log;
@@ -186,7 +193,8 @@ static int start(struct weir_side *side, const struct weir_reactor *reactor, con
     describe_channels(job, channels);
 
     *ret_step = "weir_node_create";
-    int error = weir_node_create(&side->node, &cfg);
+    int error =
+        is_watched && side->watch == NULL ? WEIR_E_NOMEM : weir_node_create(&side->node, &cfg);
     if (error == 0) {
         *ret_step = "weir_node_attach";
         error = weir_node_attach(side->node, &own, channels, job->channel_cnt);
@@ -195,10 +203,19 @@ static int start(struct weir_side *side, const struct weir_reactor *reactor, con
         *ret_step = "weir_node_listen";
         error = listen_at(side->node, side->hooks);
     }
+    if (error == 0 && is_watched) {
+        *ret_step = "weir_metrics_listen";
+        error = weir_watch_listen(side->watch, side->node);
+    }
     if (error == 0) {
         *ret_step = "weir_node_start";
         error = weir_node_start(side->node);
     }
+    if (error == 0 && is_watched) {
+        *ret_step = "a thread that scrapes";
+        error = weir_watch_begin(side->watch);
+    }
+    side->opened_ns = bench_now();
     return error;
 }
 
@@ -266,10 +283,14 @@ void weir_side_close(struct weir_side *side)
 {
     weir_ns end = bench_now() + WEIR_NS_PER_S;
 
+    if (side->watch != NULL && weir_watch_end(side->watch) == 0 &&
+        bench_now() - side->opened_ns > WATCH_NS)
+        bench_fail(side->run, BENCH_E_RUN, "nobody could read the metrics");
     if (weir_node_stop(side->node, 0) == 0 && !side->has_threads)
         while (weir_node_turn(side->node, 0, WEIR_NS_PER_MS) >= 0 && bench_now() < end)
             ;
     weir_node_free(side->node);
+    weir_watch_free(side->watch);
 }
 
 bool weir_side_sent(struct weir_side *side, uint32_t channel, uint32_t len, int error)

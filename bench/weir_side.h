@@ -33,6 +33,8 @@ struct weir_side {
     _Atomic bool is_failed; /* bench_fail() was called in a callback */
     const struct weir_side_hooks *hooks;
     void *role;
+    struct weir_watch *watch; /* of the implementation `watched`; else NULL */
+    weir_ns opened_ns;
     char log[256]; /* the last line at error level */
 };
 
