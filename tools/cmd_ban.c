@@ -15,7 +15,7 @@
 
 #define WHOM_MAX 256u
 #define BANS_MAX 65536u
-#define TAKEN_NS (10 * WEIR_NS_PER_S)
+#define TAKEN_NS (60 * WEIR_NS_PER_S)
 
 enum { KEY_FILE = 1, KEY_FOR, KEY_PID, KEY_JSON };
 
@@ -97,7 +97,7 @@ static int tell(const struct ban_args *args)
     while (weir_ban_is_asked(args->path)) {
         if (weir_now() > until)
             return cli_fail(CLI_FAILED, name_of(args), "is its --ban-path this file?",
-                            "process %" PRIu64 " has not taken it in 10 s", args->pid);
+                            "process %" PRIu64 " has not taken it in a minute", args->pid);
         nanosleep(&wait, NULL);
     }
     return CLI_OK;

@@ -20,7 +20,8 @@
 #include "engine/node/whole_file.h"
 
 #define ASK_BYTES_MAX ((size_t)1 << 20)
-#define LOCK_TRIES 100 /* of 10 ms: who holds the lock is writing one line */
+#define LOCK_TRIES \
+    1000 /* of 10 ms: who holds the lock is writing one line, perhaps to a slow disk */
 #define PATH_BYTES 1024u
 
 /* False: the path is too long. */

@@ -94,7 +94,7 @@ WEIR_API int64_t weir_ban_read(const char *ban_path, struct weir_ban_info *ret_b
 
 /* Carries out what was asked for, as `weir node` does on SIGHUP, and writes the file.
  * Returns how many bans were made or ended. Errors: WEIR_E_STATE (there is no weir_config.ban_path), WEIR_E_SHARD_THREAD
- * (it waits for the disk), WEIR_E_TIMEOUT (somebody has been writing for a second), WEIR_E_ACCESS, WEIR_E_SYSTEM (the
+ * (it waits for the disk), WEIR_E_TIMEOUT (somebody has been writing for ten seconds), WEIR_E_ACCESS, WEIR_E_SYSTEM (the
  * file cannot be written: what was taken holds, and is taken again).  Thread: any thread but shards'. */
 WEIR_API int64_t weir_ban_take(weir_node *node);
 
