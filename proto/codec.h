@@ -135,6 +135,8 @@ struct weir_secret {
 struct weir_arm {
     const uint8_t *seed;    /* 32 random bytes */
     const uint8_t *peer_id; /* the node id that the other side must prove; NULL: any */
+    const uint8_t *
+        peer_key; /* dialer: peer_id's static key from an earlier time (`peer_key` below), or NULL */
     const uint8_t *from; /* listener: who it is, as far as its address tells; bound to its cookie */
     uint32_t from_len;   /* up to WEIR_COOKIE_FROM_MAX */
 };
@@ -221,6 +223,9 @@ struct weir_codec {
     /* An encrypted wire only (else NULL): once agreed, WEIR_SESSION_BYTES that both sides have, that no other
      * connection has, and that neither could choose. */
     const uint8_t *(*session)(const void *state);
+    /* An encrypted wire only (else NULL): once agreed, the other side's static key, 32 bytes, if a later handshake with
+     * the same id may begin with it; or NULL. */
+    const uint8_t *(*peer_key)(const void *state);
     /* Sets `fault` on each frame that does not match its checksum. */
     void (*verify)(struct weir_frame *frames, uint32_t frame_cnt);
     /* Hashes the payload and writes the frame's header, exactly `head_bytes`, to `ret_head` (usually

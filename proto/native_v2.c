@@ -26,6 +26,9 @@ static void v2_arm(void *opaque, const struct weir_arm *arm)
     state->has_expected = arm->peer_id != NULL;
     if (arm->peer_id)
         memcpy(state->peer_id, arm->peer_id, sizeof state->peer_id);
+    state->has_peer_key = state->is_dialer && arm->peer_id && arm->peer_key;
+    if (state->has_peer_key)
+        memcpy(state->peer_key, arm->peer_key, sizeof state->peer_key);
     WEIR_CHECK(arm->from_len <= WEIR_COOKIE_FROM_MAX);
     state->from_len = (uint8_t)arm->from_len;
     if (arm->from_len)
@@ -69,7 +72,18 @@ static size_t v2_pull(void *opaque, uint8_t *ret_bytes, size_t cap)
         weir_le16_put(at + NATIVE_V2_ANSWER_BYTES, state->fault);
         at += NATIVE_V2_ANSWER_BYTES + sizeof state->fault;
     }
-    if (state->out & NATIVE_V2_OUT_MESSAGE2) {
+    if (state->out & NATIVE_V2_OUT_AGAIN) {
+        weir_v2_mark_write(at, NATIVE_V2_MARK_AGAIN);
+        at += NATIVE_V2_ANSWER_BYTES;
+    }
+    if ((state->out & NATIVE_V2_OUT_MESSAGE2) &&
+        weir_v2_pattern_is_ik(state->preface[NATIVE_V2_AT_PATTERN])) {
+        weir_v2_mark_write(at, NATIVE_V2_MARK_ANSWER);
+        size_t len = weir_v2_message2_write(state, at + NATIVE_V2_ANSWER_BYTES);
+        if (len == 0)
+            return 0;
+        at += NATIVE_V2_ANSWER_BYTES + len;
+    } else if (state->out & NATIVE_V2_OUT_MESSAGE2) {
         weir_v2_mark_write(at, NATIVE_V2_MARK_ANSWER);
         weir_le16_put(at + NATIVE_V2_ANSWER_BYTES, NATIVE_V2_MESSAGE2_BYTES);
         at += NATIVE_V2_ANSWER_BYTES + NATIVE_V2_LENGTH_BYTES;
@@ -156,6 +170,12 @@ static const uint8_t *v2_session(const void *opaque)
     return state->session;
 }
 
+static const uint8_t *v2_peer_key(const void *opaque)
+{
+    const struct native_v2_state *state = opaque;
+    return state->is_dialer && state->has_peer_key ? state->peer_key : NULL;
+}
+
 static void v2_verify(struct weir_frame *frames, uint32_t frame_cnt)
 {
     (void)frames; /* a frame that came out of a record was verified with it */
@@ -185,9 +205,10 @@ const struct weir_codec weir_codec_native_v2 = {
     .channel_bytes = NATIVE_V2_CHANNEL_BYTES,
     .state_bytes_min = NATIVE_V2_STATE_MIN,
     .head_bytes = NATIVE_V2_HEAD,
-    .handshake_bytes_max = NATIVE_V2_ASK_BYTES + 2 * NATIVE_V2_PREFACE_BYTES +
-                           3 * NATIVE_V2_LENGTH_BYTES + 2 * NATIVE_V2_MESSAGE1_MAX +
-                           NATIVE_V2_MESSAGE3_MAX,
+    /* IK, asked for a cookie and once more, then XX likewise. */
+    .handshake_bytes_max = 4 * (NATIVE_V2_ASK_BYTES + NATIVE_V2_PREFACE_BYTES +
+                                NATIVE_V2_LENGTH_BYTES + NATIVE_V2_MESSAGE1_MAX) +
+                           NATIVE_V2_LENGTH_BYTES + NATIVE_V2_MESSAGE3_MAX,
     .sniff = v2_sniff,
     .begin = v2_begin,
     .arm = v2_arm,
@@ -196,6 +217,7 @@ const struct weir_codec weir_codec_native_v2 = {
     .feed = v2_feed,
     .agreed = v2_agreed,
     .session = v2_session,
+    .peer_key = v2_peer_key,
     .verify = v2_verify,
     .frame_head = weir_v2_frame_head,
     .control_write = weir_v2_control_write,

@@ -17,6 +17,13 @@
  *                                        <-   record: HELLO
  *     records                           <->   records
  *
+ *   or, where the dialer knows the listener's static key:
+ *
+ *     preface, message 1: e, es, s, ss, proof of identity  ->
+ *                                        <-   answer, message 2: e, ee, se; record: HELLO
+ *     record: HELLO                      ->
+ *                                        <-   instead of the answer, where it is not its key: again, with XX
+ *
  * Each message has its length in front, 2 bytes, little-endian. docs/wire-v2.md.
  */
 #ifndef WEIR_PROTO_NATIVE_V2_H
@@ -43,20 +50,38 @@
 #define NATIVE_V2_MARK_ANSWER 0x73u /* 's': message 2 follows */
 #define NATIVE_V2_MARK_ASK 0x63u    /* 'c': a cookie follows; it is to come back, with message 1 */
 #define NATIVE_V2_MARK_BACK 0x43u /* 'C', the dialer's: the cookie, preface and message 1 follow */
+#define NATIVE_V2_MARK_AGAIN \
+    0x78u /* 'x': not with this key; once more, with XX, on the same stream */
 #define NATIVE_V2_COOKIE_BYTES 32u
 #define NATIVE_V2_ASK_BYTES (NATIVE_V2_ANSWER_BYTES + NATIVE_V2_COOKIE_BYTES)
 
 enum native_v2_pattern {
     NATIVE_V2_XX = 1,
     NATIVE_V2_XXPSK3 = 2,
+    NATIVE_V2_IK = 3, /* the dialer knows the listener's static key */
+    NATIVE_V2_IKPSK2 = 4,
 };
+#define NATIVE_V2_PATTERN_LAST NATIVE_V2_IKPSK2
+
+static inline bool weir_v2_pattern_has_psk(uint8_t pattern)
+{
+    return pattern == NATIVE_V2_XXPSK3 || pattern == NATIVE_V2_IKPSK2;
+}
+static inline bool weir_v2_pattern_is_ik(uint8_t pattern)
+{
+    return pattern == NATIVE_V2_IK || pattern == NATIVE_V2_IKPSK2;
+}
 
 #define NATIVE_V2_LENGTH_BYTES 2u
 /* A dialer that cannot go on after message 2 says so in clear: length 0, reason. */
 #define NATIVE_V2_GIVE_UP_BYTES (NATIVE_V2_LENGTH_BYTES + 2u)
 #define NATIVE_V2_MESSAGE1_BYTES WEIR_KEY_BYTES /* and a tag with a network key */
-#define NATIVE_V2_MESSAGE1_MAX (WEIR_KEY_BYTES + WEIR_TAG_BYTES)
-#define NATIVE_V2_OFFER_BYTES 4u /* in message 2, behind the proof: versions, ciphers, zero */
+#define NATIVE_V2_MESSAGE1_IK_BYTES \
+    (WEIR_KEY_BYTES + WEIR_KEY_BYTES + WEIR_TAG_BYTES + WEIR_PROOF_BYTES + WEIR_TAG_BYTES)
+#define NATIVE_V2_MESSAGE1_MAX NATIVE_V2_MESSAGE1_IK_BYTES
+#define NATIVE_V2_MESSAGE2_IK_BYTES (WEIR_KEY_BYTES + NATIVE_V2_OFFER_BYTES + WEIR_TAG_BYTES)
+#define NATIVE_V2_OFFER_BYTES 4u /* in message 2: versions, ciphers, and what else it knows: */
+#define NATIVE_V2_OFFERS_IK 0x01u
 #define NATIVE_V2_MESSAGE2_BYTES                                                                   \
     (WEIR_KEY_BYTES + WEIR_KEY_BYTES + WEIR_TAG_BYTES + WEIR_PROOF_BYTES + NATIVE_V2_OFFER_BYTES + \
      WEIR_TAG_BYTES)
@@ -104,7 +129,7 @@ enum native_v2_phase {
     NATIVE_V2_WAIT_MESSAGE1 = 0, /* listener */
     NATIVE_V2_WAIT_MESSAGE2 = 1, /* dialer */
     NATIVE_V2_WAIT_MESSAGE3 = 2, /* listener */
-    NATIVE_V2_WAIT_HELLO = 3,    /* dialer; records flow */
+    NATIVE_V2_WAIT_HELLO = 3,    /* records flow; a listener in IK only */
     NATIVE_V2_READY = 4,
     NATIVE_V2_BROKEN = 5,
     NATIVE_V2_FAILED = 6,
@@ -120,6 +145,7 @@ enum native_v2_out {
     NATIVE_V2_OUT_MESSAGE3 = 1u << 5,
     NATIVE_V2_OUT_HELLO = 1u << 6,
     NATIVE_V2_OUT_GOODBYE = 1u << 7,
+    NATIVE_V2_OUT_AGAIN = 1u << 8,
 };
 
 struct native_v2_state {
@@ -128,16 +154,19 @@ struct native_v2_state {
     uint32_t plain_left;      /* bytes of an opened record that were not given out as frames */
     uint64_t plain_key;       /* recv.key_cnt when that record was opened */
     uint16_t fault;           /* in FAILED: why */
+    uint16_t out;             /* enum native_v2_out */
     uint8_t phase;            /* enum native_v2_phase */
-    uint8_t out;              /* enum native_v2_out */
     bool is_dialer;
     bool has_records; /* the lanes have keys */
     bool has_expected;
-    bool has_cookie; /* the listener has asked for it, the dialer was asked */
+    bool has_peer_key; /* dialer: it knows peer_key; when agreed: peer_key may be used again */
+    bool was_ik;       /* a handshake with IK came to nothing on this stream: it is XX now */
+    bool has_cookie;   /* the listener has asked for it, the dialer was asked */
     uint8_t from_len;
     uint8_t from[WEIR_COOKIE_FROM_MAX];
     uint8_t preface[NATIVE_V2_PREFACE_BYTES]; /* the dialer's, as it is in the prologue */
     uint8_t seed[WEIR_KEY_BYTES];
+    uint8_t peer_key[WEIR_KEY_BYTES];
     uint8_t session[WEIR_SESSION_BYTES]; /* of Noise's transcript hash; once has_records */
     uint8_t peer_id[WEIR_KEY_BYTES];     /* expected, and from its proof on the one that it is */
     struct native_v2_lane send, recv;
@@ -176,6 +205,8 @@ int weir_v2_noise_begin(struct native_v2_state *state);
 /* All three messages have passed: keys for records, and nothing else of the handshake stays. */
 int weir_v2_noise_end(struct native_v2_state *state);
 /* Judge the proof that a message brought, or a hello. Return 0 or the reason to end. */
+/* Fills in what a listener says of itself in message 2. */
+void weir_v2_offer_write(uint8_t ret_offer[NATIVE_V2_OFFER_BYTES]);
 uint16_t weir_v2_proof_judge(struct native_v2_state *state, const uint8_t *proof);
 uint16_t weir_v2_hello_judge(struct native_v2_state *state, const uint8_t *hello, uint32_t len);
 /* Write a record with one frame; return its size, 0 when it failed. */
@@ -208,14 +239,15 @@ void weir_v2_message1_feed(struct native_v2_state *state, const uint8_t *data, s
                            struct weir_feed *ret_feed);
 void weir_v2_message3_feed(struct native_v2_state *state, const uint8_t *data, size_t len,
                            struct weir_feed *ret_feed);
+/* Writes message 2 of IK and its length, and ends Noise; 0 when it failed. That of XX was made when message 1 came. */
+size_t weir_v2_message2_write(struct native_v2_state *state, uint8_t *ret_bytes);
 
 /* ---- native_v2_cookie.c -------------------------------------------------------------------- */
 
-/* Judges a first message by the listener's gate: `e` is the key that it begins with, `cookie` what came in front
- * of it or NULL. Returns whether it is to be served now; if not, `ret_feed->knock` says what else (a cookie waits
+/* Judges message 1 by the listener's gate: `cookie` is what came in front of it, or NULL. Returns whether it is to be served now; if not, `ret_feed->knock` says what else (a cookie waits
  * in pull, or it is held), or the handshake has failed. No curve operation. */
-bool weir_v2_knock(struct native_v2_state *state, const uint8_t *e, const uint8_t *cookie,
-                   struct weir_feed *ret_feed);
+bool weir_v2_knock(struct native_v2_state *state, const struct weir_piece *message1,
+                   const uint8_t *cookie, struct weir_feed *ret_feed);
 
 /* ---- native_v2_record.c -------------------------------------------------------------------- */
 

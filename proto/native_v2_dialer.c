@@ -13,7 +13,10 @@ static void preface_write(const struct native_v2_state *state, uint8_t *ret_byte
     weir_v2_mark_write(ret_bytes, NATIVE_V2_MARK_DIALER);
     ret_bytes[NATIVE_V2_AT_VERSION_MIN] = NATIVE_V2_VERSION;
     ret_bytes[NATIVE_V2_AT_VERSION_MAX] = NATIVE_V2_VERSION;
-    ret_bytes[NATIVE_V2_AT_PATTERN] = secret->network_key ? NATIVE_V2_XXPSK3 : NATIVE_V2_XX;
+    if (state->has_peer_key)
+        ret_bytes[NATIVE_V2_AT_PATTERN] = secret->network_key ? NATIVE_V2_IKPSK2 : NATIVE_V2_IK;
+    else
+        ret_bytes[NATIVE_V2_AT_PATTERN] = secret->network_key ? NATIVE_V2_XXPSK3 : NATIVE_V2_XX;
     ret_bytes[NATIVE_V2_AT_CIPHER] = secret->cipher;
     ret_bytes[NATIVE_V2_AT_KNOWS] = NATIVE_V2_KNOWS_CIPHERS | NATIVE_V2_KNOWS_COOKIE;
 }
@@ -24,12 +27,14 @@ size_t weir_v2_message1_write(struct native_v2_state *state, uint8_t *ret_bytes)
 {
     struct weir_noise_handshake *noise = &state->u.handshake.noise;
     uint8_t *message = ret_bytes + NATIVE_V2_PREFACE_BYTES + NATIVE_V2_LENGTH_BYTES;
+    size_t payload_len = state->has_peer_key ? WEIR_PROOF_BYTES : 0; /* IK */
     size_t len = 0;
     preface_write(state, state->preface);
     weir_noise_handshake_wipe(noise);
     int error = weir_v2_noise_begin(state);
     if (!error)
-        error = weir_noise_write(noise, NULL, 0, message, NATIVE_V2_MESSAGE1_MAX, &len);
+        error = weir_noise_write(noise, state->offer->secret->identity->proof, payload_len, message,
+                                 NATIVE_V2_MESSAGE1_MAX, &len);
     if (error) {
         weir_v2_fail(state, weir_v2_reason_of(error), false);
         return 0;
@@ -87,6 +92,39 @@ static void cookie_feed(struct native_v2_state *state, const uint8_t *data, size
     state->out |= NATIVE_V2_OUT_COOKIE | NATIVE_V2_OUT_MESSAGE1;
 }
 
+/* The listener cannot open message 1 of IK: the key that we knew is not its own, or somebody on the way has changed
+ * something. XX begins anew, with a key e of its own. It proves no less, so whoever made this up has gained nothing but a
+ * round trip. */
+static void again_feed(struct native_v2_state *state, struct weir_feed *ret_feed)
+{
+    static const char label[] = "weir-noise-xx-after-ik";
+    const struct weir_piece piece = {label, sizeof label - 1};
+    if (!state->has_peer_key ||
+        !weir_hmac(state->offer->secret->crypto, WEIR_DIGEST_SHA256, state->seed,
+                   sizeof state->seed, &piece, 1, state->seed)) {
+        weir_v2_fail(state, WEIR_R_BAD_HELLO, false);
+        return;
+    }
+    ret_feed->consumed = NATIVE_V2_ANSWER_BYTES;
+    state->has_peer_key = false;
+    state->was_ik = true;
+    state->has_cookie = false; /* that one was for another message */
+    state->out |= NATIVE_V2_OUT_MESSAGE1;
+}
+
+/* Message 2 of XX has a proof in front of what the listener offers; that of IK needs none, for the key in it is one that
+ * was proved before. */
+static uint16_t message2_judge(struct native_v2_state *state, const uint8_t *payload, bool is_ik)
+{
+    const uint8_t *offer = payload + (is_ik ? 0 : WEIR_PROOF_BYTES);
+    uint16_t fault = is_ik ? 0 : weir_v2_proof_judge(state, payload);
+    if (fault != 0)
+        return fault;
+    memcpy(state->peer_key, state->u.handshake.noise.rs, sizeof state->peer_key);
+    state->has_peer_key = (offer[3] & NATIVE_V2_OFFERS_IK) != 0;
+    return 0;
+}
+
 /* The answer and message 2. */
 void weir_v2_message2_feed(struct native_v2_state *state, const uint8_t *data, size_t len,
                            struct weir_feed *ret_feed)
@@ -98,6 +136,12 @@ void weir_v2_message2_feed(struct native_v2_state *state, const uint8_t *data, s
     if (memcmp(data, expected, fixed_len) != 0) {
         weir_native_sniff(data, fixed_len, &fault); /* only to name it */
         weir_v2_fail(state, fault, false);
+        return;
+    }
+    if (!weir_v2_is_there(NATIVE_V2_ANSWER_BYTES, len, ret_feed))
+        return;
+    if (data[NATIVE_V2_AT_MARK] == NATIVE_V2_MARK_AGAIN && !(state->out & NATIVE_V2_OUT_MESSAGE1)) {
+        again_feed(state, ret_feed);
         return;
     }
     if (!weir_v2_is_there(NATIVE_V2_ANSWER_BYTES + NATIVE_V2_LENGTH_BYTES, len, ret_feed))
@@ -116,9 +160,11 @@ void weir_v2_message2_feed(struct native_v2_state *state, const uint8_t *data, s
         cookie_feed(state, data, len, ret_feed);
         return;
     }
-    size_t all = NATIVE_V2_ANSWER_BYTES + NATIVE_V2_LENGTH_BYTES + NATIVE_V2_MESSAGE2_BYTES;
+    bool is_ik = weir_v2_pattern_is_ik(state->preface[NATIVE_V2_AT_PATTERN]);
+    size_t message_len = is_ik ? NATIVE_V2_MESSAGE2_IK_BYTES : NATIVE_V2_MESSAGE2_BYTES;
+    size_t all = NATIVE_V2_ANSWER_BYTES + NATIVE_V2_LENGTH_BYTES + message_len;
     if (data[NATIVE_V2_AT_MARK] != NATIVE_V2_MARK_ANSWER ||
-        weir_le16_get(data + NATIVE_V2_ANSWER_BYTES) != NATIVE_V2_MESSAGE2_BYTES) {
+        weir_le16_get(data + NATIVE_V2_ANSWER_BYTES) != message_len) {
         weir_v2_fail(state, WEIR_R_BAD_HELLO, false);
         return;
     }
@@ -128,15 +174,19 @@ void weir_v2_message2_feed(struct native_v2_state *state, const uint8_t *data, s
     weir_wipe(state->seed, sizeof state->seed); /* message 1 is not wanted again */
     uint8_t payload[WEIR_PROOF_BYTES + NATIVE_V2_OFFER_BYTES];
     size_t payload_len = 0;
-    int error = weir_noise_read(&state->u.handshake.noise, data + all - NATIVE_V2_MESSAGE2_BYTES,
-                                NATIVE_V2_MESSAGE2_BYTES, payload, sizeof payload, &payload_len);
-    fault = error ? weir_v2_reason_of(error) : weir_v2_proof_judge(state, payload);
+    int error = weir_noise_read(&state->u.handshake.noise, data + all - message_len, message_len,
+                                payload, sizeof payload, &payload_len);
+    fault = error ? weir_v2_reason_of(error) : message2_judge(state, payload, is_ik);
+    if (fault == 0 && is_ik) {
+        error = weir_v2_noise_end(state);
+        fault = error ? weir_v2_reason_of(error) : 0;
+    }
     if (fault != 0) {
         weir_v2_fail(state, fault, false);
-        if (fault != WEIR_R_INTERNAL)
+        if (fault != WEIR_R_INTERNAL && !is_ik) /* a listener in IK reads nothing but records now */
             state->out = NATIVE_V2_OUT_GIVE_UP; /* there are no keys for a record yet */
         return;
     }
-    state->out |= NATIVE_V2_OUT_MESSAGE3;
+    state->out |= is_ik ? NATIVE_V2_OUT_HELLO : NATIVE_V2_OUT_MESSAGE3;
     state->phase = NATIVE_V2_WAIT_HELLO;
 }

@@ -20,11 +20,65 @@ static uint16_t preface_judge(const struct native_v2_state *state, bool *ret_is_
         return state->offer->refuse;
     if (preface[NATIVE_V2_AT_VERSION_MIN] == 0 || cipher >= WEIR_CIPHER_CNT ||
         (preface[NATIVE_V2_AT_KNOWS] >> cipher & 1) == 0 || preface[14] != 0 || preface[15] != 0 ||
-        (pattern != NATIVE_V2_XX && pattern != NATIVE_V2_XXPSK3))
+        pattern < NATIVE_V2_XX || pattern > NATIVE_V2_PATTERN_LAST ||
+        (state->was_ik && weir_v2_pattern_is_ik(pattern)))
         return WEIR_R_BAD_HELLO;
-    if ((pattern == NATIVE_V2_XXPSK3) != (state->offer->secret->network_key != NULL))
+    if (weir_v2_pattern_has_psk(pattern) != (state->offer->secret->network_key != NULL))
         return WEIR_R_NETWORK_KEY;
     return 0;
+}
+
+static size_t message1_bytes(uint8_t pattern)
+{
+    switch ((enum native_v2_pattern)pattern) {
+    case NATIVE_V2_XX:
+        break;
+    case NATIVE_V2_XXPSK3:
+        return NATIVE_V2_MESSAGE1_BYTES + WEIR_TAG_BYTES;
+    case NATIVE_V2_IK:
+    case NATIVE_V2_IKPSK2:
+        return NATIVE_V2_MESSAGE1_IK_BYTES;
+    }
+    return NATIVE_V2_MESSAGE1_BYTES;
+}
+
+/* Goes on after message 1 of IK, or asks for XX. Who wrote that message may have done so long ago: somebody else can send
+ * it again, and gets an answer that it cannot read. So the peer is not up before its first record. */
+static void ik_judge(struct native_v2_state *state, int error, const uint8_t *proof)
+{
+    if (error == WEIR_NOISE_FORGED) { /* it was meant for another key, or was changed */
+        weir_noise_handshake_wipe(&state->u.handshake.noise);
+        state->was_ik = true;
+        state->has_cookie = false;
+        state->out |= NATIVE_V2_OUT_AGAIN;
+        return;
+    }
+    weir_wipe(state->seed, sizeof state->seed);
+    uint16_t fault = error ? weir_v2_reason_of(error) : weir_v2_proof_judge(state, proof);
+    if (fault != 0) {
+        weir_v2_fail(state, fault, false);
+        return;
+    }
+    state->out |= NATIVE_V2_OUT_MESSAGE2 | NATIVE_V2_OUT_HELLO;
+    state->phase = NATIVE_V2_WAIT_HELLO;
+}
+
+size_t weir_v2_message2_write(struct native_v2_state *state, uint8_t *ret_bytes)
+{
+    uint8_t offer[NATIVE_V2_OFFER_BYTES];
+    size_t len = 0;
+    weir_v2_offer_write(offer);
+    int error =
+        weir_noise_write(&state->u.handshake.noise, offer, sizeof offer,
+                         ret_bytes + NATIVE_V2_LENGTH_BYTES, NATIVE_V2_MESSAGE2_IK_BYTES, &len);
+    if (!error)
+        error = weir_v2_noise_end(state);
+    if (error) {
+        weir_v2_fail(state, weir_v2_reason_of(error), false);
+        return 0;
+    }
+    weir_le16_put(ret_bytes, (uint16_t)len);
+    return NATIVE_V2_LENGTH_BYTES + len;
 }
 
 /* Whether a stranger's first bytes may be a preface still; if not, the handshake is over. */
@@ -74,9 +128,8 @@ void weir_v2_message1_feed(struct native_v2_state *state, const uint8_t *data, s
         weir_v2_fail(state, fault, is_told);
         return;
     }
-    size_t message1_len =
-        NATIVE_V2_MESSAGE1_BYTES +
-        (state->preface[NATIVE_V2_AT_PATTERN] == NATIVE_V2_XXPSK3 ? WEIR_TAG_BYTES : 0);
+    bool is_ik = weir_v2_pattern_is_ik(state->preface[NATIVE_V2_AT_PATTERN]);
+    size_t message1_len = message1_bytes(state->preface[NATIVE_V2_AT_PATTERN]);
     size_t head = front + NATIVE_V2_PREFACE_BYTES + NATIVE_V2_LENGTH_BYTES;
     size_t all = head + message1_len;
     if (!weir_v2_is_there(head, len, ret_feed))
@@ -88,7 +141,8 @@ void weir_v2_message1_feed(struct native_v2_state *state, const uint8_t *data, s
     if (!weir_v2_is_there(all, len, ret_feed))
         return;
     ret_feed->consumed = all;
-    if (!weir_v2_knock(state, data + head, cookie, ret_feed)) {
+    const struct weir_piece message1 = {data + head, message1_len};
+    if (!weir_v2_knock(state, &message1, cookie, ret_feed)) {
         if (ret_feed->knock & WEIR_KNOCK_HELD)
             ret_feed->consumed = 0;
         return;
@@ -97,13 +151,19 @@ void weir_v2_message1_feed(struct native_v2_state *state, const uint8_t *data, s
     uint8_t payload[WEIR_PROOF_BYTES + NATIVE_V2_OFFER_BYTES] = {0};
     size_t payload_len = 0, message_len = 0;
     int error = weir_v2_noise_begin(state);
+    if (is_ik) {
+        if (!error)
+            error = weir_noise_read(noise, data + head, message1_len, payload, sizeof payload,
+                                    &payload_len);
+        ik_judge(state, error, payload);
+        return;
+    }
     weir_wipe(state->seed, sizeof state->seed);
     if (!error)
         error = weir_noise_read(noise, data + head, message1_len, payload, sizeof payload,
                                 &payload_len);
     memcpy(payload, secret->identity->proof, WEIR_PROOF_BYTES);
-    payload[WEIR_PROOF_BYTES] = payload[WEIR_PROOF_BYTES + 1] = NATIVE_V2_VERSION;
-    payload[WEIR_PROOF_BYTES + 2] = (1u << WEIR_CIPHER_CNT) - 1;
+    weir_v2_offer_write(payload + WEIR_PROOF_BYTES);
     if (!error)
         error = weir_noise_write(noise, payload, sizeof payload, state->u.handshake.message2,
                                  sizeof state->u.handshake.message2, &message_len);

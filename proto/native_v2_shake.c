@@ -55,16 +55,18 @@ void weir_v2_mark_write(uint8_t *ret_bytes, uint8_t mark)
 int weir_v2_noise_begin(struct native_v2_state *state)
 {
     static const char label[] = "weir-noise-v2";
-    static const char *const names[2][WEIR_CIPHER_CNT] = {
+    static const char *const names[NATIVE_V2_PATTERN_LAST][WEIR_CIPHER_CNT] = {
         {"Noise_XX_25519_ChaChaPoly_SHA256", "Noise_XX_25519_AESGCM_SHA256"},
         {"Noise_XXpsk3_25519_ChaChaPoly_SHA256", "Noise_XXpsk3_25519_AESGCM_SHA256"},
+        {"Noise_IK_25519_ChaChaPoly_SHA256", "Noise_IK_25519_AESGCM_SHA256"},
+        {"Noise_IKpsk2_25519_ChaChaPoly_SHA256", "Noise_IKpsk2_25519_AESGCM_SHA256"},
     };
     const struct weir_secret *secret = state->offer->secret;
     uint8_t prologue[sizeof label - 1 + NATIVE_V2_PREFACE_BYTES + 1 + WEIR_NETWORK_ID_BYTES_MAX];
     struct weir_noise_protocol protocol;
-    bool is_psk = state->preface[NATIVE_V2_AT_PATTERN] == NATIVE_V2_XXPSK3;
-    bool is_known =
-        weir_noise_protocol_parse(names[is_psk][state->preface[NATIVE_V2_AT_CIPHER]], &protocol);
+    bool is_known = weir_noise_protocol_parse(
+        names[state->preface[NATIVE_V2_AT_PATTERN] - 1][state->preface[NATIVE_V2_AT_CIPHER]],
+        &protocol);
     WEIR_CHECK(is_known);
     uint8_t *at = prologue;
     size_t id_len = strnlen(state->offer->network_id, WEIR_NETWORK_ID_BYTES_MAX);
@@ -75,8 +77,10 @@ int weir_v2_noise_begin(struct native_v2_state *state)
     *at++ = (uint8_t)id_len;
     memcpy(at, state->offer->network_id, id_len);
     at += id_len;
-    struct weir_noise_keys keys = {
-        .s = &secret->identity->s, .e_private = state->seed, .psk = secret->network_key};
+    struct weir_noise_keys keys = {.s = &secret->identity->s,
+                                   .e_private = state->seed,
+                                   .rs = state->has_peer_key ? state->peer_key : NULL,
+                                   .psk = secret->network_key};
     return weir_noise_handshake_init(&state->u.handshake.noise, secret->crypto, &protocol,
                                      state->is_dialer, prologue, (size_t)(at - prologue), &keys);
 }
@@ -95,6 +99,13 @@ int weir_v2_noise_end(struct native_v2_state *state)
     bool is_good = weir_v2_lane_init(crypto, &state->send, &send, true);
     is_good = weir_v2_lane_init(crypto, &state->recv, &recv, false) && is_good;
     return is_good ? WEIR_NOISE_OK : WEIR_NOISE_NOMEM;
+}
+
+void weir_v2_offer_write(uint8_t ret_offer[NATIVE_V2_OFFER_BYTES])
+{
+    ret_offer[0] = ret_offer[1] = NATIVE_V2_VERSION;
+    ret_offer[2] = NATIVE_V2_KNOWS_CIPHERS;
+    ret_offer[3] = NATIVE_V2_OFFERS_IK;
 }
 
 uint16_t weir_v2_proof_judge(struct native_v2_state *state, const uint8_t *proof)
@@ -163,8 +174,7 @@ void weir_v2_hello_feed(struct native_v2_state *state, uint8_t *data, size_t len
 {
     struct weir_frame frame;
     size_t need;
-    if (!state
-             ->has_records) { /* message 3 has not been pulled: the other side cannot have answered */
+    if (!state->has_records) { /* what it would answer has not been pulled */
         weir_v2_fail(state, WEIR_R_BAD_HELLO, false);
         return;
     }

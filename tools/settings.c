@@ -125,6 +125,8 @@ static const struct field fields[] = {
      "handshakes a second from which on they do (200)"},
     {"handshake-rate", KIND_LIMIT, AT(handshake_rate), 1, 1000000,
      "handshakes a second that are served, per shard (1000)"},
+    {"known-max", KIND_LIMIT, AT(known_max), 1, 1000000,
+     "nodes whose key is remembered for a shorter handshake; none: no such handshakes (1024)"},
     {"limit-loopback", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_LIMIT_LOOPBACK,
      "limits per address and scores count this machine too"},
     {"score-ban", KIND_COUNT, AT(score_ban), 1, 1000000,

@@ -239,10 +239,14 @@ void weir_conn_begin(struct weir_conn *conn, const struct weir_codec *codec,
     conn->codec = codec;
     codec->begin(conn->codec_state, offer, is_dialer);
     if (codec->arm) {
-        uint8_t seed[32], from[WEIR_COOKIE_FROM_MAX];
+        uint8_t seed[32], peer_key[32], from[WEIR_COOKIE_FROM_MAX];
+        bool has_key =
+            is_dialer && conn->has_dial_id && hub->ops->known && hub->ops->known(conn, peer_key);
+        conn->flags |= has_key ? WEIR_CONN_KNEW_KEY : 0;
         hub->io->ops->random(hub->io, seed, sizeof(seed));
         struct weir_arm arm = {.seed = seed,
                                .peer_id = conn->has_dial_id ? conn->dial_id : NULL,
+                               .peer_key = has_key ? peer_key : NULL,
                                .from = from,
                                .from_len = is_dialer ? 0 : weir_gate_from(conn, from)};
         codec->arm(conn->codec_state, &arm);

@@ -95,6 +95,7 @@ enum weir_conn_flags {
     WEIR_CONN_ON_TRIAL = 1u << 25,     /* nothing counts it, and it goes unless its id is welcome */
     WEIR_CONN_PENDING = 1u << 26,      /* accepted and in its handshake: on the gate's list */
     WEIR_CONN_DIAL_COUNTED = 1u << 27, /* limits of dials per address and subnet count it */
+    WEIR_CONN_KNEW_KEY = 1u << 28,     /* dialed: it began with the key that the peer had before */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */
@@ -187,6 +188,8 @@ struct weir_hub_ops {
     /* A dialed connection's connect ended well; NULL: of no interest. */
     void (*connected)(struct weir_conn *conn);
     void (*ready)(struct weir_conn *conn);
+    /* The static key that a dialed connection's dial_id is known to have; false: none is. NULL: none ever is. */
+    bool (*known)(struct weir_conn *conn, uint8_t ret_key[32]);
     /* Once per connection that was opened; `was_ready` says whether ready() had been called. */
     void (*ended)(struct weir_conn *conn, uint16_t reason, bool was_ready);
     /* A verified run of messages whose lengths were checked. */

@@ -66,6 +66,7 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(cookie_pending, cfg->handshakes_max < 4 ? 1 : cfg->handshakes_max / 4);
     DEFAULT(cookie_rate, 200);
     DEFAULT(handshake_rate, 1000);
+    DEFAULT(known_max, 1024);
     DEFAULT(dials_max, 1024);
     DEFAULT(handshake_timeout_ns, 10 * WEIR_NS_PER_S);
     DEFAULT(dial_timeout_ns, 5 * WEIR_NS_PER_S);
@@ -192,6 +193,7 @@ static bool check_limits(weir_node *node)
     LIMIT(cookie_pending);
     LIMIT(cookie_rate);
     LIMIT(handshake_rate);
+    LIMIT(known_max);
     LIMIT(inbound_max);
     LIMIT(outbound_max);
     LIMIT(outbound_address_max);

@@ -165,6 +165,7 @@ static void on_ready(struct weir_conn *conn)
     struct weir_shard *shard = shard_of(conn->hub);
     char text[WHO_BYTES];
     who(conn, text);
+    weir_secure_met(shard, conn);
     uint16_t reason = weir_welcome_ready(shard, conn);
     if (!reason)
         reason = weir_guard_ready(shard, conn);
@@ -205,6 +206,8 @@ static void on_ended(struct weir_conn *conn, uint16_t reason, bool was_ready)
     char text[WHO_BYTES];
     if (conn->codec && conn->codec->session)
         weir_twins_go(&shard->node->twins, twin_place(conn), weir_peer_of(conn).v);
+    if (!was_ready && (conn->flags & WEIR_CONN_KNEW_KEY))
+        weir_secure_forget(shard, conn);
     was_ready = was_ready && !(conn->flags & WEIR_CONN_TURNED_AWAY);
     who(conn, text);
     weir_log(shard->node, was_ready ? WEIR_LOG_INFO : WEIR_LOG_DEBUG, "peer %016llx %s: %s, %s%s%s",
@@ -296,6 +299,7 @@ static void on_log(struct weir_hub *hub, int level, const char *line)
 const struct weir_hub_ops weir_dispatch_ops = {
     .connected = on_connected,
     .ready = on_ready,
+    .known = weir_secure_known,
     .ended = on_ended,
     .run = on_run,
     .message = on_message,

@@ -43,6 +43,7 @@ int weir_guard_init(weir_node *node, const uint64_t seeds[2])
     };
     int error = weir_admit_create(&guard->admit, &admit_cfg);
     memcpy(guard->evict_key, seeds, sizeof(guard->evict_key));
+    guard->known_seed = ~seeds[0];
     if (!error)
         error = weir_score_create(&guard->score, seeds[1], cfg->score_half_life_ns);
     if (!error)
@@ -63,6 +64,7 @@ void weir_guard_fini(weir_node *node)
     weir_admit_free(guard->admit);
     weir_score_free(guard->score);
     weir_bans_free(guard->bans);
+    weir_known_free(guard->known);
     weir_heap_release(guard->welcome);
     pthread_cond_destroy(&guard->cond);
     pthread_mutex_destroy(&guard->take_mutex);

@@ -39,6 +39,7 @@
 #include "engine/peers/admit.h"
 #include "engine/peers/bans.h"
 #include "engine/peers/dial.h"
+#include "engine/peers/known.h"
 #include "engine/peers/resolver.h"
 #include "engine/peers/score.h"
 #include "engine/node/twins.h"
@@ -102,6 +103,8 @@ struct weir_guard { /* everything behind `mutex` but what is set before start */
     struct weir_admit *admit;
     struct weir_score *score;
     struct weir_bans *bans;
+    struct weir_known *known; /* NULL: nobody was met yet */
+    uint64_t known_seed;
     uint8_t evict_key[16]; /* of the groups of peers/evict.h; set before start */
     uint64_t points;       /* given so far */
     uint64_t bans_made;    /* so far */
@@ -238,6 +241,11 @@ int weir_secure_take(weir_node *node);
 /* Sets up a shard's hub: which wires it speaks, and what it offers. Shard thread. */
 int weir_secure_init(struct weir_shard *shard);
 void weir_secure_fini(struct weir_shard *shard);
+/* Static keys of nodes that were met (peers/known.h): the hub asks for one, a connection that is up brings one, and one
+ * that came to nothing with one takes it away. */
+bool weir_secure_known(struct weir_conn *conn, uint8_t ret_key[32]);
+void weir_secure_met(struct weir_shard *shard, const struct weir_conn *conn);
+void weir_secure_forget(struct weir_shard *shard, const struct weir_conn *conn);
 
 /* ---- ids ----------------------------------------------------------------------------------- */
 

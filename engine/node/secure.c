@@ -83,6 +83,42 @@ void weir_secure_fini(struct weir_shard *shard)
         weir_crypto_fini(&shard->crypto);
 }
 
+/* ---- keys of nodes that were met ------------------------------------------------------------------ */
+
+bool weir_secure_known(struct weir_conn *conn, uint8_t ret_key[32])
+{
+    struct weir_guard *guard = &((struct weir_shard *)conn->hub->user)->node->guard;
+    pthread_mutex_lock(&guard->mutex);
+    bool is_found = guard->known && weir_known_find(guard->known, conn->dial_id, ret_key);
+    pthread_mutex_unlock(&guard->mutex);
+    return is_found;
+}
+
+void weir_secure_met(struct weir_shard *shard, const struct weir_conn *conn)
+{
+    weir_node *node = shard->node;
+    struct weir_guard *guard = &node->guard;
+    const uint8_t *key = conn->codec->peer_key ? conn->codec->peer_key(conn->codec_state) : NULL;
+    if (!key || node->cfg.known_max == UINT32_MAX)
+        return;
+    pthread_mutex_lock(&guard->mutex);
+    /* Without memory for the table the next handshake is one round trip longer. */
+    if (!guard->known)
+        (void)weir_known_create(&guard->known, node->cfg.known_max, guard->known_seed);
+    if (guard->known)
+        weir_known_put(guard->known, conn->codec->agreed(conn->codec_state)->node_id, key);
+    pthread_mutex_unlock(&guard->mutex);
+}
+
+void weir_secure_forget(struct weir_shard *shard, const struct weir_conn *conn)
+{
+    struct weir_guard *guard = &shard->node->guard;
+    pthread_mutex_lock(&guard->mutex);
+    if (guard->known)
+        weir_known_forget(guard->known, conn->dial_id);
+    pthread_mutex_unlock(&guard->mutex);
+}
+
 int weir_node_id(weir_node *node, struct weir_id *ret_id)
 {
     if (!node || !ret_id)

@@ -172,6 +172,9 @@ struct weir_config {
     uint32_t
         trials_max; /* strangers of a shard who show their id first where ids are welcome and a limit
                           * refuses them, to 64; default 16 */
+    uint32_t
+        known_max; /* nodes whose static key is remembered, so that dialing one's id again takes a
+                         * round trip less, of the whole node; default 1024; UINT32_MAX: none */
 };
 
 enum weir_overflow {

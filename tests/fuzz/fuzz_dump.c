@@ -27,35 +27,49 @@ static size_t message_len(const uint8_t *data, size_t len)
     return len < 2 ? 0 : 2u + data[0] + 256u * data[1];
 }
 
-/* Version 2 shows its parts from outside (docs/wire-v2.md): perhaps a cookie, a preface, one or two messages with a
- * length in front, and all behind them as records. Returns whether it is that; `*ret_part_cnt` is how many whole parts
- * there are. */
+/* How many bytes of a cookie or of "again" are in front of a preface or answer here; -1: none may begin here. */
+static int again(const uint8_t *data, size_t len, bool is_dialer, uint32_t part)
+{
+    if (is_dialer && part == 2)
+        return is_mark(data, len, "C") ? 41 : is_mark(data, len, "S") ? 0 : -1;
+    if (is_dialer || part != 0)
+        return -1;
+    return is_mark(data, len, "c") ? 41 : is_mark(data, len, "x") ? 9 : -1;
+}
+
+/* Version 2 shows its parts from outside (docs/wire-v2.md): a preface or an answer, messages with a length in front (a
+ * dialer's two, or one of pattern IK; a listener's one), and all behind them as records. Each of them may begin again, with a
+ * cookie in front or for another pattern. Returns whether it is that; `*ret_part_cnt` is how many whole parts there are. */
 static bool count_secure(const uint8_t *data, size_t len, struct dump_result *ret_result,
                          uint64_t *ret_part_cnt)
 {
     memset(ret_result, 0, sizeof *ret_result);
     *ret_part_cnt = 0;
-    if (!is_mark(data, len, "Ssnc"))
+    if (!is_mark(data, len, "Ssncx"))
         return false;
-    bool is_dialer = data[8] == 'S', has_cookie = false;
+    bool is_dialer = data[8] == 'S', is_cut = false;
     uint32_t part = 0, part_cnt = is_dialer ? 3 : 2;
     size_t at = 0;
-    while (part < part_cnt) {
-        bool is_cookie = !has_cookie && part == (is_dialer ? 2u : 0u) &&
-                         is_mark(data + at, len - at, is_dialer ? "C" : "c");
-        size_t need = is_cookie   ? 41
+    while (!is_cut) {
+        int front = again(data + at, len - at, is_dialer, part);
+        if (front >= 0)
+            part = 0;
+        if (front <= 0 && part == part_cnt)
+            break;
+        size_t need = front > 0   ? (size_t)front
                       : part == 0 ? preface_len(data + at, len - at, is_dialer)
                                   : message_len(data + at, len - at);
-        if (need == 0 || need > len - at)
+        is_cut = need == 0 || need > len - at;
+        if (is_cut)
             break;
-        if (part == 0 && need == 11) /* a refusal: nothing follows it */
+        if (front <= 0 && part == 0 && is_dialer)
+            part_cnt = data[at + 11] == 3 || data[at + 11] == 4 ? 2 : 3;
+        if (front <= 0 && part == 0 && need == 11) /* a refusal: nothing follows it */
             part_cnt = 1;
         at += need;
         ++*ret_part_cnt;
-        has_cookie |= is_cookie;
-        part = is_cookie ? 0 : part + 1;
+        part += front <= 0;
     }
-    bool is_cut = part < part_cnt;
     ret_result->byte_cnt = is_cut ? at : len;
     ret_result->rest_bytes = len - ret_result->byte_cnt;
     return true;

@@ -2,8 +2,11 @@
  * message 2, 2 message 3, 3 the listener's hello. The first and the third are heard as listener, the others as dialer.
  * With a listener under load its cookie, and what comes back with it, are two more between the first and the second.
  *
- * input: message (bits 0, 1 and 6), cipher, network key, changed or replaced, under load (bits 2 to 5); split seed u16;
- * then
+ * With a dialer that knows the listener's key the first, the second with the listener's hello, and the dialer's hello are
+ * all; what is changed then may lead to the handshake without that key, which has to hold as it is.
+ *
+ * input: message (bits 0, 1 and 6), cipher, network key, changed or replaced, under load, known key (bits 2 to 5, 7);
+ * split seed u16; then
  *   changed:  offset u16 and a mask to flip with u8, any number
  *   replaced: the bytes that are heard instead
  *
@@ -17,6 +20,7 @@
 #define V2 (&weir_codec_native_v2)
 #define MESSAGES 4u
 #define LOADED 0x20u
+#define KNOWN 0x80u
 
 struct secure_end {
     struct native_v2_state *state;
@@ -79,6 +83,8 @@ static void ends_begin(uint8_t options)
         memset(end->state, 0xA5, sizeof *end->state); /* begin() does not count on zeros */
         V2->begin(end->state, &end->offer, i == 0);
         struct weir_arm arm = {.seed = seed, .peer_id = i == 0 ? ends[1].identity.proof : NULL};
+        if (options & KNOWN)
+            arm.peer_key = ends[1].identity.s.public_key;
         V2->arm(end->state, &arm);
     }
 }
@@ -147,10 +153,11 @@ static bool change(struct fuzz rest, bool is_replaced, const uint8_t *said, size
 static void run(uint8_t options, const struct plan *plan)
 {
     bool is_same = true;
-    uint32_t message_cnt = options & LOADED ? MESSAGES + 2 : MESSAGES;
+    uint32_t message_cnt = (options & KNOWN ? MESSAGES - 1 : MESSAGES) + (options & LOADED ? 2 : 0);
     gate.admission = options & LOADED ? WEIR_GATE_COOKIE : WEIR_GATE_OPEN;
     ends_begin(options);
-    for (uint32_t message = 0; message < message_cnt; message++) {
+    /* Beyond them only who began with a known key, and does so again without. */
+    for (uint32_t message = 0; message < message_cnt + (options & KNOWN ? 6 : 0); message++) {
         struct secure_end *from = &ends[message % 2], *to = &ends[(message + 1) % 2];
         uint8_t said[WEIR_HANDSHAKE_OUT_MAX], *heard = NULL;
         size_t said_len = V2->pull(from->state, said, sizeof said), len = 0;
@@ -166,9 +173,16 @@ static void run(uint8_t options, const struct plan *plan)
         if (message == plan->message && !is_same)
             FUZZ_CHECK(!to->is_ready);
     }
-    FUZZ_CHECK((ends[0].is_ready && ends[1].is_ready) == is_same);
+    bool is_agreed = ends[0].is_ready && ends[1].is_ready;
+    if (is_agreed)
+        FUZZ_CHECK(memcmp(V2->session(ends[0].state), V2->session(ends[1].state),
+                          WEIR_SESSION_BYTES) == 0);
+    if ((options & KNOWN) && is_agreed && !is_same)
+        FUZZ_CHECK(!weir_v2_pattern_is_ik(ends[0].state->preface[NATIVE_V2_AT_PATTERN]));
+    else
+        FUZZ_CHECK(is_agreed == is_same);
     /* The listener's hello is its last word: it does not hear what became of it. */
-    if (plan->message < message_cnt - 1)
+    if (!(options & KNOWN) && plan->message < message_cnt - 1)
         FUZZ_CHECK(ends[1].is_ready == is_same);
     for (int i = 0; i < 2; i++) {
         static const uint8_t zeros[WEIR_KEY_BYTES];

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks tests/vectors/wire-v2.txt and wire-v2-cookie.txt with an implementation of version 2 of its own, in plain Python.
+"""Checks tests/vectors/wire-v2*.txt with an implementation of version 2 of its own, in plain Python.
 
 docs/wire-v2.md says what the bytes are. With --write, makes the files.
 """
@@ -203,7 +203,7 @@ def conversation(is_loaded):
     noise.mix_key(x25519(ephemerals[1], e[0]))
     message = e[1] + noise.encrypt(publics[1])
     noise.mix_key(x25519(statics[1], e[0]))
-    message += noise.encrypt(proofs[1] + bytes([2, 2, 3, 0]))
+    message += noise.encrypt(proofs[1] + bytes([2, 2, 3, 1]))
     yield "listener", magic + b"\x73" + struct.pack("<H", len(message)) + message
 
     message = noise.encrypt(publics[0])
@@ -221,6 +221,39 @@ def conversation(is_loaded):
     yield "dialer", record(first, 0, frame(2, 7, 3, b"six") + frame(17, 65535, 0, struct.pack("<Q", 77)))
 
 
+def conversation_ik():
+    """The same with a dialer that knows the listener's static key."""
+    secrets = [key_of(1), key_of(2)]
+    ephemerals = [key_of(11), key_of(12)]
+    ids = [ed_public(secret) for secret in secrets]
+    statics = [hmac.new(secret, b"weir-noise-static-v1", hashlib.sha256).digest() for secret in secrets]
+    publics = [x25519(static) for static in statics]
+    proof = ids[0] + ed_sign(secrets[0], b"weir-noise-static-key-v1:" + publics[0])
+    hellos = [hello(ids[0], b"D" * 16, 7), hello(ids[1], b"L" * 16, 7)]
+    e = [x25519(private) for private in ephemerals]
+
+    magic = bytes.fromhex("89574549520d0a1a")
+    preface = magic + bytes([0x53, 2, 2, 3, 0, 0x83, 0, 0])
+    noise = Symmetric(b"Noise_IK_25519_ChaChaPoly_SHA256")
+    noise.mix_hash(b"weir-noise-v2" + preface + b"\x04weir")
+    noise.mix_hash(publics[1])
+    noise.mix_hash(e[0])
+    noise.mix_key(x25519(ephemerals[0], publics[1]))
+    message = e[0] + noise.encrypt(publics[0])
+    noise.mix_key(x25519(statics[0], publics[1]))
+    message += noise.encrypt(proof)
+    yield "dialer", preface + struct.pack("<H", len(message)) + message
+
+    noise.mix_hash(e[1])
+    noise.mix_key(x25519(ephemerals[1], e[0]))
+    noise.mix_key(x25519(ephemerals[1], publics[0]))
+    message = e[1] + noise.encrypt(bytes([2, 2, 3, 1]))
+    first, second = hkdf(noise.ck, b"", 2)
+    yield "listener", (magic + b"\x73" + struct.pack("<H", len(message)) + message +
+                       record(second, 0, frame(16, 65535, 0, hellos[1])))
+    yield "dialer", record(first, 0, frame(16, 65535, 0, hellos[0]))
+
+
 ADDRESS = b"\x04\xC0\x00\x02\x07"
 
 
@@ -235,6 +268,8 @@ def texts():
             ("wire-v2.txt", "# A conversation of version 2, " + made_by + keys, False),
             ("wire-v2-cookie.txt", "# The handshake with a listener under load, " + made_by + keys + cookie, True)):
         yield name, head + "".join(f"{who} {data.hex()}\n" for who, data in conversation(is_loaded))
+    yield "wire-v2-ik.txt", ("# The handshake with a listener that the dialer has met, " + made_by + keys +
+                             "".join(f"{who} {data.hex()}\n" for who, data in conversation_ik()))
 
 
 def main():

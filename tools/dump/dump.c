@@ -68,7 +68,7 @@ static void secure(struct dump *dump, struct secure_stream *stream)
         if (dump->is_unwritable || !secure_next(stream, dump->bytes, dump->len, &part))
             break;
         begin(dump, &item, part.what, part.len);
-        end(dump, &item, secure_show(stream, &item, dump->bytes));
+        end(dump, &item, secure_show(stream, &part, &item, dump->bytes));
         drop(dump, part.len);
     }
     if (dump->len == 0 || !secure_is_sealed(stream))

@@ -18,37 +18,54 @@ bool secure_is(struct secure_stream *ret_stream, const uint8_t *data, size_t len
     uint8_t mark = data[NATIVE_MARK_AT];
     *ret_stream = (struct secure_stream){.is_dialer = mark == NATIVE_V2_MARK_DIALER};
     return mark == NATIVE_V2_MARK_DIALER || mark == NATIVE_V2_MARK_ANSWER ||
-           mark == NATIVE_V2_MARK_REFUSAL || mark == NATIVE_V2_MARK_ASK;
+           mark == NATIVE_V2_MARK_REFUSAL || mark == NATIVE_V2_MARK_ASK ||
+           mark == NATIVE_V2_MARK_AGAIN;
 }
 
 bool secure_is_sealed(const struct secure_stream *stream)
 {
-    return stream->part_idx >= (stream->is_dialer ? PART_RECORDS : PART_LAST_MESSAGE);
+    bool has_last = stream->is_dialer && !stream->is_ik;
+    return stream->part_idx >= (has_last ? PART_RECORDS : PART_LAST_MESSAGE);
 }
 
-/* A listener's cookie comes in place of its answer; a dialer's in place of message 3, and preface and message 1 once
- * more behind it. */
-static bool is_cookie(const struct secure_stream *stream, const uint8_t *data, size_t len)
+static bool has_mark(const uint8_t *data, size_t len, uint8_t mark)
 {
-    uint8_t mark[NATIVE_V2_ANSWER_BYTES];
-    if (stream->has_cookie || len < sizeof(mark) ||
-        stream->part_idx != (stream->is_dialer ? PART_LAST_MESSAGE : PART_PREFACE))
-        return false;
-    weir_native_preface_write(mark, true);
-    mark[NATIVE_V2_AT_MARK] = stream->is_dialer ? NATIVE_V2_MARK_BACK : NATIVE_V2_MARK_ASK;
-    return memcmp(data, mark, sizeof(mark)) == 0;
+    uint8_t expected[NATIVE_V2_ANSWER_BYTES];
+    weir_native_preface_write(expected, true);
+    expected[NATIVE_V2_AT_MARK] = mark;
+    return len >= sizeof(expected) && memcmp(data, expected, sizeof(expected)) == 0;
 }
 
-bool secure_next(const struct secure_stream *stream, const uint8_t *data, size_t len,
+/* A listener's cookie, or its word that the dialer is to begin again, comes in place of its answer; what a dialer does then
+ * begins where message 3 or the records would. Returns how many bytes of the beginning there are in front of a preface or
+ * an answer that follows; -1: it is no such place. */
+static int again(const struct secure_stream *stream, const uint8_t *data, size_t len)
+{
+    if (stream->is_dialer && stream->part_idx == PART_LAST_MESSAGE) {
+        if (has_mark(data, len, NATIVE_V2_MARK_BACK))
+            return (int)NATIVE_V2_ASK_BYTES;
+        return has_mark(data, len, NATIVE_V2_MARK_DIALER) ? 0 : -1;
+    }
+    if (stream->is_dialer || stream->part_idx != PART_PREFACE)
+        return -1;
+    if (has_mark(data, len, NATIVE_V2_MARK_ASK))
+        return (int)NATIVE_V2_ASK_BYTES;
+    return has_mark(data, len, NATIVE_V2_MARK_AGAIN) ? (int)NATIVE_V2_ANSWER_BYTES : -1;
+}
+
+bool secure_next(struct secure_stream *stream, const uint8_t *data, size_t len,
                  struct secure_part *ret_part)
 {
-    if (secure_is_sealed(stream))
-        return false;
-    if (is_cookie(stream, data, len)) {
-        ret_part->what = "cookie";
-        ret_part->len = NATIVE_V2_ASK_BYTES;
+    int front = again(stream, data, len);
+    if (front >= 0)
+        stream->part_idx = PART_PREFACE;
+    if (front > 0) {
+        ret_part->what = front == (int)NATIVE_V2_ASK_BYTES ? "cookie" : "again";
+        ret_part->len = (size_t)front;
         return len >= ret_part->len;
     }
+    if (secure_is_sealed(stream))
+        return false;
     switch (stream->part_idx) {
     case PART_PREFACE:
         ret_part->what = "preface";
@@ -71,7 +88,7 @@ bool secure_next(const struct secure_stream *stream, const uint8_t *data, size_t
 
 static int preface_show(struct secure_stream *stream, struct item *item, const uint8_t *data)
 {
-    static const char *const patterns[] = {"?", "XX", "XXpsk3"};
+    static const char *const patterns[] = {"?", "XX", "XXpsk3", "IK", "IKpsk2"};
     static const char *const ciphers[] = {"ChaChaPoly", "AESGCM", "?"};
     item_text(item, "from", stream->is_dialer ? "dialer" : "listener");
     if (data[NATIVE_MARK_AT] == NATIVE_V2_MARK_REFUSAL) {
@@ -82,20 +99,20 @@ static int preface_show(struct secure_stream *stream, struct item *item, const u
     if (!stream->is_dialer)
         return 0;
     uint8_t pattern = data[NATIVE_V2_AT_PATTERN], cipher = data[NATIVE_V2_AT_CIPHER];
+    stream->is_ik = weir_v2_pattern_is_ik(pattern);
     item_count(item, "version-min", data[NATIVE_V2_AT_VERSION_MIN]);
     item_count(item, "version-max", data[NATIVE_V2_AT_VERSION_MAX]);
-    item_text(item, "pattern", patterns[pattern <= NATIVE_V2_XXPSK3 ? pattern : 0]);
+    item_text(item, "pattern", patterns[pattern <= NATIVE_V2_PATTERN_LAST ? pattern : 0]);
     item_text(item, "cipher", ciphers[cipher < WEIR_CIPHER_CNT ? cipher : WEIR_CIPHER_CNT]);
     return 0;
 }
 
-int secure_show(struct secure_stream *stream, struct item *item, const uint8_t *data)
+int secure_show(struct secure_stream *stream, const struct secure_part *part, struct item *item,
+                const uint8_t *data)
 {
     int reason = 0;
-    if (is_cookie(stream, data, NATIVE_V2_ASK_BYTES)) {
+    if (strcmp(part->what, "cookie") == 0 || strcmp(part->what, "again") == 0) {
         item_text(item, "from", stream->is_dialer ? "dialer" : "listener");
-        stream->has_cookie = true;
-        stream->part_idx = PART_PREFACE;
         return 0;
     }
     if (stream->part_idx == PART_PREFACE)

@@ -9,7 +9,7 @@
 
 struct secure_stream {
     bool is_dialer; /* which direction it is */
-    bool has_cookie;
+    bool is_ik;     /* the latest preface was of a pattern with two messages */
     uint8_t part_idx;
 };
 
@@ -22,11 +22,12 @@ struct secure_part {
 bool secure_is(struct secure_stream *ret_stream, const uint8_t *data, size_t len);
 
 /* Finds the part of the handshake at the front. Returns false when it is cut, or when records follow. */
-bool secure_next(const struct secure_stream *stream, const uint8_t *data, size_t len,
+bool secure_next(struct secure_stream *stream, const uint8_t *data, size_t len,
                  struct secure_part *ret_part);
 
 /* Adds what it says and goes on to the next. Returns 0 or what is wrong with it. */
-int secure_show(struct secure_stream *stream, struct item *item, const uint8_t *data);
+int secure_show(struct secure_stream *stream, const struct secure_part *part, struct item *item,
+                const uint8_t *data);
 
 /* Whether all parts have passed, and what follows are records. */
 bool secure_is_sealed(const struct secure_stream *stream);

@@ -106,3 +106,23 @@ Test(native_v2_vectors, the_handshake_with_a_listener_under_load)
     fclose(file);
     pair_close(&pair);
 }
+
+Test(native_v2_vectors, the_handshake_with_a_listener_that_was_met)
+{
+    struct v2_pair pair;
+    uint8_t seed[WEIR_KEY_BYTES];
+    FILE *file = vectors_open(&pair, "wire-v2-ik.txt");
+    pair_begin(&pair, NULL);
+    key_of(11, seed);
+    V2->begin(pair.dialer.state, &pair.dialer.offer, true);
+    V2->arm(pair.dialer.state, &(struct weir_arm){.seed = seed,
+                                                  .peer_id = pair.listener.identity.proof,
+                                                  .peer_key = pair.listener.identity.s.public_key});
+    expect_pull(&pair.dialer, &pair.listener, file, "dialer");
+    expect_pull(&pair.listener, &pair.dialer, file, "listener");
+    cr_assert(pair.dialer.is_ready && !pair.listener.is_ready);
+    expect_pull(&pair.dialer, &pair.listener, file, "dialer");
+    cr_assert(pair.listener.is_ready);
+    fclose(file);
+    pair_close(&pair);
+}
