@@ -10,11 +10,13 @@ static struct weir_note *target_note(uint32_t kind, const struct weir_target *ta
     return note;
 }
 
-void weir_dial_forget(weir_node *node, const struct weir_target *target)
+void weir_dial_forget(weir_node *node, uint32_t shard, const struct weir_target *target,
+                      uint32_t flags)
 {
     pthread_mutex_lock(&node->mutex);
     for (uint32_t i = 0; i < node->dial_cnt; i++) {
-        if (!weir_target_is_equal(&node->dials[i], target))
+        if (node->dial_shards[i] != shard || node->dial_flags[i] != flags ||
+            !weir_target_is_equal(&node->dials[i], target))
             continue;
         node->dial_cnt--;
         node->dials[i] = node->dials[node->dial_cnt];
@@ -114,7 +116,9 @@ int weir_dial_cancel(weir_node *node, const char *address)
     uint32_t shard = UINT32_MAX;
     pthread_mutex_lock(&node->mutex);
     for (uint32_t i = 0; i < node->dial_cnt; i++) {
-        if (weir_target_is_equal(&node->dials[i], &target))
+        bool is_persistent = (node->dial_flags[i] & WEIR_DIAL_PERSIST) != 0;
+        if ((shard == UINT32_MAX || is_persistent) &&
+            weir_target_is_equal(&node->dials[i], &target))
             shard = node->dial_shards[i];
     }
     pthread_mutex_unlock(&node->mutex);

@@ -565,7 +565,9 @@ struct weir_named { /* a name's answer on its way to the dialer that asked */
 };
 
 /* A dialer has forgotten a target. */
-void weir_dial_forget(weir_node *node, const struct weir_target *target);
+/* A dial of `shard` has ended; others of the same target, with other flags or on other shards, go on. */
+void weir_dial_forget(weir_node *node, uint32_t shard, const struct weir_target *target,
+                      uint32_t flags);
 /* A dialer asks for a name; `ctx` is its shard. Returns 0 or a reason. */
 uint16_t weir_dial_ask(void *ctx, const struct weir_question *question, const char *name,
                        uint16_t port);

@@ -137,7 +137,7 @@ static void run_dial(struct weir_shard *shard, const struct weir_note *note)
     }
     if (!shard->is_stopping && weir_dialer_add(&shard->dialer, &target, note->flags) == 0)
         return;
-    weir_dial_forget(shard->node, &target);
+    weir_dial_forget(shard->node, shard->hub.shard, &target, note->flags);
     weir_dispatch_failed(shard, &target, shard->is_stopping ? WEIR_R_SHUTDOWN : WEIR_R_LIMIT_PEERS);
 }
 

@@ -98,7 +98,7 @@ static void forget(struct weir_dialer *dialer, struct weir_dial_entry *entry)
         entry->conns[i] = NULL;
     }
     leave(dialer, entry);
-    dialer->forget(dialer->ctx, &entry->target);
+    dialer->forget(dialer->ctx, &entry->target, entry->flags);
 }
 
 static void wait_again(struct weir_dialer *dialer, struct weir_dial_entry *entry)
@@ -329,15 +329,19 @@ int weir_dialer_add(struct weir_dialer *dialer, const struct weir_target *target
 
 bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_target *target)
 {
+    struct weir_dial_entry *found = NULL;
     for (uint32_t i = 0; i < dialer->entry_max; i++) {
         struct weir_dial_entry *entry = &dialer->entries[i];
         if (entry->phase == WEIR_DIAL_FREE || !weir_target_is_equal(&entry->target, target))
             continue;
-        forget(dialer, entry);
-        start_queued(dialer);
-        return true;
+        if (!found || (entry->flags & ~found->flags & WEIR_DIAL_PERSIST))
+            found = entry;
     }
-    return false;
+    if (!found)
+        return false;
+    forget(dialer, found);
+    start_queued(dialer);
+    return true;
 }
 
 void weir_dialer_stop(struct weir_dialer *dialer)

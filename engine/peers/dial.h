@@ -79,7 +79,7 @@ struct weir_dialer {
     struct weir_dial_queue queue;
     const struct weir_proxy *proxy; /* NULL: none */
     /* Told when an entry is gone, so that the node's count is right. */
-    void (*forget)(void *ctx, const struct weir_target *target);
+    void (*forget)(void *ctx, const struct weir_target *target, uint32_t flags);
     /* Told when a round failed without a connection whose end would say so. */
     void (*failed)(void *ctx, const struct weir_target *target, uint16_t reason);
     /* Asks for a name; weir_dialer_answer follows, perhaps. Returns 0 or a reason. */
@@ -103,8 +103,8 @@ void weir_dialer_fini(struct weir_dialer *dialer);
 /* Starts dialing. Errors: WEIR_E_LIMIT. */
 int weir_dialer_add(struct weir_dialer *dialer, const struct weir_target *target, uint32_t flags);
 
-/* Forgets a target; a connection stays, connects that race each other are aborted. False: it is not being
- * dialed. */
+/* Forgets a dial of a target, one for ever if there is one; a connection stays, connects that race each other are
+ * aborted. False: it is not being dialed. */
 bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_target *target);
 
 /* Forgets all. */

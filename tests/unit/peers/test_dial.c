@@ -115,9 +115,10 @@ struct rig {
     bool is_holding; /* ends wait, as they do until their place in the turn */
 };
 
-static void rig_forgot(void *ctx, const struct weir_target *addr)
+static void rig_forgot(void *ctx, const struct weir_target *addr, uint32_t flags)
 {
     (void)addr;
+    (void)flags;
     ((struct rig *)ctx)->forget_cnt++;
 }
 

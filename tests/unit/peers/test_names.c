@@ -22,8 +22,9 @@ struct rig {
     uint16_t ask_answer; /* what ask returns */
 };
 
-static void rig_forgot(void *ctx, const struct weir_target *target)
+static void rig_forgot(void *ctx, const struct weir_target *target, uint32_t flags)
 {
+    (void)flags;
     (void)target;
     ((struct rig *)ctx)->forget_cnt++;
 }

@@ -45,8 +45,9 @@ struct world {
 
 #define TIMER_TABLE 77u
 
-static void on_forget(void *ctx, const struct weir_target *target)
+static void on_forget(void *ctx, const struct weir_target *target, uint32_t flags)
 {
+    (void)flags;
     (void)ctx;
     (void)target;
 }

@@ -19,8 +19,9 @@ struct rig {
     size_t seen; /* of what was sent to the proxy */
 };
 
-static void rig_forgot(void *ctx, const struct weir_target *target)
+static void rig_forgot(void *ctx, const struct weir_target *target, uint32_t flags)
 {
+    (void)flags;
     (void)target;
     ((struct rig *)ctx)->forget_cnt++;
 }
