@@ -73,6 +73,11 @@ enum weir_canary {
     WEIR_CANARY_POLICY,    /* who requires encryption takes plain peers */
     WEIR_CANARY_ID,        /* somebody else than who was dialed is taken */
     WEIR_CANARY_TWINS,     /* a second connection with a node is kept */
+    WEIR_CANARY_FRAME,     /* what the other side takes in a frame is not asked */
+    WEIR_CANARY_STRANGERS, /* any number of strangers is let in */
+    WEIR_CANARY_DIALS,     /* any number of dials is taken */
+    WEIR_CANARY_CANCEL,    /* a cancelled dial goes on */
+    WEIR_CANARY_IDLE,      /* an urgent message waits for somebody else's reason to send */
     WEIR_CANARY_CNT
 };
 extern int weir_canary;

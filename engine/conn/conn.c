@@ -279,7 +279,7 @@ void weir_conn_established(struct weir_conn *conn)
 int weir_conn_accept(struct weir_hub *hub, int sock, struct weir_conn **ret_conn)
 {
     uint64_t pending = atomic_load_explicit(&hub->metrics.handshake_cnt, memory_order_relaxed);
-    if (pending >= hub->cfg->handshakes_max)
+    if (pending >= hub->cfg->handshakes_max && !WEIR_PLANTED(STRANGERS))
         return WEIR_E_LIMIT;
     struct weir_conn *conn = conn_take(hub);
     if (!conn)
@@ -335,6 +335,8 @@ void weir_conn_agreed(struct weir_conn *conn)
         if (half < 2)
             half = window < 2 ? window : 2;
         channel->frame_bytes_max = half < agreed->frame_bytes_max ? half : agreed->frame_bytes_max;
+        if (WEIR_PLANTED(FRAME))
+            channel->frame_bytes_max = hub->cfg->frame_bytes_max;
         atomic_store_explicit(&channel->msg_bytes_max, agreed->channels[i].msg_bytes_max,
                               memory_order_relaxed);
     }

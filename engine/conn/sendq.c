@@ -72,7 +72,8 @@ static inline void account(struct weir_conn *conn, uint32_t channel_idx, uint64_
     conn->bytes_queued += bytes;
     weir_count(&conn->hub->metrics.channels[channel_idx].msgs_tx, 1);
     weir_count(&conn->hub->metrics.channels[channel_idx].bytes_tx, msg_len);
-    weir_conn_mark_dirty(conn);
+    if (!WEIR_PLANTED(IDLE) || !(conn->hub->urgent >> channel_idx & 1))
+        weir_conn_mark_dirty(conn);
 }
 
 static inline bool has_room(const struct weir_conn *conn, uint32_t channel_idx, uint64_t bytes)

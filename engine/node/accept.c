@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/base/check.h"
 #include "engine/base/probe.h"
 #include "engine/node/internal.h"
 
@@ -41,7 +42,7 @@ static struct weir_shard *lighter(struct weir_shard *shard)
 static uint16_t why_full(const struct weir_hub *hub)
 {
     uint64_t pending = atomic_load_explicit(&hub->metrics.handshake_cnt, memory_order_relaxed);
-    if (pending >= hub->cfg->handshakes_max)
+    if (pending >= hub->cfg->handshakes_max && !WEIR_PLANTED(STRANGERS))
         return WEIR_R_LIMIT_HANDSHAKES;
     return hub->free_conns ? 0 : WEIR_R_LIMIT_PEERS;
 }

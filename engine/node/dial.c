@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "engine/base/check.h"
 #include "engine/node/internal.h"
 
 static struct weir_note *target_note(uint32_t kind, const struct weir_target *target)
@@ -90,6 +91,8 @@ int weir_dial(weir_node *node, const char *address, uint32_t flags)
     uint32_t shard = atomic_fetch_add(&node->next_dial_shard, 1) % node->cfg.shard_cnt;
     pthread_mutex_lock(&node->mutex);
     error = weir_node_prepare(node);
+    if (WEIR_PLANTED(DIALS) && node->dial_cnt == node->cfg.dials_max)
+        node->dial_cnt = 0;
     if (!error && node->dial_cnt == node->cfg.dials_max)
         error = WEIR_E_LIMIT;
     if (!error)

@@ -132,7 +132,8 @@ static void run_dial(struct weir_shard *shard, const struct weir_note *note)
     struct weir_target target;
     memcpy(&target, note->data, sizeof(target));
     if (note->letter.kind == WEIR_LETTER_DIAL_CANCEL) {
-        weir_dialer_remove(&shard->dialer, &target);
+        if (!WEIR_PLANTED(CANCEL))
+            weir_dialer_remove(&shard->dialer, &target);
         return;
     }
     if (!shard->is_stopping && weir_dialer_add(&shard->dialer, &target, note->flags) == 0)

@@ -177,13 +177,43 @@ static void broadcast(struct run_node *node)
 
 /* ---- everything else ----------------------------------------------------------------------- */
 
+static void cancel(struct run_node *node, uint32_t to)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "host%u:7000", to + 1);
+    int error = weir_dial_cancel(node->node, name);
+    check_answer(node, "a cancel", error);
+    if (error != WEIR_E_NOMEM)
+        node->named &= ~(1u << to);
+}
+
+void actor_cancel(struct run *run)
+{
+    for (uint32_t i = 0; i < run->node_cnt * (run->node_cnt + 1); i++) {
+        struct run_node *node = &run->nodes[i / (run->node_cnt + 1)];
+        uint32_t to = i % (run->node_cnt + 1);
+        if (node->node && !node->is_stopping && (node->named >> to & 1))
+            cancel(node, to);
+    }
+}
+
 void actor_dial(struct run_node *node)
 {
     struct run *run = node->run;
     uint32_t to = (uint32_t)run_below(run, run->node_cnt + 1); /* also itself, and nobody */
     char address[128];
     uint32_t flags = policy_dial(node, to, address);
+    bool is_name = strncmp(address, "host", 4) == 0;
+    if (is_name && run_chance(run, 50)) {
+        if (node->named >> to & 1) {
+            cancel(node, to);
+            return;
+        }
+        flags |= WEIR_DIAL_PERSIST;
+    }
     int error = weir_dial(node->node, address, flags);
+    if (error == 0 && (flags & WEIR_DIAL_PERSIST))
+        node->named |= 1u << to;
     bool is_impossible = node->cfg.secure == WEIR_SECURE_PLAIN && (flags & WEIR_DIAL_REQUIRE);
     if (is_impossible != (error == WEIR_E_CONFIG))
         run_fail(run, "answer", "node %u: a dial with flags %x answered %s", node->idx, flags,

@@ -130,13 +130,14 @@ static void check_shard(struct run_node *node, struct weir_shard *shard)
 {
     struct run *run = node->run;
     struct weir_hub *hub = &shard->hub;
-    uint32_t used = 0, handshakes = 0, ready = 0, ops = 0;
+    uint32_t used = 0, handshakes = 0, strangers = 0, ready = 0, ops = 0;
     for (uint32_t i = 0; i < hub->cfg->peers_max; i++) {
         struct weir_conn *conn = &hub->conns[i];
         if (conn->state == WEIR_CONN_FREE)
             continue;
         used++;
         handshakes += conn->state == WEIR_CONN_HANDSHAKE;
+        strangers += conn->state == WEIR_CONN_HANDSHAKE && !(conn->flags & WEIR_CONN_IS_DIALER);
         ready += conn->state == WEIR_CONN_READY;
         ops += (conn->flags & WEIR_CONN_OP_RECV) != 0;
         ops += (conn->flags & WEIR_CONN_OP_SEND) != 0;
@@ -153,6 +154,9 @@ static void check_shard(struct run_node *node, struct weir_shard *shard)
         atomic_load(&hub->metrics.ready_cnt) != ready)
         run_fail(run, "account", "node %u shard %u: connections are counted wrong", node->idx,
                  hub->shard);
+    if (strangers > hub->cfg->handshakes_max)
+        run_fail(run, "bound", "node %u shard %u: %u strangers, %u may be there", node->idx,
+                 hub->shard, strangers, hub->cfg->handshakes_max);
     struct weir_pool_stats pool;
     weir_pool_stats(hub->pool, &pool);
     if (pool.used_bytes > hub->cfg->pool_bytes_max ||
@@ -165,6 +169,32 @@ static void check_shard(struct run_node *node, struct weir_shard *shard)
     if (weir_sim_lent_cnt(shard->io) != 0)
         run_fail(run, "account", "node %u shard %u keeps %u receive buffers beyond its turn",
                  node->idx, hub->shard, weir_sim_lent_cnt(shard->io));
+}
+
+/* Of all shards: dials that go on, and of them those for ever by name, which are all cancelled before the end.
+ * A dial is counted by its node before a shard hears of it and until the shard has let it go. */
+static uint32_t dials_of(const struct run_node *node, uint32_t *ret_named_cnt)
+{
+    uint32_t cnt = 0;
+    for (uint32_t k = 0; k < node->node->shard_cnt; k++) {
+        const struct weir_dialer *dialer = &node->node->shards[k]->dialer;
+        for (uint32_t i = 0; dialer->entries && i < dialer->entry_max; i++) {
+            const struct weir_dial_entry *entry = &dialer->entries[i];
+            cnt += entry->phase != WEIR_DIAL_FREE;
+            *ret_named_cnt += entry->phase != WEIR_DIAL_FREE &&
+                              weir_target_is_name(&entry->target) &&
+                              (entry->flags & WEIR_DIAL_PERSIST);
+        }
+    }
+    return cnt;
+}
+
+static void check_dials(struct run_node *node)
+{
+    uint32_t named_cnt = 0, cnt = dials_of(node, &named_cnt);
+    if (cnt > node->cfg.dials_max || cnt > node->node->dial_cnt)
+        run_fail(node->run, "bound", "node %u has %u dials, counts %u, and may have %u", node->idx,
+                 cnt, node->node->dial_cnt, node->cfg.dials_max);
 }
 
 void oracle_awake(struct run_node *node)
@@ -185,8 +215,10 @@ void oracle_turn(void *ctx, struct world_node *node, uint32_t shard)
     struct run *run = ctx;
     weir_heap_fail_nth(0);
     struct run_node *own = run_node_of(run, node);
-    if (own && !node->is_done[shard] && !run->res->is_failed)
+    if (own && !node->is_done[shard] && !run->res->is_failed) {
         check_shard(own, node->node->shards[shard]);
+        check_dials(own);
+    }
     if (own && !run->res->is_failed)
         oracle_awake(own);
     if (run->res->is_failed)
@@ -265,10 +297,16 @@ bool oracle_is_at_rest(struct run *run, bool is_said)
         }
     }
     for (uint32_t i = 0; i < run->node_cnt; i++) {
-        if (!run->nodes[i].node || !policy_has_twins(&run->nodes[i]))
+        struct run_node *node = &run->nodes[i];
+        uint32_t named_cnt = 0, dial_cnt = node->node ? dials_of(node, &named_cnt) : 0;
+        bool has_twins = node->node && policy_has_twins(node);
+        if (!node->node || (!has_twins && !named_cnt && dial_cnt == node->node->dial_cnt))
             continue;
-        if (is_said)
+        if (is_said && has_twins)
             run_fail(run, "twins", "node %u keeps two connections with one other", i);
+        else if (is_said)
+            run_fail(run, "rest", "node %u has %u dials, counts %u, and %u of them were cancelled",
+                     i, dial_cnt, node->node->dial_cnt, named_cnt);
         return false;
     }
     if (run->wraps_out && is_said)

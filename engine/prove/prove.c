@@ -87,6 +87,7 @@ void run_node_start(struct run_node *node)
     node->life++;
     node->ups = node->downs = node->ups_heard = node->downs_heard = 0;
     node->is_stopping = false;
+    node->named = 0;
     if (run->cfg.trace) {
         node->cfg.log = node_log;
         node->cfg.log_ctx = node;
@@ -340,6 +341,7 @@ static void heal(struct run *run)
     for (uint32_t i = 0; i < run->node_cnt; i++)
         if (run->nodes[i].node)
             weir_world_pause(run->world, run->nodes[i].node, 0);
+    actor_cancel(run);
     if (run->classes &
         PROVE_DIAL) /* dials at random may have taken the places of those that are meant */
         actor_part(run);

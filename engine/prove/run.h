@@ -56,6 +56,7 @@ struct run_stream {
     /* urgency: no frame that is not urgent may begin at or behind this, before an urgent one */
     uint64_t urgent_from;
     uint64_t urgent_since_ns; /* 0: nothing urgent waits */
+    uint32_t idle_turns;      /* that ended with something urgent to send, and no send under way */
 };
 
 struct run_node;
@@ -109,6 +110,7 @@ struct run_node {
     uint32_t channel_split; /* channels from here on belong to the second reactor */
     struct run_reactor reactors[2];
     uint32_t persist; /* a bit per node that it dials for ever */
+    uint32_t named;   /* a bit per host that it dials for ever by name, for a while */
     uint32_t by_id;   /* of those, who must have the id that they had at first */
     bool has_key;     /* the same in all its lives */
     struct weir_key key;
@@ -197,6 +199,7 @@ void actor_release(struct run *run, bool is_all); /* what was kept long enough, 
 void actor_part(
     struct run *run); /* disconnects all, so that there are places for who dials for ever */
 void actor_calm(struct run *run);
+void actor_cancel(struct run *run); /* what is dialed for ever by name */
 void actor_dial(struct run_node *node);
 
 /* ---- model.c ------------------------------------------------------------------------------- */

@@ -13,6 +13,9 @@
 #define CHANNEL_AT 6u
 #define LENGTH_AT 8u
 #define KIND_MORE 3u
+/* A send that the kernel does not take is tried again in the next turn. It refuses one in five at most (FULL), so
+ * that more than so many in a row come once in 10^14 times. */
+#define REFUSED_TURNS_MAX 20u
 
 static uint32_t word_at(const uint8_t *bytes)
 {
@@ -36,18 +39,38 @@ static struct weir_conn *conn_of_io(struct run *run, struct weir_io *io, uint64_
     return NULL;
 }
 
-static struct run_stream *stream_of(struct run *run, const struct weir_conn *conn)
+static struct run_link *link_of(struct run *run, const struct weir_conn *conn, uint32_t *ret_end)
 {
     bool is_dialer = false;
     uint64_t id = weir_sim_link(run->world->sim, conn->sock, &is_dialer);
-    struct run_link *link = id ? model_link(run, id) : NULL;
-    return link ? &link->streams[is_dialer ? 0 : 1] : NULL;
+    *ret_end = is_dialer ? 0 : 1;
+    return id ? model_link(run, id) : NULL;
+}
+
+static struct run_stream *stream_of(struct run *run, const struct weir_conn *conn)
+{
+    uint32_t end;
+    struct run_link *link = link_of(run, conn, &end);
+    return link ? &link->streams[end] : NULL;
+}
+
+/* A frame is no longer than the other side takes, which is not what the sender may have thought. */
+static void check_length(struct run *run, const struct run_node *node, const struct weir_conn *conn,
+                         uint32_t len)
+{
+    uint32_t end;
+    const struct run_link *link = link_of(run, conn, &end);
+    const struct run_node *other = link ? link->ends[1 - end].node : NULL; /* NULL: not up yet */
+    if (other && len > other->cfg.frame_bytes_max)
+        run_fail(run, "bound", "node %u slot %u: a frame of %u bytes, node %u takes %u", node->idx,
+                 conn->slot, len, other->idx, other->cfg.frame_bytes_max);
 }
 
 /* A frame of a channel (by its place among the world's) begins at stream->taken. */
 static void channel_frame(struct run *run, struct run_node *node, struct run_stream *stream,
                           const struct weir_conn *conn, uint32_t idx, uint32_t len)
 {
+    check_length(run, node, conn, len);
     stream->bytes[idx] += conn->codec->head_bytes + len;
     stream->payload[idx] += len;
     if (run->is_urgent[idx]) /* wherever it is: urgent_from may be too far, never too near */
@@ -232,12 +255,42 @@ static void check_pair(struct run_node *node, const struct weir_conn *conn,
             (unsigned long long)(now[0] - since[0]), (unsigned long long)(now[1] - since[1]));
 }
 
+/* What is urgent waits for the send that is under way, and for nothing else: a turn queues before it sends, so at
+ * its end a send is under way, or the kernel did not take one; and then the shard does not sleep. So in virtual time
+ * the wait is that of the send, and of as many turns as the kernel refuses. */
+static void check_idle(struct run_node *node, const struct weir_conn *conn,
+                       struct run_stream *stream)
+{
+    struct run *run = node->run;
+    const struct weir_hub *hub = conn->hub;
+    uint64_t urgent = hub->urgent & conn->active;
+    for (uint32_t i = 0; i < hub->channel_cnt; i++)
+        if (conn->channels[i].is_stalled) /* it waits for credit */
+            urgent &= ~(UINT64_C(1) << i);
+    if (!urgent || (conn->flags & WEIR_CONN_OP_SEND)) {
+        stream->idle_turns = 0;
+        return;
+    }
+    bool may_refuse = (run->classes & WEIR_FAULT_FULL) != 0;
+    if (++stream->idle_turns > (may_refuse ? REFUSED_TURNS_MAX : 0))
+        run_fail(
+            run, "urgent",
+            "node %u slot %u: something urgent waits for the end of %u turns, and nothing is sent",
+            node->idx, conn->slot, stream->idle_turns);
+    if (weir_sim_io_due(hub->io) > weir_world_now(run->world))
+        run_fail(run, "urgent", "node %u slot %u: the shard sleeps, and something urgent waits",
+                 node->idx, conn->slot);
+}
+
 void stream_check(struct run_node *node, struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
-    if (conn->state != WEIR_CONN_READY || hub->channel_cnt < 2)
+    if (conn->state != WEIR_CONN_READY)
         return;
-    struct run_stream *stream = stream_of(node->run, conn);
+    struct run_stream *stream =
+        hub->urgent || hub->channel_cnt > 1 ? stream_of(node->run, conn) : NULL;
+    if (stream && !stream->is_lost)
+        check_idle(node, conn, stream);
     for (uint32_t i = 0; stream && !stream->is_lost && i < hub->channel_cnt; i++)
         for (uint32_t k = i + 1; k < hub->channel_cnt; k++)
             check_pair(node, conn, stream, i, k);

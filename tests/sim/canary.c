@@ -42,6 +42,11 @@ static const struct {
     [WEIR_CANARY_POLICY] = {"policy", "policy"},
     [WEIR_CANARY_ID] = {"id", "policy"},
     [WEIR_CANARY_TWINS] = {"twins", "twins"},
+    [WEIR_CANARY_FRAME] = {"frame", "bound"},
+    [WEIR_CANARY_STRANGERS] = {"strangers", "bound"},
+    [WEIR_CANARY_DIALS] = {"dials", "bound"},
+    [WEIR_CANARY_CANCEL] = {"cancel", "rest"},
+    [WEIR_CANARY_IDLE] = {"idle", "urgent"},
 };
 
 static bool is_word_of(const char *word, const char *words)
