@@ -78,11 +78,50 @@ static bool try(int canary)
     return is_right;
 }
 
+/* ---- minimising ---------------------------------------------------------------------------- */
+
+static void count(void *ctx, const char *what, bool is_same)
+{
+    uint32_t *cnts = ctx;
+    (void)what;
+    cnts[is_same]++;
+}
+
+/* A fault that shows with one class only is found among whatever was on, and that class is what is left. */
+static bool try_minimise(int canary, uint32_t wanted)
+{
+    struct prove_config cfg = {.seed = 1};
+    struct sim_totals totals;
+    struct sim_outcome failed = {0}, again;
+    uint32_t cnts[2] = {0};
+    weir_canary = canary;
+    bool is_right = sim_run_many(&cfg, NULL, SEEDS, 2, NULL, NULL, &totals, &failed) == 0;
+    uint32_t before = failed.res.classes;
+    struct prove_config best = sim_minimise(&cfg, &failed, count, cnts);
+    uint32_t left = before & ~best.off;
+    /* It had something to do; what is left fails in the same way; and less does not. */
+    is_right &= (before & (before - 1)) != 0 && cnts[1] > 0 && left == wanted;
+    is_right &= best.secure == PROVE_SECURE_NO;
+    is_right &= sim_run_one(&best, 0, &again) == 0 && again.res.is_failed &&
+                strcmp(again.res.oracle, failed.res.oracle) == 0;
+    best.off |= wanted;
+    is_right &= sim_run_one(&best, 0, &again) == 0 && !again.res.is_failed;
+    printf("minimise   %s %s: of classes %x are left %x, of %u less %u failed too\n",
+           is_right ? "ok  " : "BAD ", canaries[canary].name, before, left, cnts[0] + cnts[1],
+           cnts[1]);
+    fflush(stdout);
+    return is_right;
+}
+
 int main(int argc, char **argv)
 {
     bool is_right = true;
     for (int i = 0; i < WEIR_CANARY_CNT; i++)
         if (argc < 2 || strcmp(argv[1], canaries[i].name) == 0)
             is_right &= try(i);
+    if (argc < 2 || strcmp(argv[1], "minimise") == 0) {
+        is_right &= try_minimise(WEIR_CANARY_KEEP, PROVE_KEEP);
+        is_right &= try_minimise(WEIR_CANARY_UNCHECKED, WEIR_FAULT_CORRUPT);
+    }
     return is_right ? 0 : 1;
 }

@@ -126,7 +126,8 @@ static const struct cli_option option_list[] = {
     {"secure", "yes|no|mixed", "whether nodes encrypt; default: as the seed says", 'e'},
     {"off", "CLASS,...", "fault classes that stay off", 'o'},
     {"jobs", "J", "processes; default: one per CPU", 'J'},
-    {"minimise", NULL, "on failure, turn fault classes off one by one as long as it fails", 'M'},
+    {"minimise", NULL,
+     "on failure, turn encryption and fault classes off one by one as long as it fails", 'M'},
     {"trace", "LINES", "of one seed: print the last lines of its trace", 't'},
     {"json", NULL, "print the result as JSON", 'j'},
 };
@@ -196,29 +197,6 @@ static void progress(void *ctx, const struct sim_totals *totals)
             (double)totals->virtual_ns / 3.6e12, is_terminal ? "   " : "\n");
 }
 
-/* ---- minimising ---------------------------------------------------------------------------- */
-
-/* Turns classes off, one by one, as long as the same oracle finds something. */
-static struct prove_config minimise(const struct prove_config *cfg,
-                                    const struct sim_outcome *failed)
-{
-    struct prove_config best = *cfg;
-    for (uint32_t i = 0; i < PROVE_CLASS_CNT; i++) {
-        if (best.off >> i & 1)
-            continue;
-        struct prove_config fewer = best;
-        struct sim_outcome outcome;
-        fewer.off |= 1u << i;
-        bool is_same = sim_run_one(&fewer, 0, &outcome) == 0 && outcome.res.is_failed &&
-                       strcmp(outcome.res.oracle, failed->res.oracle) == 0;
-        if (is_same)
-            best = fewer;
-        fprintf(stderr, "without %s: %s\n", prove_class_name(i),
-                is_same ? "it still fails" : "it does not fail like that");
-    }
-    return best;
-}
-
 /* ---- results ------------------------------------------------------------------------------- */
 
 static int print_json(const struct options *options, const struct sim_totals *totals,
@@ -247,6 +225,13 @@ static int print_json(const struct options *options, const struct sim_totals *to
     return json_out_print(stdout, top, true) ? 0 : -1;
 }
 
+static void said_minimise(void *ctx, const char *what, bool is_same)
+{
+    (void)ctx;
+    fprintf(stderr, "without %s: %s\n", what,
+            is_same ? "it still fails" : "it does not fail like that");
+}
+
 static int say_failed(const struct options *options, const struct sim_outcome *failed)
 {
     struct prove_config cfg = options->cfg;
@@ -255,7 +240,7 @@ static int say_failed(const struct options *options, const struct sim_outcome *f
     cfg.secure =
         failed->res.secure; /* said, so that the seed says the same when shares have changed */
     if (options->is_minimising) {
-        cfg = minimise(&cfg, failed);
+        cfg = sim_minimise(&cfg, failed, said_minimise, NULL);
         fprintf(stderr, "minimised: ");
         print_command(stderr, &cfg);
     }

@@ -15,6 +15,7 @@
 #define TWICE_EACH 50u
 #define JOBS_MAX 64u
 #define PROGRESS_MS 1000
+#define MINIMISE_SEEDS 8u /* that are tried without a class before it is called needed */
 
 /* What a child says: a seed begins, or has ended. Shorter than PIPE_BUF, so that it comes whole. */
 struct record {
@@ -277,4 +278,55 @@ int sim_run_many(const struct prove_config *cfg, const uint64_t *seeds, uint64_t
         close(jobs[i].fd);
     }
     return error ? error : !is_failed;
+}
+
+/* ---- minimising ---------------------------------------------------------------------------- */
+
+/* Without a class all that is drawn after it is drawn otherwise, so a run of the same seed is another run, and the
+ * next seeds are as good as it. Leaves the one that fails in `cfg`. */
+static bool fails_like(struct prove_config *cfg, const struct sim_outcome *failed)
+{
+    uint64_t seed = cfg->seed;
+    for (uint64_t i = 0; i < MINIMISE_SEEDS; i++) {
+        struct sim_outcome outcome;
+        cfg->seed = seed + i;
+        if (sim_run_one(cfg, 0, &outcome) == 0 && outcome.res.is_failed &&
+            strcmp(outcome.res.oracle, failed->res.oracle) == 0)
+            return true;
+    }
+    cfg->seed = seed;
+    return false;
+}
+
+struct prove_config sim_minimise(const struct prove_config *cfg, const struct sim_outcome *failed,
+                                 sim_minimised minimised, void *ctx)
+{
+    struct prove_config best = *cfg, fewer = *cfg;
+    best.seed = fewer.seed = failed->seed;
+    best.secure = failed->res.secure; /* of a crash neither this nor the classes are known */
+    fewer.secure = PROVE_SECURE_NO;
+    if (best.secure != PROVE_SECURE_NO) {
+        bool is_same = fails_like(&fewer, failed);
+        minimised(ctx, "encryption", is_same);
+        if (is_same)
+            best = fewer;
+    }
+    if (failed->res.classes)
+        best.off |= PROVE_CLASSES_ALL & ~failed->res.classes;
+    /* Once is not enough: a class may be needed only beside another that goes later. */
+    for (bool is_changed = true; is_changed;) {
+        is_changed = false;
+        for (uint32_t i = 0; i < PROVE_CLASS_CNT; i++) {
+            if (best.off >> i & 1)
+                continue;
+            fewer = best;
+            fewer.off |= 1u << i;
+            bool is_same = fails_like(&fewer, failed);
+            minimised(ctx, prove_class_name(i), is_same);
+            if (is_same)
+                best = fewer;
+            is_changed |= is_same;
+        }
+    }
+    return best;
 }

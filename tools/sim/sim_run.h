@@ -32,4 +32,13 @@ int sim_run_many(const struct prove_config *cfg, const uint64_t *seeds, uint64_t
                  uint32_t job_cnt, sim_progress progress, void *ctx, struct sim_totals *ret_totals,
                  struct sim_outcome *ret_failed);
 
+/* Told of each thing that was turned off, and whether the same oracle found something without it. */
+typedef void (*sim_minimised)(void *ctx, const char *what, bool is_same);
+
+/* Turns encryption and fault classes off, one by one and again until nothing more can go, as long as the same oracle
+ * finds something, in this seed or one of the next. Returns what is left, and a seed that fails with it: without any of
+ * its classes none was found. */
+struct prove_config sim_minimise(const struct prove_config *cfg, const struct sim_outcome *failed,
+                                 sim_minimised minimised, void *ctx);
+
 #endif
