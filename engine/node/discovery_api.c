@@ -129,6 +129,8 @@ static const struct weir_own_series series[] = {
     ROW(feelers_good, "feelers_good", "Test connections that found a node"),
     ROW(duplicates, "duplicates", "Connections closed because there was another to the same node"),
     ROW(saves, "saves", "Times the book was written"),
+    ROW(replaced, "replaced", "Outbound peers that gave their place to another"),
+    ROW(quiets, "quiets", "Times that nothing new had come for quiet_ns"),
 };
 
 void disco_series_add(struct weir_discovery *disco)
