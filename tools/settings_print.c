@@ -68,6 +68,11 @@ void settings_print(const struct settings *settings, FILE *out)
         else
             fprintf(out, "# %s is not set: %s\n", name.name, name.help);
     }
+    /* As comments: a file that sets one of them has a node that finds peers. */
+    const char *argument;
+    for (size_t i = 0; discovery_settings_name(i, &name.name, &argument, &name.help); i++)
+        if (!is_set(settings, name.name))
+            fprintf(out, "# %s is not set: %s\n", name.name, name.help);
     for (uint32_t c = 1; c <= settings->channel_cnt; c++) {
         fprintf(out, "\n[channel %u]\n", c);
         bool has_name = false;

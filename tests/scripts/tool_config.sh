@@ -109,6 +109,8 @@ diff <(settings_of again.ini) <(settings_of third.ini) || bad "it is not the sam
 "$weir" node --user-agent 'a ; b' --print-config | grep -qxF '# user-agent has a value that no file can have' ||
     bad "a value that a file cannot have"
 "$weir" node --print-config >defaults.ini || bad "--print-config alone"
+grep -q '^# outbound is not set: .*(8)$' defaults.ini || bad "no default of outbound: $(cat defaults.ini)"
+"$weir" node --outbound 3 --print-config | grep -q '^# seed is not set: ' || bad "no default of seed"
 has defaults.ini '[channel 1]'
 "$weir" node --config defaults.ini --print-config >/dev/null || bad "a default is not taken: $(cat defaults.ini)"
 
