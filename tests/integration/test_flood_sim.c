@@ -22,6 +22,8 @@ TestSuite(flood_sim, .timeout = 300);
 #define TURN_NS (20 * US)     /* a turn without strangers takes up to so much */
 #define ACCEPT_NS (20 * US)   /* what a new connection costs more, */
 #define MESSAGE_NS (150 * US) /* and a handshake message: the curve and a signature */
+#define COOKIE_NS (10 * US)   /* and an answer that costs neither */
+#define SECOND_BYTES 200u     /* the second message has more, a cookie less */
 #define PINGS_MAX 4096u
 #define PING_EVERY_NS (5 * MS)
 
@@ -115,7 +117,7 @@ static void make_opening(void)
     struct weir_offer offer = {.network_id = "flood", .user_agent = "", .secret = &secret};
     void *state = calloc(1, weir_codec_native_v2.state_bytes);
     weir_codec_native_v2.begin(state, &offer, true);
-    weir_codec_native_v2.arm(state, seed, NULL);
+    weir_codec_native_v2.arm(state, &(struct weir_arm){.seed = seed});
     opening_len = weir_codec_native_v2.pull(state, opening, sizeof(opening));
     cr_assert_gt(opening_len, 32);
     weir_codec_native_v2.end(state);
@@ -184,10 +186,13 @@ static void charge(void *ctx, struct world_node *node, uint32_t shard)
             said[i] = 0;
             cost_ns += ACCEPT_NS;
         }
-        /* Its first message, and then whatever it sent for a third one. */
-        uint64_t now_said = conn->wire_rx < opening_len ? 0 : conn->wire_rx == opening_len ? 1 : 2;
-        cost_ns += (now_said - said[i]) * MESSAGE_NS;
-        messages += now_said - said[i];
+        /* Its first message, which may be answered with a cookie, which is short, or with the second one; and then
+         * whatever it sends for a third one. */
+        uint64_t now_said = conn->wire_rx >= opening_len ? COOKIE_NS : 0;
+        if (conn->wire_tx >= SECOND_BYTES)
+            now_said += conn->wire_rx == opening_len ? MESSAGE_NS : 2 * MESSAGE_NS;
+        messages += now_said >= MESSAGE_NS && said[i] < MESSAGE_NS;
+        cost_ns += now_said > said[i] ? now_said - said[i] : 0;
         said[i] = now_said;
         pending += conn->state == WEIR_CONN_HANDSHAKE;
         held += conn->state == WEIR_CONN_HANDSHAKE ? conn->bytes_held : 0;
@@ -316,8 +321,10 @@ static void flood(enum manner manner, uint64_t longer_ns, uint64_t once_ns)
     cr_assert_geq(during.bulk_bytes,
                   3 * quiet.bulk_bytes * TURN_NS / (TURN_NS + 2 * longer_ns) / 2);
     cr_assert_eq(most_pending, PLACES, "all places were taken: it was a flood");
+    struct weir_metrics metrics = {.size = sizeof(metrics)};
+    cr_assert_eq(weir_metrics_read(victim, &metrics), 0);
     if (manner != SILENT)
-        cr_assert_gt(messages, 2 * PLACES);
+        cr_assert_gt(metrics.cookies_sent, PLACES);
     end();
 }
 
@@ -327,10 +334,10 @@ Test(flood_sim, silent_strangers_cost_an_accept_a_turn)
     flood(SILENT, ACCEPT_NS, 0);
 }
 
-/* Who has sent a message keeps a place until its time is over. */
+/* Under load they are asked for cookies, and who has been served keeps a place until its time is over. */
 Test(flood_sim, strangers_who_begin_a_handshake_cost_their_places)
 {
-    flood(FIRST, ACCEPT_NS, PLACES * MESSAGE_NS);
+    flood(FIRST, ACCEPT_NS + COOKIE_NS, PLACES * MESSAGE_NS);
 }
 
 /* Two messages for each who is accepted, which is one a turn. */
@@ -342,5 +349,5 @@ Test(flood_sim, strangers_who_fail_a_handshake_and_come_again_cost_what_they_say
 /* At worst all places speak at once. */
 Test(flood_sim, strangers_who_speak_at_once_cost_their_places)
 {
-    flood(BURST, ACCEPT_NS, PLACES * MESSAGE_NS);
+    flood(BURST, ACCEPT_NS + COOKIE_NS, PLACES * MESSAGE_NS);
 }
