@@ -90,8 +90,8 @@ void weir_shard_adopt(struct weir_shard *shard, int sock)
     }
     if (!reason) {
         reason = weir_filter_connect(shard, &addr, false);
-        if (!reason && needs_room)
-            (void)weir_gate_make_room(hub);
+        if (!reason && needs_room && (trial || !weir_gate_make_room(hub)))
+            reason = WEIR_R_LIMIT_HANDSHAKES;
         if (!reason)
             reason = adopt_admitted(shard, sock, &addr, is_counted, trial);
         if (!reason)
