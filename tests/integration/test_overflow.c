@@ -64,26 +64,34 @@ static struct weir_channel_metrics counters(void)
 
 #define SMALL 1000u
 
-static uint32_t accepted;
+static uint32_t accepted, refused;
 
-/* Sends numbered messages until one is refused, and a few more. */
-static void fill(void)
+/* Sends numbered messages until one is refused, and the answer is the same ten times. */
+static void fill(bool is_on_shard)
 {
     uint8_t msg[SMALL] = {0};
-    int error;
-    for (;;) {
+    for (uint32_t same = 0; same < 10;) {
         memcpy(msg, &accepted, sizeof(accepted));
-        error = weir_try_send(b.node, peer, 1, msg, sizeof(msg));
-        if (error)
-            break;
-        accepted++;
-    }
-    if (error != WEIR_E_FULL)
-        it_fault(&b, "try_send: %s", weir_error_name(error));
-    for (int i = 0; i < 9; i++) {
-        if (weir_try_send(b.node, peer, 1, msg, sizeof(msg)) != WEIR_E_FULL)
+        int error = weir_try_send(b.node, peer, 1, msg, sizeof(msg));
+        if (error && error != WEIR_E_FULL)
+            it_fault(&b, "try_send: %s", weir_error_name(error));
+        /* On another thread there may be room again: the shard has put as much as the window takes on its way. */
+        if (!error && same && is_on_shard)
             it_fault(&b, "a second answer differs");
+        same = error ? same + 1 : 0;
+        accepted += !error;
+        refused += error != 0;
     }
+}
+
+static void fill_on_shard(void)
+{
+    fill(true);
+}
+
+static void fill_outside(void)
+{
+    fill(false);
 }
 
 /* Reads messages `from` to `to`, granting what they need. */
@@ -104,21 +112,21 @@ static void read_numbers(uint32_t from, uint32_t to)
     }
 }
 
-static void refuse(void (*how)(void (*what)(void)))
+static void refuse(void (*how)(void (*what)(void)), void (*fill_up)(void))
 {
     begin(WEIR_OVERFLOW_REFUSE);
-    how(fill);
+    how(fill_up);
     uint32_t first = accepted;
     cr_assert(first * (SMALL + 2) <= QUEUE + WINDOW); /* what the window took, and the queue */
     cr_assert((first + 1) * (SMALL + 2) > QUEUE);
-    IT_WAIT(counters().msgs_refused == 10);
+    IT_WAIT(counters().msgs_refused == refused);
     IT_WAIT(counters().msgs_sent == first);
     IT_EQ(b.writables, 0);
 
     read_numbers(0, first);
     IT_WAIT(b.writables == 1);
     /* Room again: nobody was refused since, so nobody is told. */
-    how(fill);
+    how(fill_up);
     cr_assert(accepted > first);
     read_numbers(first, accepted);
     IT_WAIT(b.writables == 2);
@@ -137,12 +145,12 @@ static void here(void (*what)(void))
 
 IT_TEST(overflow, refuse_on_the_shard)
 {
-    refuse(on_shard);
+    refuse(on_shard, fill_on_shard);
 }
 
 IT_TEST(overflow, refuse_from_outside)
 {
-    refuse(here);
+    refuse(here, fill_outside);
 }
 
 /* An empty queue takes any message that the channel allows. */
