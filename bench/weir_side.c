@@ -112,14 +112,17 @@ static void describe_channels(const struct bench_job *job, struct weir_channel *
 }
 
 /* What many connections ask of the configuration. */
-static void make_room(struct weir_config *cfg, const struct bench_job *job)
+static void make_room(struct weir_config *cfg, const struct bench_run *run)
 {
+    const struct bench_job *job = run->job;
+
     cfg->shard_cnt = job->shard_cnt;
     cfg->socket_send_bytes = job->send_buffer;
     if (job->conn_cnt <= cfg->peers_max)
         return;
     cfg->peers_max = job->conn_cnt;
-    cfg->dials_max = job->conn_cnt;
+    if (run->who == BENCH_SENDER)
+        cfg->dials_max = job->conn_cnt;
 }
 
 /* At 127.0.0.1, and at the other addresses with the same port where the case has many connections. */
@@ -186,7 +189,7 @@ static int start(struct weir_side *side, const struct weir_reactor *reactor, con
     cfg.socket_recv_bytes = job->recv_buffer;
     cfg.log = on_log;
     cfg.log_ctx = side;
-    make_room(&cfg, job);
+    make_room(&cfg, side->run);
     own.size = sizeof(own);
     own.ctx = side->role;
     own.on_peer = on_peer;
