@@ -70,6 +70,16 @@ int cli_fail_weir(const char *command, int error, const char *format, ...)
     return cli_exit_of(error);
 }
 
+int cli_fail_whom(const char *command, int error, const char *verb, const char *whom)
+{
+    if (error == WEIR_E_ADDRESS) /* the library's remedy is about addresses with ports */
+        return cli_fail(
+            CLI_USAGE, command,
+            "give an address without a port, a subnet such as 192.0.2.0/24, or a node id",
+            "cannot %s '%.80s' (WEIR_E_ADDRESS)", verb, whom);
+    return cli_fail_weir(command, error, "cannot %s %s", verb, whom);
+}
+
 int cli_exit_of(int error)
 {
     switch (error) {

@@ -27,6 +27,9 @@ enum cli_exit {
 int cli_fail(int exit_code, const char *command, const char *remedy, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The same for a ban or a welcome that an address, a subnet or a node id was wanted for: "cannot VERB WHOM". */
+int cli_fail_whom(const char *command, int error, const char *verb, const char *whom);
+
 /* As cli_fail for a WEIR_E_* code: appends its text, name and remedy; returns cli_exit_of(error). */
 int cli_fail_weir(const char *command, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -111,8 +111,7 @@ static int ask(const struct ban_args *args)
                         : weir_ban_ask(args->path, args->whom[i],
                                        args->has_duration ? args->duration : WEIR_NS_FOREVER, 0);
         if (error != 0)
-            return cli_fail_weir(name_of(args), error, "cannot %s %s", name_of(args),
-                                 args->whom[i]);
+            return cli_fail_whom(name_of(args), error, name_of(args), args->whom[i]);
     }
     return args->pid != 0 ? tell(args) : CLI_OK;
 }

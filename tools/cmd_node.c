@@ -247,12 +247,12 @@ static int build(struct node_args *args, struct node_watch *watch)
     for (uint32_t i = 0; i < settings->ban_cnt; i++) {
         error = weir_ban(watch->node, settings->bans[i], WEIR_NS_FOREVER, 0);
         if (error != 0)
-            return cli_fail_weir("node", error, "cannot ban %s", settings->bans[i]);
+            return cli_fail_whom("node", error, "ban", settings->bans[i]);
     }
     for (uint32_t i = 0; i < settings->welcome_cnt; i++) {
         error = weir_peer_welcome(watch->node, settings->welcomes[i], 1);
         if (error != 0)
-            return cli_fail_weir("node", error, "cannot welcome %s", settings->welcomes[i]);
+            return cli_fail_whom("node", error, "welcome", settings->welcomes[i]);
     }
     if (settings->metrics != NULL) {
         error = weir_metrics_listen(watch->node, settings->metrics);

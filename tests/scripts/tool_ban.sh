@@ -15,6 +15,7 @@ expect 2 "--ban-path is not given" "$weir" ban 192.0.2.7
 expect 2 "nobody is named" "$weir" unban --ban-path bans
 expect 2 "WEIR_E_ADDRESS" "$weir" ban --ban-path bans 192.0.2.0/33
 expect 2 "WEIR_E_KEY" "$weir" ban --ban-path bans weir1pnonsense
+expect 2 "cannot ban 'nonsense' (WEIR_E_ADDRESS); give an address without a port, a subnet" "$weir" ban --ban-path bans nonsense
 expect 2 "--for: '1' is not a time" "$weir" ban --ban-path bans --for 1 192.0.2.7
 expect 0 "" "$weir" ban --ban-path bans
 [ ! -e bans.asks ] || bad "something was asked for by mistake"

@@ -11,7 +11,7 @@ wait_for() { # wait_for TEXT FILE
     bad "'$1' does not come: $(cat "$2")"
 }
 
-expect 2 "cannot welcome nonsense" "$weir" node --listen 127.0.0.1:0 --welcome nonsense
+expect 2 "cannot welcome 'nonsense' (WEIR_E_ADDRESS); give an address without a port" "$weir" node --listen 127.0.0.1:0 --welcome nonsense
 expect 2 "WEIR_E_KEY" "$weir" node --listen 127.0.0.1:0 --welcome weir1pnonsense
 "$weir" keygen friend.key >friend.id || bad "no key"
 printf '[node]\nlisten = 127.0.0.1:0\ninbound-max = 1\nwelcome = 192.0.2.0/24\n' >node.ini
