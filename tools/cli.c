@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -27,6 +28,10 @@ static void print_error(const char *command, const char *tail, const char *remed
         snprintf(line + used, sizeof(line) - used, "%s%s%s", tail, has_remedy ? "; " : "",
                  has_remedy ? remedy : "");
     }
+    /* A file or an argument may hold anything, and this goes to a terminal. */
+    for (char *at = line; *at != '\0'; at++)
+        if (iscntrl((unsigned char)*at))
+            *at = '?';
     fprintf(stderr, "%s\n", line);
 }
 

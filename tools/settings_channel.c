@@ -1,4 +1,5 @@
 /* The channels of a node as text: the lists of its flags, the sections of its INI file. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,19 @@
 #include "settings_impl.h"
 #include "suggest.h"
 
+#define CHANNEL_NAME_EXPECTED \
+    "a text of up to 31 bytes, without control characters or a blank at an end"
+
+/* What the engine takes, less what a line of a file cannot say. */
+static bool is_channel_name(const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < len; i++)
+        if (iscntrl((unsigned char)name[i]))
+            return false;
+    return len == 0 || (len < WEIR_CHANNEL_NAME_BYTES && name[0] != ' ' && name[len - 1] != ' ');
+}
+
 bool settings_begin_channel(struct settings *settings, const char *name,
                             char why[SETTINGS_WHY_BYTES])
 {
@@ -15,8 +29,8 @@ bool settings_begin_channel(struct settings *settings, const char *name,
         snprintf(why, SETTINGS_WHY_BYTES, "more than %u channels", WEIR_CHANNELS_MAX);
         return false;
     }
-    if (strlen(name) > 31) {
-        snprintf(why, SETTINGS_WHY_BYTES, "the name of a channel has up to 31 bytes");
+    if (!is_channel_name(name)) {
+        snprintf(why, SETTINGS_WHY_BYTES, "the name of a channel is " CHANNEL_NAME_EXPECTED);
         return false;
     }
     struct weir_channel *channel = &settings->channels[settings->channel_cnt];
@@ -117,8 +131,8 @@ static bool set_channel(struct settings *settings, const char *name, const char 
             return true;
         }
     } else if (strcmp(name, "name") == 0) {
-        expected = "a text of up to 31 bytes";
-        const char *copy = strlen(value) <= 31 ? settings_keep(settings, value) : NULL;
+        expected = CHANNEL_NAME_EXPECTED;
+        const char *copy = is_channel_name(value) ? settings_keep(settings, value) : NULL;
         if (copy != NULL) {
             channel->name = copy;
             return true;

@@ -359,6 +359,20 @@ int weir_config_take(weir_node *node, const struct weir_config *cfg)
     return take_proxy(node) ? weir_secure_take(node) : WEIR_E_CONFIG;
 }
 
+/* It stands in metrics and log lines, and is kept in 32 bytes. */
+static bool is_channel_name(weir_node *node, const char *name)
+{
+    size_t len = name ? strnlen(name, WEIR_CHANNEL_NAME_BYTES) : 0;
+    bool is_good = len < WEIR_CHANNEL_NAME_BYTES;
+    for (size_t i = 0; is_good && i < len; i++)
+        is_good = (unsigned char)name[i] >= 0x20 && name[i] != 0x7F;
+    if (!is_good)
+        weir_log(node, WEIR_LOG_ERROR,
+                 "config: channel name is not a text of up to %u bytes without control characters",
+                 WEIR_CHANNEL_NAME_BYTES - 1);
+    return is_good;
+}
+
 int weir_channel_take(weir_node *node, const struct weir_channel *channel,
                       struct weir_channel *ret_channel)
 {
@@ -372,7 +386,8 @@ int weir_channel_take(weir_node *node, const struct weir_channel *channel,
     }
     channel_defaults(ret_channel);
     const struct weir_channel *own = ret_channel;
-    if (!in_range(node, "channel id", own->id, 0, WEIR_CHANNEL_ID_MAX) ||
+    if (!is_channel_name(node, own->name) ||
+        !in_range(node, "channel id", own->id, 0, WEIR_CHANNEL_ID_MAX) ||
         !in_range(node, "channel weight", own->weight, 1, 1000) ||
         !in_range(node, "channel flags", own->flags, 0, WEIR_CHANNEL_URGENT) ||
         !in_range(node, "channel send_bytes_max", own->send_bytes_max, own->msg_bytes_max,

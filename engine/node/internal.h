@@ -178,7 +178,7 @@ struct weir_node {
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
     char tcp_congestion[32];
     struct weir_channel channels[WEIR_CHANNELS_MAX];
-    char channel_names[WEIR_CHANNELS_MAX][32];
+    char channel_names[WEIR_CHANNELS_MAX][WEIR_CHANNEL_NAME_BYTES];
     uint32_t channel_cnt;
     uint64_t queue_bytes_max; /* what all queues of a peer can hold, and be promised */
     uint8_t channel_reactor[WEIR_CHANNELS_MAX];

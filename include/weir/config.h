@@ -13,6 +13,7 @@ extern "C" {
 #endif
 
 #define WEIR_CHANNELS_MAX 64u         /* channels a node can attach */
+#define WEIR_CHANNEL_NAME_BYTES 32u   /* of a channel's name, with its end */
 #define WEIR_SHARDS_MAX 64u           /* shards a node can have */
 #define WEIR_NETWORK_ID_BYTES_MAX 32u /* length of a network id */
 #define WEIR_USER_AGENT_BYTES_MAX 64u /* length of a user agent */
@@ -198,7 +199,8 @@ struct weir_channel {
     uint32_t recv_bytes_max; /* credit per peer; default max(4 MiB, 2 x msg_bytes_max); not below
                                * msg_bytes_max, or a message could never arrive */
     uint32_t overflow;       /* enum weir_overflow */
-    const char *name;        /* for logs and metrics, up to 31 bytes; copied; default "" */
+    const char *name;        /* for logs and metrics; copied; default ""; up to
+                               * WEIR_CHANNEL_NAME_BYTES - 1 bytes without control characters */
     /* As in weir_config, of this channel of each peer, besides the peer's. */
     uint64_t rate_send_bytes, rate_recv_bytes;
     uint32_t rate_send_msgs, rate_recv_msgs;

@@ -55,6 +55,13 @@ wrong "wrong.ini:5: weight: weight '1001' is not a number from 1 to 1000" <<'INI
 id = 3
 weight = 1001
 INI
+printf '[channel \022bulk]\nid = 3\n' |
+    wrong "wrong.ini:2: channel ?bulk: the name of a channel is a text of up to 31 bytes, without control"
+wrong "wrong.ini:3: name: name '01234567890123456789012345678901' is not a text of up to 31 bytes" <<'INI'
+[channel bulk]
+id = 3
+name = 01234567890123456789012345678901
+INI
 wrong "channel 'bulk' has no id" <<'INI'
 [channel bulk]
 weight = 5

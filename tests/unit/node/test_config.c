@@ -431,6 +431,27 @@ Test(config, each_field_of_a_channel_is_taken_at_both_ends_and_not_beyond)
     }
 }
 
+Test(config, a_name_of_a_channel_is_whole_or_refused)
+{
+    static const struct {
+        const char *name;
+        int error;
+    } cases[] = {{NULL, 0},
+                 {"", 0},
+                 {"votes", 0},
+                 {"\xC3\xA9tat ; 7", 0},
+                 {"0123456789012345678901234567890", 0},
+                 {"01234567890123456789012345678901", WEIR_E_CONFIG},
+                 {"two\nlines", WEIR_E_CONFIG},
+                 {"\x12", WEIR_E_CONFIG},
+                 {"\x7F", WEIR_E_CONFIG}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct weir_channel channel = {.size = sizeof(channel), .name = cases[i].name}, own;
+        cr_assert_eq(take_channel(&channel, &own), cases[i].error, "case %zu", i);
+        cr_assert_eq(strstr(said, "channel name") != NULL, cases[i].error != 0, "\"%s\"", said);
+    }
+}
+
 /* A frame needs up to half of the window, so a window has a least size whatever the messages. */
 Test(config, a_window_holds_the_largest_message_and_some_frames)
 {
