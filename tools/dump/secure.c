@@ -91,7 +91,7 @@ static int preface_show(struct secure_stream *stream, struct item *item, const u
     static const char *const patterns[] = {"?", "XX", "XXpsk3", "IK", "IKpsk2"};
     static const char *const ciphers[] = {"ChaChaPoly", "AESGCM", "?"};
     item_text(item, "from", stream->is_dialer ? "dialer" : "listener");
-    if (data[NATIVE_MARK_AT] == NATIVE_V2_MARK_REFUSAL) {
+    if (!stream->is_dialer && data[NATIVE_MARK_AT] == NATIVE_V2_MARK_REFUSAL) {
         item_text(item, "refused", weir_reason_name(weir_le16_get(data + NATIVE_V2_ANSWER_BYTES)));
         stream->part_idx = PART_RECORDS - 1;
         return 0;
