@@ -4,18 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE_BYTES_MAX 190u /* what the reader takes, with room */
+#define LINE_BYTES_MAX 198u /* what the reader takes */
 
 /* Whether a line of the file can say it: the reader strips blanks and what stands behind " ;". */
 static bool can_be_written(const char *name, const char *value)
 {
     size_t len = strlen(value);
-    if (strlen(name) + 3 + len > LINE_BYTES_MAX || value[0] == ';' || strstr(value, " ;") != NULL)
+    if (strlen(name) + 1 + len > LINE_BYTES_MAX || strstr(value, " ;") != NULL)
         return false;
     for (size_t i = 0; i < len; i++)
         if (iscntrl((unsigned char)value[i]))
             return false;
     return len == 0 || (value[0] != ' ' && value[len - 1] != ' ');
+}
+
+static void print_line(FILE *out, const char *name, const char *value)
+{
+    /* Behind a blank a semicolon would begin a comment. */
+    bool is_tight = value[0] == ';' || strlen(name) + 3 + strlen(value) > LINE_BYTES_MAX;
+    fprintf(out, is_tight ? "%s=%s\n" : "%s = %s\n", name, value);
 }
 
 static void print_entry(FILE *out, const struct setting_entry *entry)
@@ -24,7 +31,7 @@ static void print_entry(FILE *out, const struct setting_entry *entry)
     if (settings_is_secret(entry->name))
         fprintf(out, "# %s is set, and not shown\n", entry->name);
     else if (can_be_written(entry->name, entry->value))
-        fprintf(out, "%s = %s\n", entry->name, entry->value);
+        print_line(out, entry->name, entry->value);
     else
         fprintf(out, "# %s has a value that no file can have\n", entry->name);
 }
@@ -64,7 +71,7 @@ void settings_print(const struct settings *settings, FILE *out)
         if (is_set(settings, name.name))
             continue;
         if (settings_default(i, value) && can_be_written(name.name, value))
-            fprintf(out, "%s = %s\n", name.name, value);
+            print_line(out, name.name, value);
         else
             fprintf(out, "# %s is not set: %s\n", name.name, name.help);
     }
@@ -83,6 +90,6 @@ void settings_print(const struct settings *settings, FILE *out)
             }
         }
         if (!has_name) /* the section's own is a number here */
-            fprintf(out, "name = %s\n", settings->channels[c - 1].name);
+            print_line(out, "name", settings->channels[c - 1].name);
     }
 }
