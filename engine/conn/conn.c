@@ -1,6 +1,5 @@
 #include "engine/conn/conn.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -8,106 +7,6 @@
 #include "engine/base/probe.h"
 #include "engine/conn/tx.h"
 #include "weir/error.h"
-
-/* ---- memory -------------------------------------------------------------------------------- */
-
-int weir_hub_init(struct weir_hub *hub)
-{
-    uint32_t conn_cnt = hub->cfg->peers_max;
-    uint32_t channel_cnt = hub->channel_cnt;
-    size_t state_bytes = weir_codec_state_bytes(hub->codec, channel_cnt);
-    if (hub->secure_codec)
-        state_bytes =
-            weir_max_u64(state_bytes, weir_codec_state_bytes(hub->secure_codec, channel_cnt));
-    hub->codec_stride = (state_bytes + 63) & ~(size_t)63;
-    hub->conns = weir_heap_alloc(hub->heap, conn_cnt * sizeof(struct weir_conn));
-    hub->conn_channels = weir_heap_alloc(hub->heap, (size_t)conn_cnt * channel_cnt *
-                                                        sizeof(struct weir_conn_channel));
-    hub->codec_states = weir_heap_alloc(hub->heap, conn_cnt * hub->codec_stride);
-    hub->finish_tags =
-        weir_heap_alloc(hub->heap, (size_t)conn_cnt * channel_cnt * sizeof(uint64_t));
-    int error = weir_rates_init(hub);
-    if (error || !hub->conns || !hub->conn_channels || !hub->codec_states || !hub->finish_tags) {
-        weir_hub_fini(hub);
-        weir_hub_free(hub);
-        return WEIR_E_NOMEM;
-    }
-    for (uint32_t i = 0; i < channel_cnt; i++) {
-        hub->costs[i] = weir_sched_cost(hub->channels[i].weight);
-        if (hub->channels[i].flags & WEIR_CHANNEL_URGENT)
-            hub->urgent |= UINT64_C(1) << i;
-    }
-    for (uint32_t i = conn_cnt; i-- > 0;) {
-        struct weir_conn *conn = &hub->conns[i];
-        conn->hub = hub;
-        conn->slot = i;
-        conn->gen = 1;
-        conn->sock = -1;
-        conn->channels = hub->conn_channels + (size_t)i * channel_cnt;
-        conn->codec_state = hub->codec_states + i * hub->codec_stride;
-        conn->next_free = hub->free_conns;
-        hub->free_conns = conn;
-    }
-    return 0;
-}
-
-static void codec_end(struct weir_conn *conn)
-{
-    if (conn->codec && conn->codec->end)
-        conn->codec->end(conn->codec_state);
-    conn->codec = NULL;
-}
-
-void weir_hub_fini(struct weir_hub *hub)
-{
-    for (uint32_t i = 0; hub->conns && i < hub->cfg->peers_max; i++) {
-        struct weir_conn *conn = &hub->conns[i];
-        if (conn->state == WEIR_CONN_FREE)
-            continue;
-        atomic_store_explicit(&conn->live_gen, 0, memory_order_release);
-        conn->flags &= ~(uint32_t)WEIR_CONN_OP_SEND;
-        if (conn->sock >= 0)
-            hub->io->ops->close(hub->io, conn->sock);
-        weir_prelude_drop(conn);
-        weir_wheel_cancel(hub->wheel, &conn->timer);
-        if (hub->rates)
-            weir_rates_end(conn);
-        weir_rx_reset(conn);
-        weir_tx_reset(conn);
-        weir_sendq_reset(conn);
-        codec_end(conn);
-        weir_heap_release(conn->text);
-    }
-    weir_wheel_cancel(hub->wheel, &hub->keeper.timer);
-    while (hub->all_tx) {
-        struct weir_tx *tx = hub->all_tx;
-        hub->all_tx = tx->next_all;
-        weir_heap_release(tx->sealed);
-        weir_heap_release(tx);
-    }
-    while (hub->item_chunks) {
-        struct weir_item *chunk = hub->item_chunks;
-        hub->item_chunks = chunk->next;
-        weir_heap_release(chunk);
-    }
-    hub->free_tx = NULL;
-    hub->free_items = NULL;
-    weir_heap_release(hub->codec_states);
-    weir_heap_release(hub->finish_tags);
-    hub->codec_states = NULL;
-    hub->finish_tags = NULL;
-    weir_rates_free(hub);
-}
-
-void weir_hub_free(struct weir_hub *hub)
-{
-    weir_heap_release(hub->conns);
-    weir_heap_release(hub->conn_channels);
-    hub->conns = NULL;
-    hub->conn_channels = NULL;
-}
-
-/* ---- state changes ------------------------------------------------------------------------- */
 
 static void enter(struct weir_conn *conn, enum weir_conn_state state)
 {
@@ -181,34 +80,6 @@ static void conn_put(struct weir_conn *conn)
     conn->next_free = hub->free_conns;
     hub->free_conns = conn;
     weir_uncount(&hub->metrics.conn_cnt, 1);
-}
-
-void weir_conn_arm_recv(struct weir_conn *conn)
-{
-    struct weir_hub *hub = conn->hub;
-    int error = hub->io->ops->recv(hub->io, conn->sock, weir_conn_token(conn));
-    if (WEIR_PLANTED(OWNER))
-        return;
-    if (error == 0)
-        conn->flags |= WEIR_CONN_OP_RECV;
-    else if (error == WEIR_E_FULL)
-        weir_conn_starve(conn);
-    else
-        weir_conn_abort(conn, WEIR_R_INTERNAL);
-}
-
-void weir_conn_starve(struct weir_conn *conn)
-{
-    if (conn->flags & WEIR_CONN_STARVED)
-        return;
-    conn->flags |= WEIR_CONN_STARVED;
-    struct weir_hub *hub = conn->hub;
-    conn->next_starved = NULL;
-    if (hub->starved)
-        hub->starved_tail->next_starved = conn;
-    else
-        hub->starved = conn;
-    hub->starved_tail = conn;
 }
 
 /* Shuts the socket, now or, when the kernel has no memory for it, in a later turn. */
@@ -461,6 +332,24 @@ void weir_conn_broken(struct weir_conn *conn)
         weir_conn_abort(conn, WEIR_R_RESET);
 }
 
+void weir_conn_ended(struct weir_conn *conn)
+{
+    weir_verify_flush(conn->hub);
+    if (conn->state == WEIR_CONN_LINGER)
+        drain(conn);
+    else if (conn->state == WEIR_CONN_GOODBYE)
+        weir_keepalive_set(conn); /* it may have shut its writing side only: the goodbye goes */
+    else
+        weir_conn_abort(conn, WEIR_R_EOF);
+}
+
+void weir_conn_end_codec(struct weir_conn *conn)
+{
+    if (conn->codec && conn->codec->end)
+        conn->codec->end(conn->codec_state);
+    conn->codec = NULL;
+}
+
 void weir_conn_settle(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
@@ -481,128 +370,10 @@ void weir_conn_settle(struct weir_conn *conn)
     if (conn->sock >= 0)
         hub->io->ops->close(hub->io, conn->sock);
     conn->sock = -1;
-    codec_end(conn);
+    weir_conn_end_codec(conn);
     if (hub->rates)
         weir_rates_end(conn);
     conn_put(conn);
-}
-
-/* ---- events -------------------------------------------------------------------------------- */
-
-struct weir_conn *weir_conn_of_token(struct weir_hub *hub, uint64_t token)
-{
-    uint32_t slot = (uint32_t)token;
-    if (slot >= hub->cfg->peers_max)
-        return NULL;
-    struct weir_conn *conn = &hub->conns[slot];
-    if (conn->state == WEIR_CONN_FREE || (conn->gen & 0xFFFFFFu) != (uint32_t)(token >> 32))
-        return NULL;
-    return conn;
-}
-
-static uint16_t reason_of_errno(int error)
-{
-    switch (error) {
-    case ECONNREFUSED:
-    case ENOENT:
-        return WEIR_R_REFUSED;
-    case ENETUNREACH:
-    case EHOSTUNREACH:
-    case ENETDOWN:
-    case EADDRNOTAVAIL:
-    case EACCES:
-    case EPERM:
-        return WEIR_R_UNREACHABLE;
-    case ETIMEDOUT:
-        return WEIR_R_DIAL_TIMEOUT;
-    default:
-        return WEIR_R_RESET;
-    }
-}
-
-static void on_connect(struct weir_conn *conn, int32_t res)
-{
-    conn->flags &= ~(uint32_t)WEIR_CONN_OP_CONNECT;
-    if (conn->state != WEIR_CONN_DIALING)
-        return;
-    if (res < 0) {
-        weir_conn_abort(conn, conn->prelude ? WEIR_R_PROXY_DOWN : reason_of_errno(-res));
-        return;
-    }
-    if (conn->hub->ops->connected)
-        conn->hub->ops->connected(conn);
-    if (conn->prelude) {
-        weir_prelude_begin(conn);
-        return;
-    }
-    weir_count(&conn->hub->metrics.dialed, 1);
-    weir_conn_established(conn);
-}
-
-static void on_recv(struct weir_conn *conn, const struct weir_io_event *event)
-{
-    struct weir_hub *hub = conn->hub;
-    if (!(event->flags & WEIR_IO_MORE))
-        conn->flags &= ~(uint32_t)WEIR_CONN_OP_RECV;
-    if (event->res > 0 && conn->state == WEIR_CONN_DIALING) {
-        weir_prelude_recv(conn, event);
-    } else if (event->res > 0) {
-        weir_rx_event(conn, event);
-    } else if (event->flags & WEIR_IO_BUF) {
-        hub->io->ops->recv_done(hub->io, event->buf_idx);
-    }
-    if (event->flags & WEIR_IO_MORE)
-        return;
-    if (conn->state == WEIR_CONN_DRAIN)
-        return;
-    if (event->res > 0 || event->res == -ENOBUFS || event->res == -EINTR || event->res == -EAGAIN) {
-        weir_conn_starve(conn);
-        return;
-    }
-    if (conn->state == WEIR_CONN_DIALING) {
-        weir_conn_abort(conn, WEIR_R_PROXY_CLOSED);
-        return;
-    }
-    if (event->res < 0) {
-        weir_conn_broken(conn);
-        return;
-    }
-    weir_verify_flush(hub);
-    if (conn->state == WEIR_CONN_LINGER)
-        drain(conn);
-    else if (conn->state == WEIR_CONN_GOODBYE)
-        weir_keepalive_set(
-            conn); /* it may have shut its writing side only: the goodbye still goes */
-    else
-        weir_conn_abort(conn, WEIR_R_EOF);
-}
-
-void weir_conn_event(struct weir_hub *hub, const struct weir_io_event *event)
-{
-    struct weir_conn *conn = weir_conn_of_token(hub, event->token);
-    if (!conn) {
-        if (event->flags & WEIR_IO_BUF)
-            hub->io->ops->recv_done(hub->io, event->buf_idx);
-        return;
-    }
-    switch ((enum weir_io_kind)event->kind) {
-    case WEIR_IO_CONNECT:
-        on_connect(conn, event->res);
-        break;
-    case WEIR_IO_RECV:
-        on_recv(conn, event);
-        break;
-    case WEIR_IO_SEND:
-        weir_tx_event(conn, event->res);
-        break;
-    case WEIR_IO_SHUTDOWN:
-        WEIR_CHECK(conn->shutdown_cnt > 0);
-        conn->shutdown_cnt--;
-        break;
-    case WEIR_IO_ACCEPT:
-        break;
-    }
-    weir_conn_settle(conn);
 }
 
 void weir_conn_verify(const struct weir_conn *conn)

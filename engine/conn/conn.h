@@ -2,7 +2,9 @@
  *
  * A connection is divided by direction and phase:
  *
+ *   hub.c      the slots of all connections: made and freed
  *   conn.c     its life: every change of `state` is here
+ *   events.c   an event of the io -> the part that it is for; receive is armed
  *   rx.c       received bytes -> frames (the window, admission: channel, credit, size)
  *   verify.c   frames of all connections -> checked in one batch -> messages in order
  *   sendq.c    messages -> queued items per channel
@@ -294,7 +296,7 @@ struct weir_hub {
     struct weir_hub_metrics metrics;
 };
 
-/* ---- conn.c -------------------------------------------------------------------------------- */
+/* ---- hub.c --------------------------------------------------------------------------------- */
 
 /* Sizes the slots and takes their memory. Errors: WEIR_E_NOMEM. */
 int weir_hub_init(struct weir_hub *hub);
@@ -304,6 +306,8 @@ void weir_hub_fini(struct weir_hub *hub);
 
 /* Frees the slots: no other thread is in a call any more. */
 void weir_hub_free(struct weir_hub *hub);
+
+/* ---- conn.c -------------------------------------------------------------------------------- */
 
 /* Takes over an accepted socket. Errors: WEIR_E_LIMIT (no slot, or too many handshakes; the caller
  * closes the socket and counts it). */
@@ -329,8 +333,10 @@ void weir_conn_hurry(struct weir_conn *conn);
 /* The same without a goodbye: the stream is of no use any more. */
 void weir_conn_abort(struct weir_conn *conn, uint16_t reason);
 
-/* The stream ended or broke under us: what arrived before is delivered, then as weir_conn_abort. */
+/* The stream broke under us: what arrived before is delivered, then as weir_conn_abort. */
 void weir_conn_broken(struct weir_conn *conn);
+/* The peer sends no more: likewise, but a goodbye of ours still goes. */
+void weir_conn_ended(struct weir_conn *conn);
 
 void weir_conn_established(struct weir_conn *conn); /* DIALING -> HANDSHAKE */
 /* Begins the handshake on the wire that was chosen, or found out from the first bytes. */
@@ -341,22 +347,8 @@ void weir_conn_said_goodbye(struct weir_conn *conn); /* GOODBYE -> LINGER */
 /* Tries again what the kernel had no memory for. */
 void weir_conn_retry(struct weir_conn *conn);
 void weir_conn_settle(struct weir_conn *conn); /* DRAIN -> FREE when nothing is in flight */
-
-/* Arms receive. */
-void weir_conn_arm_recv(struct weir_conn *conn);
-
-/* Has receive armed again at the end of the turn. */
-void weir_conn_starve(struct weir_conn *conn);
-
-/* Handles one event of the io. */
-void weir_conn_event(struct weir_hub *hub, const struct weir_io_event *event);
-
-/* The connection that a token names, NULL when it is of an earlier generation. */
-struct weir_conn *weir_conn_of_token(struct weir_hub *hub, uint64_t token);
-static inline uint64_t weir_conn_token(const struct weir_conn *conn)
-{
-    return ((uint64_t)(conn->gen & 0xFFFFFFu) << 32) | conn->slot;
-}
+/* Has the codec forget the connection and its keys. */
+void weir_conn_end_codec(struct weir_conn *conn);
 
 /* Walks a connection's invariants (debug and simulation). */
 void weir_conn_verify(const struct weir_conn *conn);
@@ -379,6 +371,24 @@ static inline void weir_conn_mark_dirty(struct weir_conn *conn)
 static inline bool weir_conn_is_unheard(const struct weir_conn *conn)
 {
     return conn->last_data_ns && conn->last_data_ns >= conn->heard_ns;
+}
+
+/* ---- events.c ------------------------------------------------------------------------------ */
+
+/* Arms receive. */
+void weir_conn_arm_recv(struct weir_conn *conn);
+
+/* Has receive armed again at the end of the turn. */
+void weir_conn_starve(struct weir_conn *conn);
+
+/* Handles one event of the io. */
+void weir_conn_event(struct weir_hub *hub, const struct weir_io_event *event);
+
+/* The connection that a token names, NULL when it is of an earlier generation. */
+struct weir_conn *weir_conn_of_token(struct weir_hub *hub, uint64_t token);
+static inline uint64_t weir_conn_token(const struct weir_conn *conn)
+{
+    return ((uint64_t)(conn->gen & 0xFFFFFFu) << 32) | conn->slot;
 }
 
 /* ---- rx.c ---------------------------------------------------------------------------------- */
