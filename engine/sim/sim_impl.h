@@ -1,6 +1,7 @@
 /* engine/sim/sim_impl.h: the simulator from the inside.
  *
  *   sim_world.c   clock, agenda, addresses, what tests call
+ *   sim_raw.c     sockets that tests hold in their hands
  *   sim_net.c     what is between hosts: routes, bytes on their way, resets
  *   sim_sock.c    what happens on sockets: connections, operations that act
  *   sim_io.c      struct weir_io_ops: rules checked, operations started, events delivered
