@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #include "engine/sim/sim_io.h"
-#include "tests/unit/conn/box.h"
+#include "tests/unit/conn/messages.h"
 
 #define PAIR_LINKS 3u
 #define PAIR_KEPT 64u

@@ -11,7 +11,7 @@
 #ifndef WEIR_TESTS_UNIT_CONN_PEER_H
 #define WEIR_TESTS_UNIT_CONN_PEER_H
 
-#include "tests/unit/conn/box.h"
+#include "tests/unit/conn/messages.h"
 #include "tests/unit/conn/script_io.h"
 
 #ifndef PEER_FRAMES /* the fuzz targets, which begin anew thousands of times a second, have fewer */
@@ -283,6 +283,14 @@ static inline void peer_shake(struct peer *peer)
 static inline struct peer *peer_ready(struct box *box)
 {
     struct peer *peer = peer_new(box, true);
+    peer_shake(peer);
+    return peer;
+}
+
+/* The same, dialed by the box. */
+static inline struct peer *peer_dialed(struct box *box)
+{
+    struct peer *peer = peer_new(box, false);
     peer_shake(peer);
     return peer;
 }
