@@ -11,6 +11,18 @@
     {                                                            \
         FIG_RECEIVER_SYSCALLS_PER_MSG, "rcv", 1, 5, false        \
     }
+#define LATENCY_COLUMNS                                                           \
+    {FIG_P50_NS, "p50 us", 1e3, 1, true}, {FIG_P90_NS, "p90", 1e3, 1, false},     \
+        {FIG_P99_NS, "p99", 1e3, 1, true}, {FIG_P999_NS, "p99.9", 1e3, 1, false}, \
+        {FIG_P9999_NS, "p99.99", 1e3, 1, false},                                  \
+    {                                                                             \
+        FIG_MAX_NS, "max", 1e3, 0, false                                          \
+    }
+#define LOAD_COLUMNS                               \
+    {FIG_SENDER_CPU, "cpu snd %", 0.01, 0, false}, \
+    {                                              \
+        FIG_RECEIVER_CPU, "rcv %", 0.01, 0, false  \
+    }
 #define END_COLUMNS                                        \
     {FIG_PREEMPTED_PER_S, "preempted/s", 1, 0, false},     \
         {FIG_WAITED_MS_PER_S, "waited ms/s", 1, 1, false}, \
@@ -22,18 +34,12 @@ static const struct bench_column throughput_columns[] = {
     {FIG_MSGS_PER_S, "Mmsg/s", 1e6, 3, true},
     {FIG_BYTES_PER_S, "GB/s", 1e9, 2, false},
     CPU_COLUMNS,
-    {FIG_SENDER_CPU, "cpu snd %", 0.01, 0, false},
-    {FIG_RECEIVER_CPU, "rcv %", 0.01, 0, false},
+    LOAD_COLUMNS,
     CALL_COLUMNS,
     END_COLUMNS,
 };
 static const struct bench_column rtt_columns[] = {
-    {FIG_P50_NS, "p50 us", 1e3, 1, true},
-    {FIG_P90_NS, "p90", 1e3, 1, false},
-    {FIG_P99_NS, "p99", 1e3, 1, true},
-    {FIG_P999_NS, "p99.9", 1e3, 1, false},
-    {FIG_P9999_NS, "p99.99", 1e3, 1, false},
-    {FIG_MAX_NS, "max", 1e3, 0, false},
+    LATENCY_COLUMNS,
     {FIG_MSGS_PER_S, "k/s", 1e3, 1, false},
     CPU_COLUMNS,
     {FIG_SENDER_SYSCALLS_PER_MSG, "calls/msg snd", 1, 2, false},
@@ -62,17 +68,11 @@ static const struct bench_column share_columns[] = {
     END_COLUMNS,
 };
 static const struct bench_column rate_columns[] = {
-    {FIG_P50_NS, "p50 us", 1e3, 1, true},
-    {FIG_P90_NS, "p90", 1e3, 1, false},
-    {FIG_P99_NS, "p99", 1e3, 1, true},
-    {FIG_P999_NS, "p99.9", 1e3, 1, false},
-    {FIG_P9999_NS, "p99.99", 1e3, 1, false},
-    {FIG_MAX_NS, "max", 1e3, 0, false},
+    LATENCY_COLUMNS,
     {FIG_MSGS_PER_S, "k/s", 1e3, 1, false},
     {FIG_UNSENT, "unsent", 1, 0, false},
     CPU_COLUMNS,
-    {FIG_SENDER_CPU, "cpu snd %", 0.01, 0, false},
-    {FIG_RECEIVER_CPU, "rcv %", 0.01, 0, false},
+    LOAD_COLUMNS,
     END_COLUMNS,
 };
 static const struct bench_column wake_columns[] = {
@@ -91,8 +91,7 @@ static const struct bench_column connections_columns[] = {
     {FIG_MSGS_PER_S, "Mmsg/s", 1e6, 3, true},
     {FIG_CPU_S_PER_GB, "cpu s/GB", 1, 3, false},
     {FIG_CPU_S_PER_MMSG, "s/Mmsg", 1, 4, true},
-    {FIG_SENDER_CPU, "cpu snd %", 0.01, 0, false},
-    {FIG_RECEIVER_CPU, "rcv %", 0.01, 0, false},
+    LOAD_COLUMNS,
     {FIG_SENDER_IDLE_BYTES, "idle B snd", 1, 0, false},
     {FIG_RECEIVER_IDLE_BYTES, "rcv", 1, 0, false},
     CALL_COLUMNS,
@@ -103,16 +102,14 @@ static const struct bench_column broadcast_columns[] = {
     {FIG_SENDER_CPU_S_PER_MMSG, "snd us/copy", 1, 3, true},
     {FIG_MSGS_PER_S, "Mcopies/s", 1e6, 3, false},
     CPU_COLUMNS,
-    {FIG_SENDER_CPU, "cpu snd %", 0.01, 0, false},
-    {FIG_RECEIVER_CPU, "rcv %", 0.01, 0, false},
+    LOAD_COLUMNS,
     CALL_COLUMNS,
     END_COLUMNS,
 };
 static const struct bench_column churn_columns[] = {
     {FIG_CONNS_PER_S, "k conns/s", 1e3, 2, true},
     {FIG_CPU_S_PER_MMSG, "cpu us/conn", 1, 1, false},
-    {FIG_SENDER_CPU, "cpu snd %", 0.01, 0, false},
-    {FIG_RECEIVER_CPU, "rcv %", 0.01, 0, false},
+    LOAD_COLUMNS,
     {FIG_SENDER_SYSCALLS_PER_MSG, "calls/conn snd", 1, 1, false},
     {FIG_RECEIVER_SYSCALLS_PER_MSG, "rcv", 1, 1, false},
     END_COLUMNS,

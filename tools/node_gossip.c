@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "json_out.h"
+#include "node_print.h"
 
 #define LINES_MAX 20u /* a second */
 #define SHOWN_MAX 120u
@@ -45,7 +46,7 @@ static void print_one(const struct node_gossip *gossip, const struct weir_gossip
         json_out_count(object, "hops", msg->hops);
         json_out_count(object, "bytes", msg->len);
         json_out_text(object, "text", text);
-        (void)json_out_print(stdout, object, false);
+        node_print_json(object);
     } else {
         printf("gossip of peer %" PRIx64 ", %u hops, %u bytes: %s%s\n", msg->from.v, msg->hops,
                msg->len, text, msg->len > SHOWN_MAX ? "..." : "");
@@ -96,7 +97,7 @@ void node_gossip_print_end(struct node_gossip *gossip)
         json_out_count(object, "duplicates", stats.duplicates);
         json_out_count(object, "pushed", stats.pushed);
         json_out_count(object, "served", stats.served);
-        (void)json_out_print(stdout, object, false);
+        node_print_json(object);
     } else {
         printf("gossip: %" PRIu64 " said, %" PRIu64 " heard, %" PRIu64 " of them again; %" PRIu64
                " handed on\n",
