@@ -44,10 +44,21 @@ static void send_to(uint32_t idx, uint16_t channel, uint32_t msg_cnt)
         IT_OK(weir_try_send(a.node, peers[idx], channel, bytes, sizeof(bytes)));
 }
 
-/* How long `bytes` take at the least, when `free_bytes` of them need not wait. */
-static weir_ns least_ns(uint64_t bytes, uint64_t free_bytes, uint64_t per_s)
+/* How long `cnt` bytes or messages take at the least, when `free_cnt` of them need not wait. */
+static weir_ns least_ns(uint64_t cnt, uint64_t free_cnt, uint64_t per_s)
 {
-    return (bytes - free_bytes) * 1000 / per_s * IT_MS;
+    return (cnt - free_cnt) * 1000 / per_s * IT_MS;
+}
+
+/* One receiver gets `msg_cnt` messages, in no less time than that. */
+static void expect_no_faster(void (*set)(void), uint32_t msg_cnt, weir_ns least)
+{
+    begin(1, set);
+    weir_ns start = weir_now();
+    send_to(0, 1, msg_cnt);
+    IT_WAIT(receivers[0].msgs == msg_cnt);
+    cr_assert_geq(weir_now() - start, least);
+    end(1);
 }
 
 static void set_send(void)
@@ -58,12 +69,7 @@ static void set_send(void)
 /* 1 MB at 1 MB/s: 100 ms of it are the burst, and one frame goes into debt. */
 IT_TEST(rate, nothing_is_sent_faster)
 {
-    begin(1, set_send);
-    weir_ns start = weir_now();
-    send_to(0, 1, 250);
-    IT_WAIT(receivers[0].msgs == 250);
-    cr_assert_geq(weir_now() - start, least_ns(1000000, 100000 + 65536, 1000000));
-    end(1);
+    expect_no_faster(set_send, 250, least_ns(1000000, 100000 + 65536, 1000000));
 }
 
 static void set_recv(void)
@@ -76,12 +82,7 @@ static void set_recv(void)
 /* The first window came with the handshake; a burst, and a window in debt. */
 IT_TEST(rate, nothing_is_received_faster)
 {
-    begin(1, set_recv);
-    weir_ns start = weir_now();
-    send_to(0, 1, 400);
-    IT_WAIT(receivers[0].msgs == 400);
-    cr_assert_geq(weir_now() - start, least_ns(1600000, 2 * 262144 + 100000, 1000000));
-    end(1);
+    expect_no_faster(set_recv, 400, least_ns(1600000, 2 * 262144 + 100000, 1000000));
 }
 
 static void set_recv_slowly(void)
@@ -132,10 +133,5 @@ static void set_msgs(void)
 /* Messages are counted in the frames that carry them: a frame of small ones goes at once. */
 IT_TEST(rate, messages_have_a_rate_of_their_own)
 {
-    begin(1, set_msgs);
-    weir_ns start = weir_now();
-    send_to(0, 1, 500);
-    IT_WAIT(receivers[0].msgs == 500);
-    cr_assert_geq(weir_now() - start, UINT64_C(1000) * (500 - 50 - 17) / 500 * IT_MS);
-    end(1);
+    expect_no_faster(set_msgs, 500, least_ns(500, 50 + 17, 500));
 }

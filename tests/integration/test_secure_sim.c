@@ -58,11 +58,10 @@ static int is_up(void *ctx)
     return a.ups > 0;
 }
 
-/* Each round of a dialer that prefers encryption is two connections to a plain node. One that dials faster than the
- * other lets connections in (5 a second, when the first 16 are used up) was let in for the first alone, always. */
-Test(secure_sim, a_limit_on_new_connections_does_not_keep_a_fallback_from_a_plain_node)
+/* `b` is plain, and `a` prefers encryption and dials again soon. */
+static void begin_with_a_plain_node(uint64_t seed)
 {
-    begin(1);
+    begin(seed);
     struct weir_config cfg;
     weir_config_init(&cfg);
     cfg.secure = WEIR_SECURE_PLAIN;
@@ -70,6 +69,13 @@ Test(secure_sim, a_limit_on_new_connections_does_not_keep_a_fallback_from_a_plai
     cfg.secure = WEIR_SECURE_PREFER;
     cfg.redial_min_ns = cfg.redial_max_ns = 40 * MS;
     start(&a, 1, &cfg);
+}
+
+/* Each round of a dialer that prefers encryption is two connections to a plain node. One that dials faster than the
+ * other lets connections in (5 a second, when the first 16 are used up) was let in for the first alone, always. */
+Test(secure_sim, a_limit_on_new_connections_does_not_keep_a_fallback_from_a_plain_node)
+{
+    begin_with_a_plain_node(1);
     /* Uses up the first 16: nobody of them is plain enough, or encrypted enough. */
     for (int i = 0; i < 20; i++) {
         cr_assert_eq(weir_dial(a.node, "10.0.0.2:7000", WEIR_DIAL_REQUIRE), 0);
@@ -85,19 +91,15 @@ Test(secure_sim, a_limit_on_new_connections_does_not_keep_a_fallback_from_a_plai
 /* And its word does not hold for ever: who encrypts by now is asked again. */
 Test(secure_sim, a_node_that_was_plain_is_asked_for_encryption_again)
 {
-    begin(2);
-    struct weir_config cfg;
-    weir_config_init(&cfg);
-    cfg.secure = WEIR_SECURE_PLAIN;
-    start(&b, 2, &cfg);
-    cfg.secure = WEIR_SECURE_PREFER;
-    cfg.redial_min_ns = cfg.redial_max_ns = 40 * MS;
-    start(&a, 1, &cfg);
+    begin_with_a_plain_node(2);
     cr_assert_eq(weir_dial(a.node, "10.0.0.2:7000", WEIR_DIAL_PERSIST), 0);
     cr_assert(weir_world_run_until(world, 20 * S, is_up, NULL));
     weir_world_crash(world, b.node, 0);
     (void)weir_world_run(world, 5 * S);
     a.ups = 0;
+    struct weir_config cfg;
+    weir_config_init(&cfg);
+    cfg.redial_min_ns = cfg.redial_max_ns = 40 * MS;
     cfg.secure = WEIR_SECURE_REQUIRE;
     start(&b, 2, &cfg);
     cr_assert(weir_world_run_until(world, 20 * S, is_up, NULL));

@@ -21,7 +21,8 @@ static void start(void)
     b.cfg.cookie_pending = 1;
 }
 
-static void run(void)
+/* The strangers come, and then `a`. */
+static void besiege_and_link(void)
 {
     it_start(&b, "127.0.0.1:0");
     it_start(&a, NULL);
@@ -29,6 +30,11 @@ static void run(void)
         socks[i] = raw_socket_to(b.address);
     IT_WAIT(it_metrics(&b)->handshakes == PLACES);
     it_link(&a, &b);
+}
+
+static void run(void)
+{
+    besiege_and_link();
     const struct weir_metrics *metrics = it_metrics(&b);
     IT_EQ(metrics->handshakes_evicted, 1);
     IT_EQ(metrics->closes[WEIR_R_LIMIT_HANDSHAKES], 1);
@@ -66,12 +72,7 @@ IT_TEST(siege, a_machine_is_not_besieged_by_itself)
     start();
     b.cfg.flags &= ~(uint32_t)WEIR_CONFIG_LIMIT_LOOPBACK;
     b.cfg.handshakes_max = PLACES + 1;
-    it_start(&b, "127.0.0.1:0");
-    it_start(&a, NULL);
-    for (int i = 0; i < PLACES; i++)
-        socks[i] = raw_socket_to(b.address);
-    IT_WAIT(it_metrics(&b)->handshakes == PLACES);
-    it_link(&a, &b);
+    besiege_and_link();
     const struct weir_metrics *metrics = it_metrics(&b);
     IT_EQ(metrics->handshakes_evicted, 0);
     IT_EQ(metrics->cookies_sent, 0);

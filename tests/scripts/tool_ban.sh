@@ -2,15 +2,6 @@
 # weir ban, weir unban: a node that runs is told by SIGHUP, one that does not finds it when it starts.
 . "$(dirname "$0")/tool_helpers.bash"
 
-wait_for() { # wait_for TEXT FILE
-    local i
-    for ((i = 0; i < 400; i++)); do
-        grep -q -- "$1" "$2" && return
-        sleep 0.05
-    done
-    bad "'$1' does not come: $(cat "$2")"
-}
-
 expect 2 "--ban-path is not given" "$weir" ban 192.0.2.7
 expect 2 "nobody is named" "$weir" unban --ban-path bans
 expect 2 "WEIR_E_ADDRESS" "$weir" ban --ban-path bans 192.0.2.0/33

@@ -22,7 +22,7 @@ have_peers() {
     done
 }
 
-wait_for() {
+wait_until() {
     local tries
     for ((tries = 0; tries < 600; tries++)); do
         "$@" && return 0
@@ -41,7 +41,7 @@ for ((i = 1; i < count; i++)); do
     names+=("n$i")
     pids[n$i]=$pid
 done
-wait_for have_peers 3 "${names[@]}" || bad "they do not find each other: $(tail -n 1 -- *.out)"
+wait_until have_peers 3 "${names[@]}" || bad "they do not find each other: $(tail -n 1 -- *.out)"
 
 # A third is killed, the seed first; the others are whole again.
 left=()
@@ -54,14 +54,14 @@ for ((i = 0; i < count; i++)); do
     fi
 done
 sleep 1.1 # the next line that each prints is about after that
-wait_for have_peers 3 "${left[@]}" || bad "they do not get over it: $(tail -n 1 -- *.out)"
+wait_until have_peers 3 "${left[@]}" || bad "they do not get over it: $(tail -n 1 -- *.out)"
 
 # One stops, and comes back from its book alone, without a seed.
 kill -INT "${pids[n1]}"
 ended "${pids[n1]}" 10
 [ -s book1 ] || bad "no book was written"
 start back "$weir" node "${common[@]}" --outbound 3 --book book1
-wait_for have_peers 2 back || bad "its book does not bring it back: $(cat back.out back.err)"
+wait_until have_peers 2 back || bad "its book does not bring it back: $(cat back.out back.err)"
 kill -INT "$pid"
 ended "$pid" 10
 
@@ -75,15 +75,15 @@ with open(sys.argv[1], "r+b") as file:
     file.write(bytes([byte[0] ^ 1]))
 PY
 start hurt "$weir" node "${common[@]}" --outbound 3 --book book1
-wait_for have_peers 1 hurt || bad "a damaged book is of no use: $(cat hurt.out hurt.err)"
+wait_until have_peers 1 hurt || bad "a damaged book is of no use: $(cat hurt.out hurt.err)"
 grep -q "book: book1 is damaged (1 records do not match" hurt.err || bad "damage is not told: $(cat hurt.err)"
 [ -s book1.damaged ] || bad "the damaged book is gone"
 
 # A crawler answers one question and says goodbye.
 start crawler "$weir" node "${common[@]}" --crawler --seed "$(address_of n2)"
 start asker "$weir" node "${common[@]}" --seed "$(address_of crawler)" --outbound 2
-wait_for have_peers 2 asker || bad "a crawler is no seed: $(cat asker.out)"
-wait_for grep -q "down: .*not-needed" asker.out || bad "the crawler keeps its peers: $(cat asker.out)"
+wait_until have_peers 2 asker || bad "a crawler is no seed: $(cat asker.out)"
+wait_until grep -q "down: .*not-needed" asker.out || bad "the crawler keeps its peers: $(cat asker.out)"
 
 expect 2 "WEIR_E_CONFIG" "$weir" node --seed "x y" --listen 127.0.0.1:0
 expect 2 "WEIR_E_CONFIG" "$weir" node --outbound 257 --listen 127.0.0.1:0

@@ -2,15 +2,6 @@
 # weir node --gossip: what one says comes to all, and is no command to their terminals.
 . "$(dirname "$0")/tool_helpers.bash"
 
-wait_for() { # wait_for TEXT FILE
-    local i
-    for ((i = 0; i < 1200; i++)); do
-        grep -q -- "$1" "$2" && return
-        sleep 0.05
-    done
-    bad "'$1' does not come: $(cat "$2")"
-}
-
 expect 2 "--say needs --gossip" "$weir" node --listen 127.0.0.1:0 --say hello
 expect 2 "--say: it is empty" "$weir" node --listen 127.0.0.1:0 --gossip --say ""
 printf '[node]\ngossip = perhaps\n' >bad.ini

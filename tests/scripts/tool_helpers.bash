@@ -75,6 +75,29 @@ address_of() {
     bad "$1 does not listen: $(cat "$1.out" "$1.err")"
 }
 
+# wait_for TEXT FILE: until the file has it.
+wait_for() {
+    local i
+    for ((i = 0; i < 1200; i++)); do
+        grep -q -- "$1" "$2" && return
+        sleep 0.05
+    done
+    bad "'$1' does not come: $(cat "$2")"
+}
+
+# receive ARG...: starts `weir recv` and sets $receiver and $at, for receiver_ended.
+receive() {
+    start recv "$weir" recv 127.0.0.1:0 "$@"
+    receiver=$pid
+    at=$(address_of recv)
+}
+
+# receiver_ended CODE WHAT: waits for it and compares.
+receiver_ended() {
+    ended "$receiver" 20
+    same "$1" "receiver, $2: $(cat recv.err)"
+}
+
 # ended PID SECONDS: waits for it to end and sets $code; kills it when it does not.
 ended() {
     local i

@@ -4,16 +4,8 @@
 
 # begin ARG...: starts a receiver and sets $at and $id.
 begin() {
-    rm -f recv.out recv.err
-    start recv "$weir" recv 127.0.0.1:0 "$@"
-    receiver=$pid
-    at=$(address_of recv)
+    receive "$@"
     id=$(sed -n 's/.*recv: id //p' recv.err)
-}
-
-finish_with() {
-    ended "$receiver" 20
-    same "$1" "receiver, $2: $(cat recv.err)"
 }
 
 # send WHAT CODE TEXT ARG...: sends a line.
@@ -40,7 +32,7 @@ other_id=$("$weir" id other.key)
 begin
 case $id in weir1p*) ;; *) bad "recv shows no id: $(cat recv.err)" ;; esac
 send "a new id" 0 "" "$id@$at" --lines --quiet
-finish_with 0 "a new id"
+receiver_ended 0 "a new id"
 [ "$(cat recv.out)" = hello ] || bad "what arrived is not what was sent"
 
 begin --key node.key
@@ -49,7 +41,7 @@ send "another id" 5 wrong-id "$other_id@$at"
 case $node_id in *x) typo=y ;; *) typo=x ;; esac # the id is another each time
 send "a mistyped id" 2 WEIR_E_KEY "${node_id%?}$typo@$at"
 send "both keys" 0 "" "$node_id@$at" --key other.key --cipher aes-256-gcm --lines --quiet
-finish_with 0 "both keys"
+receiver_ended 0 "both keys"
 
 # Policies: plain is refused by name on both sides, and says what it is.
 begin --keep

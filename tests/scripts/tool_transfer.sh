@@ -2,20 +2,6 @@
 # weir send and weir recv: streams, lines, files of every odd kind, all compared byte for byte.
 . "$(dirname "$0")/tool_helpers.bash"
 
-# begin ARG...: starts a receiver and sets $at.
-begin() {
-    rm -f recv.out recv.err
-    start recv "$weir" recv 127.0.0.1:0 "$@"
-    receiver=$pid
-    at=$(address_of recv)
-}
-
-# finish_with CODE WHAT: the receiver ends with it.
-finish_with() {
-    ended "$receiver" 20
-    same "$1" "receiver, $2: $(cat recv.err)"
-}
-
 # ---- streams -----------------------------------------------------------------------------------
 
 head -c 3000000 /dev/urandom >random
@@ -27,27 +13,27 @@ printf '\nshort\n' >>longline
 for mode in "" "--size 1" "--size 1000" "--size 1048575" --lines; do
     input=random
     [ "$mode" = "--size 1" ] && input=lines
-    begin
+    receive
     # shellcheck disable=SC2086
     timeout 60 "$weir" send "$at" $mode --quiet <"$input" || bad "send $mode: exit $?"
-    finish_with 0 "send $mode"
+    receiver_ended 0 "send $mode"
     cmp "$input" recv.out || bad "send $mode"
 done
 for input in lines longline /dev/null; do
-    begin
+    receive
     timeout 60 "$weir" send "$at" --lines --quiet <"$input" || bad "send --lines $input: exit $?"
-    finish_with 0 "$input"
+    receiver_ended 0 "$input"
     cmp "$input" recv.out || bad "--lines $input"
 done
-begin
+receive
 expect 0 "sent and acknowledged" "$weir" send "$at" --lines lines longline
-finish_with 0 "two files as lines"
+receiver_ended 0 "two files as lines"
 cat lines longline | cmp - recv.out || bad "two files as lines"
 
-begin
+receive
 printf 'as a file' >--odd
 expect 0 "" "$weir" send "$at" --size 5 -- --odd
-finish_with 0 "a name with dashes"
+receiver_ended 0 "a name with dashes"
 cmp -- --odd recv.out || bad "a name with dashes"
 
 # ---- files -------------------------------------------------------------------------------------
@@ -67,9 +53,9 @@ chmod 755 from/script
 for ((i = 0; i < 500; i++)); do echo "$i" >"from/.hidden/$i"; done
 ln -s /etc/passwd from/link
 
-begin --out to --json
+receive --out to --json
 timeout 60 "$weir" send "$at" --json from >send.json 2>send.err || bad "send from: $(cat send.err)"
-finish_with 0 "a tree"
+receiver_ended 0 "a tree"
 grep -q "1 symbolic links or special files" send.err || bad "the link is not told: $(cat send.err)"
 rm from/link
 diff -r from to/from || bad "the tree differs"
@@ -85,7 +71,7 @@ assert sum(event["event"] == "file" for event in told) == 509
 PY
 
 # Names: relative ones stay, absolute and dotted ones lose what could lead outside. Old files are replaced.
-begin --out to --keep --sync
+receive --out to --keep --sync
 for given in from/one "$work/from/one" ../"$(basename "$work")"/from/one ./from/one from//one; do
     expect 0 "1 file, " "$weir" send "$at" "$given"
 done
@@ -94,39 +80,39 @@ printf y >from/one
 expect 0 "" "$weir" send "$at" from/one
 cmp from/one to/from/one || bad "a file that exists is replaced"
 kill -TERM "$receiver"
-finish_with 0 "--keep until a signal"
+receiver_ended 0 "--keep until a signal"
 [ "$(find to -mindepth 1 -maxdepth 1 | wc -l)" -eq 3 ] || bad "names: $(find to -maxdepth 1)"
 
 # ---- what goes wrong ---------------------------------------------------------------------------
 
-begin
+receive
 expect 1 "without --out DIR" "$weir" send "$at" from/one
-finish_with 1 "files without --out"
+receiver_ended 1 "files without --out"
 
 # A symbolic link in the way is not followed, and what it points to stays as it is.
 mkdir -p outside trap
 ln -s "$work/outside" trap/from
-begin --out trap
+receive --out trap
 expect 1 "symbolic link" "$weir" send "$at" from/one
-finish_with 1 "a symbolic link in the way"
+receiver_ended 1 "a symbolic link in the way"
 [ -z "$(ls outside)" ] || bad "a symbolic link was followed"
 ln -sf "$work/outside/target" trap/one
 printf safe >outside/target
-begin --out trap
+receive --out trap
 expect 0 "" "$weir" send "$at" "$work/from/one"
-finish_with 0 "a link as the last part"
+receiver_ended 0 "a link as the last part"
 [ "$(cat outside/target)" = safe ] && [ ! -L trap/one ] || bad "a link as the last part was followed"
 
-begin --network-id right
+receive --network-id right
 expect 5 "another network id" "$weir" send "$at" --network-id wrong --lines lines
 timeout 60 "$weir" send "$at" --network-id right --lines --quiet <lines || bad "the right network"
-finish_with 0 "a stranger and then the sender"
+receiver_ended 0 "a stranger and then the sender"
 cmp lines recv.out || bad "after a stranger"
 
-begin --channel 9
+receive --channel 9
 expect 5 "no-channels" "$weir" send "$at" --channel 8 --lines lines
 kill -TERM "$receiver"
-finish_with 130 "interrupted"
+receiver_ended 130 "interrupted"
 
 expect 5 "refused" "$weir" send "$at" --lines lines
 start late "$weir" send "$at" --wait 20s --lines lines --quiet
@@ -136,10 +122,10 @@ start recv "$weir" recv "$at"
 receiver=$pid
 ended "$late" 20
 same 0 "send --wait: $(cat late.err)"
-finish_with 0 "a receiver that comes late"
+receiver_ended 0 "a receiver that comes late"
 
 # Killed in the middle, on either side.
-begin --out half
+receive --out half
 mkfifo fifo
 start sender "$weir" send "$at" --size 1000 fifo
 sender=$pid
@@ -147,11 +133,11 @@ exec 8>fifo
 head -c 100000 /dev/zero >&8
 sleep 0.5
 kill -KILL "$sender"
-finish_with 5 "the sender was killed"
+receiver_ended 5 "the sender was killed"
 grep -q "went away before its transfer was complete" recv.err || bad "$(cat recv.err)"
 exec 8>&-
 
-begin
+receive
 start sender "$weir" send "$at" --size 1000 fifo
 sender=$pid
 exec 8>fifo
@@ -165,7 +151,7 @@ same 5 "the receiver was killed: $(cat sender.err)"
 grep -q "before everything was acknowledged" sender.err || bad "$(cat sender.err)"
 
 # One sender at a time: a second one is told, and the first goes on.
-begin
+receive
 start sender "$weir" send "$at" --size 1000 fifo
 sender=$pid
 exec 8>fifo
@@ -176,12 +162,12 @@ head -c 1000 random >&8
 exec 8>&-
 ended "$sender" 20
 same 0 "the first of two: $(cat sender.err)"
-finish_with 0 "two senders"
+receiver_ended 0 "two senders"
 { head -c 1000 random; head -c 1000 random; } | cmp - recv.out || bad "two senders"
 
 # A file that shrinks while it is sent cannot be sent whole, and is not there afterwards.
 head -c 60000000 /dev/zero >shrinking
-begin --out shrunk
+receive --out shrunk
 start sender "$weir" send "$at" shrinking
 sender=$pid
 truncate -s 1000 shrinking

@@ -2,15 +2,6 @@
 # weir node --welcome: a node that is welcome by its id comes in where all places are taken.
 . "$(dirname "$0")/tool_helpers.bash"
 
-wait_for() { # wait_for TEXT FILE
-    local i
-    for ((i = 0; i < 800; i++)); do
-        grep -q -- "$1" "$2" && return
-        sleep 0.05
-    done
-    bad "'$1' does not come: $(cat "$2")"
-}
-
 expect 2 "cannot welcome 'nonsense' (WEIR_E_ADDRESS); give an address without a port" "$weir" node --listen 127.0.0.1:0 --welcome nonsense
 expect 2 "WEIR_E_KEY" "$weir" node --listen 127.0.0.1:0 --welcome weir1pnonsense
 "$weir" keygen friend.key >friend.id || bad "no key"

@@ -137,6 +137,16 @@ static inline size_t listen_to(struct stranger *stranger)
     return len;
 }
 
+/* One that was asked for a cookie and has brought it. */
+static inline struct stranger *come_with_cookie(void)
+{
+    struct stranger *stranger = come();
+    speak(stranger);
+    listen_to(stranger);
+    speak(stranger);
+    return stranger;
+}
+
 /* The rest of a handshake that was let in. */
 static inline void finish(struct stranger *stranger)
 {

@@ -100,10 +100,7 @@ Test(gate, handshakes_above_the_rate_wait_for_their_turn)
     cr_assert_eq(hub->metrics.handshakes_held, 1);
     struct stranger *others[4];
     for (int i = 0; i < 4; i++) {
-        others[i] = come();
-        speak(others[i]);
-        listen_to(others[i]); /* the cookie */
-        speak(others[i]);
+        others[i] = come_with_cookie();
     }
     cr_assert_eq(hub->metrics.cookies_rx, 4);
     cr_assert_eq(hub->keeper.held_cnt, 5, "behind somebody who waits, all do");
@@ -134,10 +131,7 @@ Test(gate, who_waits_may_go_and_may_not_talk)
     struct weir_hub *hub = &siege.box->hub;
     struct stranger *strangers[4];
     for (int i = 0; i < 4; i++) {
-        strangers[i] = come();
-        speak(strangers[i]);
-        listen_to(strangers[i]);
-        speak(strangers[i]);
+        strangers[i] = come_with_cookie();
     }
     cr_assert_eq(hub->metrics.handshakes_served, 1);
     cr_assert_eq(hub->keeper.held_cnt, 3);

@@ -1,19 +1,11 @@
 #include "engine/node/gossip_wire.h"
 
 #include <criterion/criterion.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define ID "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f"
+#include "tests/unit/node/hex.h"
 
-static uint32_t from_hex(uint8_t *ret_bytes, const char *hex)
-{
-    uint32_t len = 0;
-    char *end;
-    for (; *hex; hex = end)
-        ret_bytes[len++] = (uint8_t)strtoul(hex, &end, 16);
-    return len;
-}
+#define ID "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f"
 
 /* docs/gossip.md, in its order. */
 Test(gossip_wire, messages_are_written_and_read_as_the_page_says)

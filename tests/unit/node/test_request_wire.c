@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "tests/unit/node/hex.h"
+
 /* docs/requests.md, in its order. */
 static const struct {
     const char *name;
@@ -36,15 +38,6 @@ static const struct {
      ""},
     {"cancel", "05 00 00 00 01 04 00 00", {.kind = WEIR_REQUEST_CANCEL, .id = 0x401}, ""},
 };
-
-static uint32_t from_hex(uint8_t *ret_bytes, const char *hex)
-{
-    uint32_t len = 0;
-    char *end;
-    for (; *hex; hex = end)
-        ret_bytes[len++] = (uint8_t)strtoul(hex, &end, 16);
-    return len;
-}
 
 Test(request_wire, messages_are_written_and_read_as_the_page_says)
 {
