@@ -5,7 +5,11 @@
  *  - a struct that the caller fills begins with `uint32_t size`, its size when the caller was
  *    compiled; new fields are only ever added at its end, and a field that a caller does not know
  *    keeps its default. A struct that is larger than this library knows is taken when everything
- *    beyond the known part is zero, otherwise WEIR_E_VERSION;
+ *    beyond the known part is zero, otherwise WEIR_E_VERSION; a size below 4 or above 65,536 is
+ *    WEIR_E_CONFIG;
+ *  - a struct that the library fills in says its size as well: so many bytes of it are written, and
+ *    a size above what this library knows is WEIR_E_VERSION;
+ *  - NULL where something is needed is WEIR_E_MISUSE, whether a function names it or not;
  *  - no macro is needed to call anything.
  */
 #ifndef WEIR_BASE_H

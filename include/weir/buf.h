@@ -25,7 +25,7 @@ WEIR_API int weir_buf_create(struct weir_buf **ret_buf, size_t len);
 
 /* Makes a buffer of the caller's own bytes. `release` (may be NULL for static memory) is called once
  * when they are not needed any more.
- * Errors: as weir_buf_create; on failure `release` is *not* called.
+ * Errors: as weir_buf_create, and WEIR_E_MISUSE for bytes at NULL; on failure `release` is *not* called.
  * Thread: any thread. */
 WEIR_API int weir_buf_wrap(struct weir_buf **ret_buf, void *data, size_t len,
                            weir_buf_release release, void *ctx);

@@ -67,7 +67,7 @@ struct weir_discovery_config {
 WEIR_API void weir_discovery_config_init(struct weir_discovery_config *ret_cfg);
 
 /* Attaches discovery to a node, before start. Reads the book.
- * Errors: WEIR_E_CONFIG (a field, a capability, a seed), WEIR_E_ACCESS (the book exists and cannot be read),
+ * Errors: WEIR_E_CONFIG (a field, a capability, a seed), WEIR_E_VERSION, WEIR_E_ACCESS (the book exists and cannot be read),
  * WEIR_E_NOMEM, WEIR_E_SYSTEM, and those of weir_node_attach. */
 WEIR_API WEIR_MUST_CHECK int weir_discovery_attach(weir_discovery **ret_discovery, weir_node *node,
                                                    const struct weir_discovery_config *cfg);
@@ -89,7 +89,8 @@ struct weir_found {
 };
 
 /* Finds up to `found_max` places at random, with a capability (NULL or "": any).
- * Returns how many were filled in.  Thread: any thread. */
+ * Returns how many were filled in. Errors: WEIR_E_MISUSE (this can be no capability), WEIR_E_NOMEM.
+ * Thread: any thread. */
 WEIR_API int64_t weir_discovery_find(weir_discovery *discovery, const char *capability,
                                      struct weir_found *ret_found, size_t found_max);
 
@@ -109,7 +110,7 @@ struct weir_discovery_info {
     uint64_t quiets;     /* times that nothing new had come for quiet_ns */
 };
 
-/* Reads the counters. Errors: WEIR_E_VERSION.  Thread: any thread. */
+/* Reads the counters. Errors: WEIR_E_VERSION (a size too small for the first of them).  Thread: any thread. */
 WEIR_API int weir_discovery_read(weir_discovery *discovery, struct weir_discovery_info *ret_info);
 
 #ifdef __cplusplus

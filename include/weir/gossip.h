@@ -103,7 +103,8 @@ WEIR_API void weir_gossip_free(weir_gossip *gossip);
  * Returns how many peers it was pushed to or told of; 0 also when its id was seen before, which is no error.
  * Who connects within age_max_ns is told of the last 256 messages, unless WEIR_GOSSIP_NO_CATCH_UP. `ret_id` may
  * be NULL.
- * Errors: WEIR_E_TOO_BIG, WEIR_E_MISUSE, WEIR_E_NOMEM, WEIR_E_STATE. */
+ * Errors: WEIR_E_TOO_BIG (msg_bytes_max), WEIR_E_MISUSE (no bytes), WEIR_E_NOMEM. Before start and while the node
+ * stops there is nobody to tell: 0. */
 WEIR_API int64_t weir_gossip_publish(weir_gossip *gossip, const void *data, size_t len,
                                      uint8_t ret_id[16]);
 

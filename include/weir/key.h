@@ -61,14 +61,14 @@ enum weir_key_flags {
 /* Writes a key file, mode 0600, so that at any instant there is the whole new file or what was there
  * before; it is on the disk when this returns 0. On failure nothing is left behind.
  * Errors: WEIR_E_IN_USE (there is a file, and no WEIR_KEY_REPLACE), WEIR_E_ACCESS, WEIR_E_SYSTEM (a full
- * disk and all else); `ret_why` as above.  Thread: any thread; it waits for the disk. */
+ * disk and all else), WEIR_E_NOMEM, WEIR_E_MISUSE (a key of no kind); `ret_why` as above.  Thread: any thread; it waits for the disk. */
 WEIR_API WEIR_MUST_CHECK int weir_key_store(const struct weir_key *key, const char *path,
                                             uint32_t flags, char *ret_why);
 
 /* Reads a key file.
  * Errors: WEIR_E_KEY (damaged, cut short, of another kind or version, not a key), WEIR_E_KEY_EXPOSED (its
- * mode or owner lets others read it), WEIR_E_ACCESS, WEIR_E_SYSTEM (no such file and all else); `ret_why`
- * as above.  Thread: any thread. */
+ * mode or owner lets others read it), WEIR_E_ACCESS, WEIR_E_SYSTEM (no such file and all else), WEIR_E_NOMEM,
+ * WEIR_E_MISUSE (kind); `ret_why` as above.  Thread: any thread. */
 WEIR_API WEIR_MUST_CHECK int weir_key_load(struct weir_key *ret_key, const char *path,
                                            uint32_t kind, char *ret_why);
 

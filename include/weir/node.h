@@ -9,7 +9,9 @@
  * is no order.
  *
  * Unless a function says otherwise it can be called on any thread. On the thread of the shard that owns
- * the peer it acts at once; from elsewhere it goes through the shard's mailbox.
+ * the peer it acts at once; from elsewhere it goes through the shard's mailbox, and besides the errors that
+ * it names there are two more: WEIR_E_FULL (mailbox_bytes_max are waiting there; try later) and WEIR_E_NOMEM. What
+ * then turns out on the shard, a peer that has gone above all, is not told.
  */
 #ifndef WEIR_NODE_H
 #define WEIR_NODE_H
@@ -65,11 +67,14 @@ struct weir_reactor {
 /* ---- life ---------------------------------------------------------------------------------- */
 
 /* Makes a node from a configuration, which is copied. No ring and no thread exist yet.
- * Errors: WEIR_E_ACCESS (ban_path exists and cannot be read), WEIR_E_CONFIG (a field out of range), WEIR_E_VERSION (a newer struct that uses unknown
- * fields), WEIR_E_NOMEM. A line for the log callback names the field. */
+ * Errors: WEIR_E_CONFIG (a field out of range), WEIR_E_VERSION (a newer struct that uses unknown fields),
+ * WEIR_E_ACCESS (ban_path exists and cannot be read), WEIR_E_SYSTEM (no random numbers are to be had), WEIR_E_NOMEM.
+ * A line for the log callback names the field.
+ * Owns: the caller frees it with weir_node_free(). */
 WEIR_API WEIR_MUST_CHECK int weir_node_create(weir_node **ret_node, const struct weir_config *cfg);
 
-/* Attaches a reactor with `channel_cnt` channels (0 is allowed: it hears of peers only). Before start.
+/* Attaches a reactor with `channel_cnt` channels (0 is allowed: it hears of peers only). Both are copied; what
+ * `ctx` points to has to outlive the node. Before start.
  * Errors: WEIR_E_DUPLICATE (a channel id that is attached already), WEIR_E_CONFIG, WEIR_E_VERSION,
  * WEIR_E_LIMIT (more than WEIR_CHANNELS_MAX channels or 64 reactors), WEIR_E_STATE (after start). */
 WEIR_API WEIR_MUST_CHECK int weir_node_attach(weir_node *node, const struct weir_reactor *reactor,
@@ -80,7 +85,8 @@ WEIR_API WEIR_MUST_CHECK int weir_node_attach(weir_node *node, const struct weir
  * not); port 0 lets the system choose. TCP listeners exist on every shard (SO_REUSEPORT). Before start.
  * The first listen, dial or start makes the rings: errors of weir_node_start() that concern them are answered
  * by whichever comes first.
- * Errors: WEIR_E_ADDRESS, WEIR_E_IN_USE, WEIR_E_ACCESS, WEIR_E_DESCRIPTORS, WEIR_E_LIMIT (16), WEIR_E_SYSTEM;
+ * Errors: WEIR_E_ADDRESS (it does not parse, or is not of this machine), WEIR_E_IN_USE, WEIR_E_ACCESS (a port or a
+ * folder that is not for this user), WEIR_E_DESCRIPTORS, WEIR_E_LIMIT (16 listeners), WEIR_E_STATE (after start), WEIR_E_SYSTEM;
  * WEIR_E_NO_URING, WEIR_E_KERNEL, WEIR_E_MEMLOCK, WEIR_E_NOMEM, WEIR_E_CONFIG (tcp_congestion). */
 WEIR_API WEIR_MUST_CHECK int weir_node_listen(weir_node *node, const char *address);
 
@@ -89,19 +95,24 @@ WEIR_API WEIR_MUST_CHECK int weir_node_listen(weir_node *node, const char *addre
 WEIR_API int weir_node_address(weir_node *node, uint32_t idx, char *ret_address, size_t ret_len);
 
 /* Makes the rings and, unless WEIR_CONFIG_CALLER_TURNS, one thread per shard; returns when all run.
- * Errors: WEIR_E_NO_URING, WEIR_E_KERNEL, WEIR_E_MEMLOCK, WEIR_E_NOMEM, WEIR_E_DESCRIPTORS, WEIR_E_STATE. */
+ * Errors: WEIR_E_CONFIG (no channel is attached, or tcp_congestion is unknown), WEIR_E_NO_URING, WEIR_E_KERNEL,
+ * WEIR_E_MEMLOCK, WEIR_E_NOMEM, WEIR_E_DESCRIPTORS, WEIR_E_STATE (it was started before); where stats_path is set
+ * WEIR_E_IN_USE (a node that runs writes that file), WEIR_E_ACCESS and WEIR_E_SYSTEM (it cannot be made). */
 WEIR_API WEIR_MUST_CHECK int weir_node_start(weir_node *node);
 
 /* Runs one turn of a shard on the calling thread, which owns the shard from its first turn on. Waits
  * for work at most `wait_max` (0: does not wait). Only with WEIR_CONFIG_CALLER_TURNS.
- * Returns the number of completions handled. Errors: WEIR_E_STATE, WEIR_E_MISUSE, as weir_node_start. */
+ * Returns the number of completions handled. Errors: WEIR_E_STATE (not started, or it has stopped), WEIR_E_MISUSE (no
+ * such shard, not its thread, or not with WEIR_CONFIG_CALLER_TURNS); in the first turn those of making a shard, as
+ * weir_node_start. */
 WEIR_API int64_t weir_node_turn(weir_node *node, uint32_t shard, weir_ns wait_max);
 
 /* Stops: no new peers, queued messages are sent until `drain` has passed, then every peer gets a
  * goodbye (WEIR_R_SHUTDOWN) and the threads end. With caller turns: keep turning until
  * weir_node_turn() answers WEIR_E_STATE. A name that is being looked up is waited for, at most until its
- * name_timeout_ns. Returns 0, or WEIR_E_TIMEOUT when bytes had to be given up.
- * Errors: WEIR_E_SHARD_THREAD (from a callback: call it elsewhere), WEIR_E_STATE (was never started). */
+ * name_timeout_ns. Returns 0, or WEIR_E_TIMEOUT when bytes had to be given up (with caller turns 0, at once).
+ * Errors: WEIR_E_SHARD_THREAD (from a callback: call it elsewhere), WEIR_E_STATE (it was never started, or was
+ * stopped before). */
 WEIR_API int weir_node_stop(weir_node *node, weir_ns drain);
 
 /* Frees a node that is stopped or was never started (a running one is stopped first, without drain);
@@ -130,27 +141,28 @@ enum weir_dial_flags {
  * that no name of a peer is ever asked for here; names under .onion can only be dialed so. The reasons
  * WEIR_R_PROXY_* say what the proxy answered.
  * Errors: WEIR_E_KEY (the id), WEIR_E_CONFIG (encrypted, but this node is plain), WEIR_E_ADDRESS, WEIR_E_LIMIT
- * (dials_max), WEIR_E_STATE (stopping), WEIR_E_FULL (mailbox), and those of making the rings (see
- * weir_node_listen). */
+ * (dials_max), WEIR_E_STATE (stopping), WEIR_E_MISUSE (unknown flags, or two policies), WEIR_E_FULL (mailbox),
+ * WEIR_E_NOMEM, and those of making the rings (see weir_node_listen). */
 WEIR_API WEIR_MUST_CHECK int weir_dial(weir_node *node, const char *address, uint32_t flags);
 
 /* The id of this node, for weir_id_text. Errors: WEIR_E_STATE (it is plain and has none). */
 WEIR_API int weir_node_id(weir_node *node, struct weir_id *ret_id);
 
 /* Forgets a persistent dial, written as it was to weir_dial; a connection that exists stays. Errors:
- * WEIR_E_GONE (not being dialed), WEIR_E_ADDRESS. */
+ * WEIR_E_GONE (not being dialed), WEIR_E_ADDRESS, WEIR_E_KEY (the id), WEIR_E_NOMEM. */
 WEIR_API int weir_dial_cancel(weir_node *node, const char *address);
 
-/* Closes a peer with a goodbye that carries `reason` (WEIR_R_APPLICATION for 0).
- * Errors: WEIR_E_GONE, WEIR_E_FULL (mailbox). */
+/* Closes a peer with a goodbye that carries `reason` (WEIR_R_APPLICATION for 0). What was queued for it goes first, within
+ * goodbye_linger_ns.
+ * Errors: WEIR_E_GONE, WEIR_E_MISUSE (not an enum weir_reason), WEIR_E_FULL (mailbox), WEIR_E_NOMEM. */
 WEIR_API int weir_disconnect(weir_node *node, weir_peer peer, int reason);
 
-/* Describes a peer. Errors: WEIR_E_GONE, WEIR_E_VERSION.
+/* Describes a peer. Errors: WEIR_E_GONE, WEIR_E_VERSION, WEIR_E_NOMEM.
  * Thread: the owning shard's (inside a callback); elsewhere it waits for the shard for up to 1 s:
  * WEIR_E_TIMEOUT. */
 WEIR_API int weir_peer_info(weir_node *node, weir_peer peer, struct weir_peer_info *ret_info);
 
-/* The shard that owns the peer. */
+/* The shard that owns the peer, also of one that is gone. */
 WEIR_API uint32_t weir_peer_shard(weir_peer peer);
 
 /* ---- misbehaviour and bans ----------------------------------------------------------------- */
@@ -160,7 +172,7 @@ WEIR_API uint32_t weir_peer_shard(weir_peer peer);
  * score_half_life_ns. At score_disconnect the peer is closed with WEIR_R_MISBEHAVED, at score_ban its address
  * (of IPv6 the /64) is banned for ban_ns. Peers that are kept dialed (WEIR_DIAL_PERSIST), connections from
  * their addresses, unix sockets, and loopback without WEIR_CONFIG_LIMIT_LOOPBACK have no score.
- * Errors: WEIR_E_GONE, WEIR_E_MISUSE, WEIR_E_NOMEM, WEIR_E_FULL (mailbox). */
+ * Errors: WEIR_E_GONE, WEIR_E_MISUSE (points), WEIR_E_NOMEM, WEIR_E_FULL (mailbox). */
 WEIR_API int weir_blame(weir_node *node, weir_peer peer, uint32_t points);
 
 /* Bans an address or a subnet ("192.0.2.7", "192.0.2.0/24", "2001:db8::/32") or a node id for `duration` (0: ban_ns,
@@ -168,7 +180,8 @@ WEIR_API int weir_blame(weir_node *node, weir_peer peer, uint32_t points);
  * closed with WEIR_R_BANNED, further ones refused (those of an id when the handshake has proved it), and plain dials
  * fail; persistent dials go on, since somebody asked for them. With weir_config.ban_path bans outlive the process. From
  * create on. How another program does it: weir_ban_ask.
- * Errors: WEIR_E_ADDRESS, WEIR_E_KEY (it begins like an id), WEIR_E_LIMIT (bans_max), WEIR_E_MISUSE. */
+ * Errors: WEIR_E_ADDRESS, WEIR_E_KEY (it begins like an id), WEIR_E_LIMIT (bans_max), WEIR_E_MISUSE (not an enum
+ * weir_reason). */
 WEIR_API int weir_ban(weir_node *node, const char *whom, weir_ns duration, int reason);
 
 /* Ends the ban of exactly that prefix or id. Errors: WEIR_E_GONE (there is none), WEIR_E_ADDRESS, WEIR_E_KEY. */
@@ -252,8 +265,9 @@ WEIR_API WEIR_MUST_CHECK int weir_receipt_wait(weir_receipt *receipt, uint32_t p
  * the channel's policy.
  * Returns how many peers it was queued for; called off a shard thread, or with several shards, peers of
  * other shards are not counted (they are queued a moment later).
- * Errors: WEIR_E_TOO_BIG, WEIR_E_NO_CHANNEL, WEIR_E_NOMEM, WEIR_E_FULL (a mailbox), WEIR_E_STATE (not running; a
- * receipt that was used), WEIR_E_MISUSE (an empty message with a receipt: it has no frame of its own). */
+ * Errors: WEIR_E_TOO_BIG (above WEIR_MSG_BYTES_MAX; peers for whom it is too long are skipped), WEIR_E_NO_CHANNEL,
+ * WEIR_E_NOMEM, WEIR_E_FULL (a mailbox; other shards' peers may have it), WEIR_E_STATE (not running; a receipt that was
+ * used), WEIR_E_VERSION (the fanout), WEIR_E_MISUSE (an empty message with a receipt: it has no frame of its own). */
 WEIR_API int64_t weir_broadcast(weir_node *node, uint16_t channel, const void *data, size_t len,
                                 const struct weir_fanout *fanout);
 
@@ -271,18 +285,19 @@ WEIR_API int64_t weir_multicast_receipt(weir_node *node, uint16_t channel, const
 
 /* Keeps a message beyond the callback: the bytes are the returned buffer's and count against the
  * channel's credit and the peer's budget until weir_buf_unref(). Large messages are not copied.
- * Errors: WEIR_E_NOMEM (the pool or the peer's budget).  Thread: inside on_batch only. */
+ * Errors: WEIR_E_NOMEM (the pool or the peer's budget), WEIR_E_MISUSE (elsewhere than in on_batch).
+ * Owns: the caller gives the buffer back with weir_buf_unref(), on any thread.  Thread: inside on_batch only. */
 WEIR_API WEIR_MUST_CHECK int weir_msg_keep(weir_node *node, const struct weir_msg *msg,
                                            struct weir_buf **ret_buf);
 
 /* Stops (or goes on with) delivering one channel of one peer. What has arrived, at most the channel's
  * recv_bytes_max, is held; the peer then runs out of credit on this channel and no other.
- * Errors: WEIR_E_GONE, WEIR_E_NO_CHANNEL.  Thread: the owning shard's; elsewhere through the mailbox. */
+ * Errors: WEIR_E_GONE, WEIR_E_NO_CHANNEL, WEIR_E_FULL (mailbox), WEIR_E_NOMEM. */
 WEIR_API int weir_channel_pause(weir_node *node, weir_peer peer, uint16_t channel, int is_paused);
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
-/* Reads the node's counters. Errors: WEIR_E_VERSION, WEIR_E_MISUSE. */
+/* Reads the node's counters. Errors: WEIR_E_VERSION, WEIR_E_MISUSE (a size below 4). */
 WEIR_API int weir_metrics_read(weir_node *node, struct weir_metrics *ret_metrics);
 
 /* Writes every series of the node (docs/metrics.md) as text in Prometheus' exposition format, with a NUL behind, if it

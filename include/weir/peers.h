@@ -30,7 +30,7 @@ WEIR_API int64_t weir_peer_find(weir_node *node, const char *who, weir_peer *ret
 
 /* As weir_disconnect, with words for the other side's operator, which travel in the goodbye: up to
  * WEIR_FAREWELL_TEXT_MAX bytes of UTF-8; what is longer is cut, and what could not be printed comes as '?'.
- * NULL: none. */
+ * NULL: none. Errors: as weir_disconnect. */
 WEIR_API int weir_disconnect_text(weir_node *node, weir_peer peer, int reason, const char *text);
 
 /* How a peer went. */
@@ -79,16 +79,18 @@ WEIR_API int weir_peer_welcome(weir_node *node, const char *whom, int is_welcome
 /* Each asks the node that keeps its bans in the file `ban_path` for what weir_ban or weir_unban does; `duration` is not 0.
  * The node takes it at its next weir_ban_take, or when it is made: it need not run. What was asked for is on the disk
  * when this returns 0. Nobody but the node writes the file itself.
- * Errors: WEIR_E_ADDRESS, WEIR_E_KEY, WEIR_E_MISUSE, WEIR_E_ACCESS, WEIR_E_SYSTEM, WEIR_E_LIMIT (some 7,000 wait).
+ * Errors: WEIR_E_ADDRESS, WEIR_E_KEY (it begins like an id), WEIR_E_MISUSE (a duration of 0, a reason that is none, a
+ * path that is empty or longer than 1,000 bytes), WEIR_E_ACCESS, WEIR_E_SYSTEM (a full disk and all else), WEIR_E_LIMIT
+ * (some 7,000 wait).
  * Thread: any thread; it waits for the disk. */
 WEIR_API int weir_ban_ask(const char *ban_path, const char *whom, weir_ns duration, int reason);
 WEIR_API int weir_unban_ask(const char *ban_path, const char *whom);
 
-/* Whether something that was asked for has not been taken. */
+/* Whether something that was asked for has not been taken. Returns 1 or 0.  Thread: any thread. */
 WEIR_API int weir_ban_is_asked(const char *ban_path);
 
 /* Reads the bans that the file holds, as weir_ban_list does for a node. 0 also without a file.
- * Errors: WEIR_E_ACCESS, WEIR_E_SYSTEM, WEIR_E_NOMEM. */
+ * Errors: WEIR_E_ACCESS, WEIR_E_SYSTEM, WEIR_E_NOMEM.  Thread: any thread; it waits for the disk. */
 WEIR_API int64_t weir_ban_read(const char *ban_path, struct weir_ban_info *ret_bans,
                                size_t ban_max);
 

@@ -225,7 +225,7 @@ struct weir_request_stats {
     uint64_t faults; /* peers that broke the protocol */
 };
 
-/* Reads the counters. Errors: WEIR_E_VERSION, WEIR_E_MISUSE. */
+/* Reads the counters. Errors: WEIR_E_VERSION, WEIR_E_MISUSE (a size below 4). */
 WEIR_API int weir_requests_stats(weir_requests *requests, struct weir_request_stats *ret_stats);
 
 #ifdef __cplusplus
