@@ -83,6 +83,12 @@ bool settings_begin_channel(struct settings *settings, const char *name,
 bool settings_set_channel(struct settings *settings, const char *name, const char *value,
                           char why[SETTINGS_WHY_BYTES]);
 
+/* The names of a channel's properties, as many as there are (NULL behind the last), and what one of a channel is in the end,
+ * set or not, as text. */
+const char *settings_channel_name(size_t idx);
+void settings_channel_text(const struct weir_channel *channel, size_t idx,
+                           char ret_value[SETTINGS_DEFAULT_BYTES]);
+
 /* Checks what one value alone does not show: every channel has an id, and no two the same. */
 bool settings_check(const struct settings *settings, char why[SETTINGS_WHY_BYTES]);
 

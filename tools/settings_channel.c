@@ -9,8 +9,50 @@
 #include "settings_impl.h"
 #include "suggest.h"
 
-#define CHANNEL_NAME_EXPECTED \
-    "a text of up to 31 bytes, without control characters or a blank at an end"
+enum kind {
+    KIND_COUNT16,
+    KIND_COUNT32,
+    KIND_SIZE32,
+    KIND_SIZE64,
+    KIND_TEXT,
+    KIND_URGENT,
+    KIND_OVERFLOW
+};
+
+struct property {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+    uint64_t min, max;
+    const char *expected;
+};
+
+#define SEND_BYTES_MIN (1u << 20) /* of a channel whose messages are small */
+#define AT(member) offsetof(struct weir_channel, member)
+#define NAME_EXPECTED "a text of up to 31 bytes, without control characters or a blank at an end"
+#define QUEUE_EXPECTED "a size from 16K to 1G"
+#define RATE_EXPECTED "a size from 0 to 1000000000000"
+#define MSGS_EXPECTED "a number from 0 to 1000000000"
+
+/* What a channel has, in the order in which it is printed. */
+static const struct property properties[] = {
+    {"id", KIND_COUNT16, AT(id), 0, WEIR_CHANNEL_ID_MAX, "a number from 0 to 65534"},
+    {"name", KIND_TEXT, AT(name), 0, WEIR_CHANNEL_NAME_BYTES - 1, NAME_EXPECTED},
+    {"weight", KIND_COUNT16, AT(weight), 1, 1000, "a number from 1 to 1000"},
+    {"urgent", KIND_URGENT, AT(flags), 0, 0, "yes or no"},
+    {"msg-max", KIND_SIZE32, AT(msg_bytes_max), 1, WEIR_MSG_BYTES_MAX, "a size from 1 to 256M"},
+    {"send-max", KIND_SIZE32, AT(send_bytes_max), 16384, 1u << 30, QUEUE_EXPECTED},
+    {"recv-max", KIND_SIZE32, AT(recv_bytes_max), 16384, 1u << 30, QUEUE_EXPECTED},
+    {"overflow", KIND_OVERFLOW, AT(overflow), 0, 0, "refuse, drop or close"},
+    {"rate-send", KIND_SIZE64, AT(rate_send_bytes), 0, 1000000000000, RATE_EXPECTED},
+    {"rate-recv", KIND_SIZE64, AT(rate_recv_bytes), 0, 1000000000000, RATE_EXPECTED},
+    {"rate-send-msgs", KIND_COUNT32, AT(rate_send_msgs), 0, 1000000000, MSGS_EXPECTED},
+    {"rate-recv-msgs", KIND_COUNT32, AT(rate_recv_msgs), 0, 1000000000, MSGS_EXPECTED},
+};
+
+#define PROPERTY_CNT (sizeof(properties) / sizeof(properties[0]))
+
+static const char *const overflows[] = {"refuse", "drop", "close"};
 
 /* What the engine takes, less what a line of a file cannot say. */
 static bool is_channel_name(const char *name)
@@ -30,11 +72,12 @@ bool settings_begin_channel(struct settings *settings, const char *name,
         return false;
     }
     if (!is_channel_name(name)) {
-        snprintf(why, SETTINGS_WHY_BYTES, "the name of a channel is " CHANNEL_NAME_EXPECTED);
+        snprintf(why, SETTINGS_WHY_BYTES, "the name of a channel is " NAME_EXPECTED);
         return false;
     }
     struct weir_channel *channel = &settings->channels[settings->channel_cnt];
     weir_channel_init(channel, 0);
+    channel->send_bytes_max = channel->recv_bytes_max = 0; /* they follow from msg-max */
     channel->name = settings_keep(settings, name);
     if (channel->name == NULL) {
         snprintf(why, SETTINGS_WHY_BYTES, "out of memory");
@@ -44,11 +87,10 @@ bool settings_begin_channel(struct settings *settings, const char *name,
     return true;
 }
 
-static bool overflow_of(const char *text, uint32_t *ret_overflow)
+static bool overflow_of(const char *text, uint64_t *ret_overflow)
 {
-    static const char *const names[] = {"refuse", "drop", "close"};
-    for (uint32_t i = 0; i < 3; i++) {
-        if (strcmp(text, names[i]) == 0) {
+    for (uint64_t i = 0; i < sizeof(overflows) / sizeof(overflows[0]); i++) {
+        if (strcmp(text, overflows[i]) == 0) {
             *ret_overflow = i;
             return true;
         }
@@ -56,95 +98,130 @@ static bool overflow_of(const char *text, uint32_t *ret_overflow)
     return false;
 }
 
-static const char *channel_name(void *ctx, size_t idx)
+const char *settings_channel_name(size_t idx)
 {
-    static const char *const names[] = {
-        "id",       "name",     "weight",    "urgent",    "msg-max",        "send-max",
-        "recv-max", "overflow", "rate-send", "rate-recv", "rate-send-msgs", "rate-recv-msgs"};
+    return idx < PROPERTY_CNT ? properties[idx].name : NULL;
+}
+
+static const char *name_at(void *ctx, size_t idx)
+{
     (void)ctx;
-    return idx < sizeof(names) / sizeof(names[0]) ? names[idx] : NULL;
+    return settings_channel_name(idx);
+}
+
+static bool set_property(struct settings *settings, struct weir_channel *channel,
+                         const struct property *property, const char *value)
+{
+    char *at = (char *)channel + property->offset;
+    uint64_t number = 0;
+    bool is_good = false, is_on = false;
+    switch (property->kind) {
+    case KIND_COUNT16:
+    case KIND_COUNT32:
+        is_good = cli_number(value, property->min, property->max, &number);
+        break;
+    case KIND_SIZE32:
+    case KIND_SIZE64:
+        is_good = cli_size(value, property->min, property->max, &number);
+        break;
+    case KIND_OVERFLOW:
+        is_good = overflow_of(value, &number);
+        break;
+    case KIND_URGENT:
+        is_good = cli_bool(value, &is_on);
+        number = is_on ? channel->flags | WEIR_CHANNEL_URGENT
+                       : channel->flags & ~(uint32_t)WEIR_CHANNEL_URGENT;
+        break;
+    case KIND_TEXT: {
+        const char *copy = is_channel_name(value) ? settings_keep(settings, value) : NULL;
+        if (copy != NULL)
+            memcpy(at, &copy, sizeof(copy));
+        return copy != NULL;
+    }
+    }
+    if (!is_good)
+        return false;
+    uint32_t narrow = (uint32_t)number;
+    uint16_t narrower = (uint16_t)number;
+    if (property->kind == KIND_SIZE64)
+        memcpy(at, &number, sizeof(number));
+    else if (property->kind == KIND_COUNT16)
+        memcpy(at, &narrower, sizeof(narrower));
+    else
+        memcpy(at, &narrow, sizeof(narrow));
+    return true;
 }
 
 static bool set_channel(struct settings *settings, const char *name, const char *value,
                         char why[SETTINGS_WHY_BYTES])
 {
-    uint32_t idx = settings->channel_cnt - 1;
-    struct weir_channel *channel = &settings->channels[idx];
-    const char *expected;
-    uint64_t number = 0;
-    if (strcmp(name, "id") == 0) {
-        expected = "a number from 0 to 65534";
-        if (cli_number(value, 0, WEIR_CHANNEL_ID_MAX, &number)) {
-            channel->id = (uint16_t)number;
-            settings->has_id[idx] = true;
-            return true;
-        }
-    } else if (strcmp(name, "weight") == 0) {
-        expected = "a number from 1 to 1000";
-        if (cli_number(value, 1, 1000, &number)) {
-            channel->weight = (uint16_t)number;
-            return true;
-        }
-    } else if (strcmp(name, "msg-max") == 0) {
-        /* The other two bounds follow from this one unless they are given: zero is "the default". */
-        expected = "a size from 1 to 256M";
-        if (cli_size(value, 1, WEIR_MSG_BYTES_MAX, &number)) {
-            struct weir_channel defaults;
-            weir_channel_init(&defaults, 0);
-            channel->msg_bytes_max = (uint32_t)number;
-            if (channel->send_bytes_max == defaults.send_bytes_max)
-                channel->send_bytes_max = 0;
-            if (channel->recv_bytes_max == defaults.recv_bytes_max)
-                channel->recv_bytes_max = 0;
-            return true;
-        }
-    } else if (strcmp(name, "send-max") == 0 || strcmp(name, "recv-max") == 0) {
-        expected = "a size from 16K to 1G";
-        if (cli_size(value, 16384, 1u << 30, &number)) {
-            *(name[0] == 's' ? &channel->send_bytes_max : &channel->recv_bytes_max) =
-                (uint32_t)number;
-            return true;
-        }
-    } else if (strcmp(name, "rate-send") == 0 || strcmp(name, "rate-recv") == 0) {
-        expected = "a size from 0 to 1000000000000";
-        if (cli_size(value, 0, 1000000000000, &number)) {
-            *(name[5] == 's' ? &channel->rate_send_bytes : &channel->rate_recv_bytes) = number;
-            return true;
-        }
-    } else if (strcmp(name, "rate-send-msgs") == 0 || strcmp(name, "rate-recv-msgs") == 0) {
-        expected = "a number from 0 to 1000000000";
-        if (cli_number(value, 0, 1000000000, &number)) {
-            *(name[5] == 's' ? &channel->rate_send_msgs : &channel->rate_recv_msgs) =
-                (uint32_t)number;
-            return true;
-        }
-    } else if (strcmp(name, "overflow") == 0) {
-        expected = "refuse, drop or close";
-        if (overflow_of(value, &channel->overflow))
-            return true;
-    } else if (strcmp(name, "urgent") == 0) {
-        expected = "yes or no";
-        bool is_on;
-        if (cli_bool(value, &is_on)) {
-            channel->flags = is_on ? channel->flags | WEIR_CHANNEL_URGENT
-                                   : channel->flags & ~(uint32_t)WEIR_CHANNEL_URGENT;
-            return true;
-        }
-    } else if (strcmp(name, "name") == 0) {
-        expected = CHANNEL_NAME_EXPECTED;
-        const char *copy = is_channel_name(value) ? settings_keep(settings, value) : NULL;
-        if (copy != NULL) {
-            channel->name = copy;
-            return true;
-        }
-    } else {
-        char hint[SUGGEST_BYTES];
-        snprintf(why, SETTINGS_WHY_BYTES, "a channel has no '%.40s'%s", name,
-                 suggest(hint, "", name, channel_name, NULL));
-        return false;
+    uint32_t channel_idx = settings->channel_cnt - 1;
+    for (size_t i = 0; i < PROPERTY_CNT; i++) {
+        if (strcmp(properties[i].name, name) != 0)
+            continue;
+        bool is_good =
+            set_property(settings, &settings->channels[channel_idx], &properties[i], value);
+        if (!is_good)
+            snprintf(why, SETTINGS_WHY_BYTES, "%.20s '%.60s' is not %s", name, value,
+                     properties[i].expected);
+        settings->has_id[channel_idx] |= is_good && properties[i].offset == AT(id);
+        return is_good;
     }
-    snprintf(why, SETTINGS_WHY_BYTES, "%.20s '%.60s' is not %s", name, value, expected);
+    char hint[SUGGEST_BYTES];
+    snprintf(why, SETTINGS_WHY_BYTES, "a channel has no '%.40s'%s", name,
+             suggest(hint, "", name, name_at, NULL));
     return false;
+}
+
+/* What is in force: bounds that were not set follow from the largest message, as weir/config.h has it. */
+static struct weir_channel effective(const struct weir_channel *channel)
+{
+    struct weir_channel all = *channel, defaults;
+    weir_channel_init(&defaults, channel->id);
+    uint32_t twice = 2 * all.msg_bytes_max;
+    if (all.send_bytes_max == 0)
+        all.send_bytes_max = twice > SEND_BYTES_MIN ? twice : SEND_BYTES_MIN;
+    if (all.recv_bytes_max == 0)
+        all.recv_bytes_max = twice > defaults.recv_bytes_max ? twice : defaults.recv_bytes_max;
+    return all;
+}
+
+void settings_channel_text(const struct weir_channel *channel, size_t idx,
+                           char ret_value[SETTINGS_DEFAULT_BYTES])
+{
+    const struct property *property = &properties[idx];
+    struct weir_channel all = effective(channel);
+    const char *at = (const char *)&all + property->offset, *text = NULL;
+    uint64_t number = 0;
+    uint32_t narrow;
+    uint16_t narrower;
+    switch (property->kind) {
+    case KIND_COUNT16:
+        memcpy(&narrower, at, sizeof(narrower));
+        number = narrower;
+        break;
+    case KIND_COUNT32:
+    case KIND_SIZE32:
+        memcpy(&narrow, at, sizeof(narrow));
+        number = narrow;
+        break;
+    case KIND_SIZE64:
+        memcpy(&number, at, sizeof(number));
+        break;
+    case KIND_TEXT:
+        memcpy(&text, at, sizeof(text));
+        break;
+    case KIND_URGENT:
+        text = all.flags & WEIR_CHANNEL_URGENT ? "yes" : "no";
+        break;
+    case KIND_OVERFLOW:
+        text = overflows[all.overflow];
+        break;
+    }
+    if (text != NULL)
+        snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%s", text);
+    else
+        snprintf(ret_value, SETTINGS_DEFAULT_BYTES, "%llu", (unsigned long long)number);
 }
 
 bool settings_set_channel(struct settings *settings, const char *name, const char *value,

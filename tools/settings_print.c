@@ -40,35 +40,59 @@ static void print_entry(FILE *out, const struct setting_entry *entry)
 static bool is_overruled(const struct settings *settings, size_t idx)
 {
     const struct setting_entry *entry = &settings->entries[idx];
-    if (settings_is_list(entry->name))
+    if (entry->channel == 0 && settings_is_list(entry->name))
         return false;
     for (size_t i = idx + 1; i < settings->entry_cnt; i++) {
         const struct setting_entry *later = &settings->entries[i];
-        if (later->channel == 0 && strcmp(later->name, entry->name) == 0)
+        if (later->channel == entry->channel && strcmp(later->name, entry->name) == 0)
             return true;
     }
     return false;
 }
 
-static bool is_set(const struct settings *settings, const char *name)
+/* `channel` as in struct setting_entry. */
+static bool is_set(const struct settings *settings, uint32_t channel, const char *name)
 {
     for (size_t i = 0; i < settings->entry_cnt; i++)
-        if (settings->entries[i].channel == 0 && strcmp(settings->entries[i].name, name) == 0)
+        if (settings->entries[i].channel == channel && strcmp(settings->entries[i].name, name) == 0)
             return true;
     return false;
+}
+
+static void print_set(const struct settings *settings, uint32_t channel, FILE *out)
+{
+    for (size_t i = 0; i < settings->entry_cnt; i++)
+        if (settings->entries[i].channel == channel && !is_overruled(settings, i))
+            print_entry(out, &settings->entries[i]);
+}
+
+static void print_channel(const struct settings *settings, uint32_t channel, FILE *out)
+{
+    fprintf(out, "\n[channel %u]\n", channel);
+    print_set(settings, channel, out);
+    fprintf(out, "# defaults\n");
+    const char *name;
+    for (size_t i = 0; (name = settings_channel_name(i)) != NULL; i++) {
+        char value[SETTINGS_DEFAULT_BYTES];
+        if (is_set(settings, channel, name))
+            continue;
+        settings_channel_text(&settings->channels[channel - 1], i, value);
+        if (can_be_written(name, value)) /* the name too: the section's own is a number here */
+            fprintf(out, "%s = %s\n", name, value);
+        else
+            fprintf(out, "# %s has a value that no file can have\n", name);
+    }
 }
 
 void settings_print(const struct settings *settings, FILE *out)
 {
     fprintf(out, "# weir node: every setting, and where it comes from\n[node]\n");
-    for (size_t i = 0; i < settings->entry_cnt; i++)
-        if (settings->entries[i].channel == 0 && !is_overruled(settings, i))
-            print_entry(out, &settings->entries[i]);
+    print_set(settings, 0, out);
     fprintf(out, "# defaults\n");
     struct setting_name name;
     for (size_t i = 0; settings_name(i, &name); i++) {
         char value[SETTINGS_DEFAULT_BYTES];
-        if (is_set(settings, name.name))
+        if (is_set(settings, 0, name.name))
             continue;
         if (settings_default(i, value) && can_be_written(name.name, value))
             print_line(out, name.name, value);
@@ -78,18 +102,8 @@ void settings_print(const struct settings *settings, FILE *out)
     /* As comments: a file that sets one of them has a node that finds peers. */
     const char *argument;
     for (size_t i = 0; discovery_settings_name(i, &name.name, &argument, &name.help); i++)
-        if (!is_set(settings, name.name))
+        if (!is_set(settings, 0, name.name))
             fprintf(out, "# %s is not set: %s\n", name.name, name.help);
-    for (uint32_t c = 1; c <= settings->channel_cnt; c++) {
-        fprintf(out, "\n[channel %u]\n", c);
-        bool has_name = false;
-        for (size_t i = 0; i < settings->entry_cnt; i++) {
-            if (settings->entries[i].channel == c) {
-                print_entry(out, &settings->entries[i]);
-                has_name |= strcmp(settings->entries[i].name, "name") == 0;
-            }
-        }
-        if (!has_name) /* the section's own is a number here */
-            print_line(out, "name", settings->channels[c - 1].name);
-    }
+    for (uint32_t channel = 1; channel <= settings->channel_cnt; channel++)
+        print_channel(settings, channel, out);
 }

@@ -65,6 +65,22 @@ static void expect_taken(const struct settings *settings)
         memset(&node, 0, sizeof node);
         FUZZ_CHECK(weir_channel_take(&node, &settings->channels[i], &taken) == 0);
         FUZZ_CHECK(taken.recv_bytes_max >= taken.msg_bytes_max);
+        static const struct {
+            const char *name;
+            size_t offset;
+        } bounds[] = {{"msg-max", offsetof(struct weir_channel, msg_bytes_max)},
+                      {"send-max", offsetof(struct weir_channel, send_bytes_max)},
+                      {"recv-max", offsetof(struct weir_channel, recv_bytes_max)}};
+        for (size_t k = 0; settings_channel_name(k); k++) { /* what is shown is what holds */
+            char text[SETTINGS_DEFAULT_BYTES];
+            uint32_t bound;
+            settings_channel_text(&settings->channels[i], k, text);
+            for (size_t b = 0; b < sizeof(bounds) / sizeof(bounds[0]); b++) {
+                memcpy(&bound, (const char *)&taken + bounds[b].offset, sizeof bound);
+                if (strcmp(settings_channel_name(k), bounds[b].name) == 0)
+                    FUZZ_CHECK(strtoul(text, NULL, 10) == bound);
+            }
+        }
     }
 }
 
@@ -110,6 +126,25 @@ static char *print_lines(const struct settings *settings, size_t *ret_len, bool 
     return keep;
 }
 
+/* A channel that was printed is the same channel, but for a name that cannot stand in a file. */
+static void expect_same_channel(const struct weir_channel *printed, const struct weir_channel *back)
+{
+    static weir_node node;
+    struct weir_channel a, b;
+    memset(&node, 0, sizeof node);
+    FUZZ_CHECK(weir_channel_take(&node, printed, &a) == 0 &&
+               weir_channel_take(&node, back, &b) == 0);
+    FUZZ_CHECK(a.id == b.id && a.weight == b.weight && a.flags == b.flags);
+    FUZZ_CHECK(a.msg_bytes_max == b.msg_bytes_max && a.send_bytes_max == b.send_bytes_max);
+    FUZZ_CHECK(a.recv_bytes_max == b.recv_bytes_max && a.overflow == b.overflow);
+    FUZZ_CHECK(a.rate_send_bytes == b.rate_send_bytes && a.rate_recv_bytes == b.rate_recv_bytes);
+    FUZZ_CHECK(a.rate_send_msgs == b.rate_send_msgs && a.rate_recv_msgs == b.rate_recv_msgs);
+    FUZZ_CHECK(is_same_text(a.name, b.name) || strchr(a.name, ';'));
+    /* Nothing is left to a default. */
+    FUZZ_CHECK(back->send_bytes_max == a.send_bytes_max &&
+               back->recv_bytes_max == a.recv_bytes_max);
+}
+
 /* What is printed reads back to what is printed, unless a value cannot stand in a file. */
 static void expect_printed_reads_back(const struct settings *settings)
 {
@@ -133,9 +168,7 @@ static void expect_printed_reads_back(const struct settings *settings)
     FUZZ_CHECK(back.channel_cnt == settings->channel_cnt);
     FUZZ_CHECK(back.ban_cnt == settings->ban_cnt || !is_all);
     for (uint32_t i = 0; i < back.channel_cnt; i++)
-        FUZZ_CHECK(back.channels[i].id == settings->channels[i].id &&
-                   back.channels[i].send_bytes_max == settings->channels[i].send_bytes_max &&
-                   back.channels[i].rate_send_bytes == settings->channels[i].rate_send_bytes);
+        expect_same_channel(&settings->channels[i], &back.channels[i]);
     FUZZ_CHECK(back.config.shard_cnt == settings->config.shard_cnt &&
                back.config.flags == settings->config.flags &&
                back.config.pool_bytes_max == settings->config.pool_bytes_max &&

@@ -119,6 +119,16 @@ diff <(settings_of again.ini) <(settings_of third.ini) || bad "it is not the sam
 grep -q '^# outbound is not set: .*(8)$' defaults.ini || bad "no default of outbound: $(cat defaults.ini)"
 "$weir" node --outbound 3 --print-config | grep -q '^# seed is not set: ' || bad "no default of seed"
 has defaults.ini '[channel 1]'
+for line in 'id = 1' 'name = default' 'weight = 1' 'urgent = no' 'msg-max = 1048576' 'send-max = 2097152' \
+    'recv-max = 4194304' 'overflow = refuse' 'rate-send = 0' 'rate-recv-msgs = 0'; do
+    sed '1,/^.channel 1.$/d' defaults.ini | grep -qxF "$line" || bad "no default '$line': $(cat defaults.ini)"
+done
+"$weir" node --channel id=2,msg-max=8M,msg-max=4M,urgent --print-config >bounds.ini || bad "bounds that follow"
+has bounds.ini 'msg-max = 4M'
+has bounds.ini 'send-max = 8388608'
+has bounds.ini 'recv-max = 8388608'
+! grep -q '= 8M$' bounds.ini || bad "what was overruled: $(cat bounds.ini)"
+expect 2 "send-max 1048576 is below msg-max 2097152" "$weir" node --channel id=2,send-max=1M,msg-max=2M --print-config
 "$weir" node --config defaults.ini --print-config >/dev/null || bad "a default is not taken: $(cat defaults.ini)"
 
 start node "$weir" node --config good.ini --shards 1 --json
