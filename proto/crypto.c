@@ -24,6 +24,36 @@ static const struct {
     [WEIR_DIGEST_BLAKE2B] = {"BLAKE2B-512", 64, 128},
 };
 
+/* The leased contexts of one cipher. */
+struct weir_aead_cache {
+    const struct weir_crypto *crypto;
+    struct weir_aead_slot *hand; /* the next to be looked at; NULL: there is none yet */
+    uint64_t last_id;            /* ids of leases are never given twice */
+    uint64_t lease_cnt, slot_cnt;
+    uint8_t cipher; /* enum weir_cipher_kind */
+};
+
+static bool cache_init(struct weir_crypto *crypto, uint8_t cipher)
+{
+    struct weir_aead_cache *cache = OPENSSL_zalloc(sizeof *cache);
+    crypto->caches[cipher] = cache;
+    if (cache)
+        *cache = (struct weir_aead_cache){.crypto = crypto, .cipher = cipher};
+    return cache != NULL;
+}
+
+static void cache_fini(struct weir_aead_cache *cache)
+{
+    WEIR_CHECK(!cache || cache->lease_cnt == 0);
+    for (uint64_t left = cache ? cache->slot_cnt : 0; left; left--) {
+        struct weir_aead_slot *slot = cache->hand;
+        cache->hand = slot->next;
+        weir_aead_fini(&slot->aead);
+        OPENSSL_free(slot);
+    }
+    OPENSSL_free(cache);
+}
+
 bool weir_crypto_init(struct weir_crypto *ret_crypto)
 {
     struct weir_crypto *crypto = ret_crypto;
@@ -32,7 +62,8 @@ bool weir_crypto_init(struct weir_crypto *ret_crypto)
     for (uint32_t i = 0; i < WEIR_CIPHER_CNT; i++) {
         crypto->ciphers[i] = EVP_CIPHER_fetch(NULL, cipher_names[i], NULL);
         is_good = is_good && crypto->ciphers[i] &&
-                  weir_aead_init(crypto, &crypto->aeads[i], (enum weir_cipher_kind)i);
+                  weir_aead_init(crypto, &crypto->aeads[i], (enum weir_cipher_kind)i) &&
+                  cache_init(crypto, (uint8_t)i);
     }
     for (uint32_t i = 0; i < WEIR_DIGEST_CNT; i++) {
         crypto->digests[i] = EVP_MD_fetch(NULL, digest_table[i].name, NULL);
@@ -49,6 +80,7 @@ bool weir_crypto_init(struct weir_crypto *ret_crypto)
 void weir_crypto_fini(struct weir_crypto *crypto)
 {
     for (uint32_t i = 0; i < WEIR_CIPHER_CNT; i++) {
+        cache_fini(crypto->caches[i]);
         weir_aead_fini(&crypto->aeads[i]);
         EVP_CIPHER_free(crypto->ciphers[i]);
     }
@@ -60,10 +92,11 @@ void weir_crypto_fini(struct weir_crypto *crypto)
 
 /* ---- AEAD ---------------------------------------------------------------------------------------- */
 
+static const uint8_t no_key[WEIR_KEY_BYTES];
+
 bool weir_aead_init(const struct weir_crypto *crypto, struct weir_aead *ret_aead,
                     enum weir_cipher_kind cipher)
 {
-    static const uint8_t no_key[WEIR_KEY_BYTES];
     ret_aead->cipher = (uint8_t)cipher;
     ret_aead->ctx = EVP_CIPHER_CTX_new();
     /* The algorithm is set here, with a key that is never used, so that setting the real one later
@@ -133,6 +166,89 @@ bool weir_aead_check(struct weir_aead *aead, const uint8_t tag[WEIR_TAG_BYTES])
         return true;
     return EVP_CIPHER_CTX_ctrl(aead->ctx, EVP_CTRL_AEAD_SET_TAG, WEIR_TAG_BYTES, copy) == 1 &&
            EVP_CipherFinal_ex(aead->ctx, nothing, &out_len) == 1;
+}
+
+void weir_crypto_unkey(const struct weir_crypto *crypto, enum weir_cipher_kind cipher)
+{
+    struct weir_aead aead = crypto->aeads[cipher];
+    weir_aead_key(&aead, no_key, true);
+}
+
+/* ---- leased contexts ----------------------------------------------------------------------------- */
+
+static bool slot_add(struct weir_aead_cache *cache)
+{
+    struct weir_aead_slot *slot = OPENSSL_zalloc(sizeof *slot);
+    if (!slot ||
+        !weir_aead_init(cache->crypto, &slot->aead, (enum weir_cipher_kind)cache->cipher)) {
+        OPENSSL_free(slot);
+        return false;
+    }
+    slot->cache = cache;
+    slot->next = cache->hand ? cache->hand->next : slot;
+    if (cache->hand)
+        cache->hand->next = slot;
+    cache->hand = slot; /* the next to be given away */
+    cache->slot_cnt++;
+    return true;
+}
+
+bool weir_lease_init(const struct weir_crypto *crypto, struct weir_aead_lease *ret_lease,
+                     enum weir_cipher_kind cipher)
+{
+    struct weir_aead_cache *cache = crypto->caches[cipher];
+    uint64_t wanted = weir_max_u64(WEIR_LEASED_MIN, cache->lease_cnt / WEIR_LEASES_PER_CONTEXT);
+    if (cache->slot_cnt <= cache->lease_cnt && cache->slot_cnt < wanted && !slot_add(cache))
+        return false;
+    cache->lease_cnt++;
+    *ret_lease = (struct weir_aead_lease){cache->hand, ++cache->last_id};
+    return true;
+}
+
+static void slot_clear(struct weir_aead_slot *slot)
+{
+    slot->lease_id = 0;
+    slot->is_recent = false;
+    weir_aead_key(&slot->aead, no_key, true);
+}
+
+void weir_lease_fini(struct weir_aead_lease *lease)
+{
+    if (!lease->slot)
+        return;
+    if (lease->slot->lease_id == lease->id)
+        slot_clear(lease->slot);
+    lease->slot->cache->lease_cnt--;
+    *lease = (struct weir_aead_lease){0};
+}
+
+bool weir_lease_key(struct weir_aead_lease *lease, const uint8_t key[WEIR_KEY_BYTES], bool is_seal)
+{
+    struct weir_aead_slot *slot = lease->slot;
+    if (slot->lease_id != lease->id || weir_aead_key(&slot->aead, key, is_seal))
+        return true;
+    slot_clear(slot);
+    return false;
+}
+
+struct weir_aead *weir_lease_bind(struct weir_aead_lease *lease, const uint8_t key[WEIR_KEY_BYTES],
+                                  bool is_seal)
+{
+    struct weir_aead_cache *cache = lease->slot->cache;
+    while (cache->hand->is_recent) { /* once round at most: what it passes is recent no more */
+        cache->hand->is_recent = false;
+        cache->hand = cache->hand->next;
+    }
+    struct weir_aead_slot *slot = cache->hand;
+    cache->hand = slot->next;
+    lease->slot = slot;
+    if (!weir_aead_key(&slot->aead, key, is_seal)) {
+        slot_clear(slot);
+        return NULL;
+    }
+    slot->lease_id = lease->id;
+    slot->is_recent = true;
+    return &slot->aead;
 }
 
 /* ---- hash ---------------------------------------------------------------------------------------- */

@@ -11,8 +11,9 @@ static bool mask_make(struct native_v2_lane *lane)
 {
     static const uint8_t zeros[NATIVE_V2_MASK_BYTES];
     uint64_t nonce = NATIVE_V2_MASK_NONCE + lane->cipher.n / NATIVE_V2_MASKS_PER_BLOCK;
-    return weir_aead_start(&lane->cipher.aead, nonce, NULL, 0) &&
-           weir_aead_piece(&lane->cipher.aead, zeros, sizeof zeros, lane->mask);
+    struct weir_aead *aead = weir_noise_cipher_aead(&lane->cipher);
+    return aead && weir_aead_start(aead, nonce, NULL, 0) &&
+           weir_aead_piece(aead, zeros, sizeof zeros, lane->mask);
 }
 
 static uint16_t mask_of(const struct native_v2_lane *lane)
@@ -28,7 +29,7 @@ bool weir_v2_lane_init(const struct weir_crypto *crypto, struct native_v2_lane *
     ret_lane->cipher = *cipher;
     ret_lane->key_cnt = 1;
     weir_wipe(cipher, sizeof *cipher);
-    return weir_noise_cipher_keep(crypto, &ret_lane->cipher, is_seal) == WEIR_NOISE_OK &&
+    return weir_noise_cipher_lease(crypto, &ret_lane->cipher, is_seal) == WEIR_NOISE_OK &&
            mask_make(ret_lane);
 }
 
@@ -64,10 +65,10 @@ bool weir_v2_seal(const struct weir_crypto *crypto, struct native_v2_lane *lane,
                   const struct weir_seal_piece *pieces, uint32_t piece_cnt, bool is_last_of_key,
                   uint8_t *ret_head, uint8_t *ret_tail)
 {
-    struct weir_aead *aead = &lane->cipher.aead;
+    struct weir_aead *aead = weir_noise_cipher_aead(&lane->cipher);
     size_t len = 0;
     WEIR_CHECK(lane->cipher.n < NATIVE_V2_KEY_RECORDS_MAX); /* no nonce twice, whatever happened */
-    if (!weir_aead_start(aead, lane->cipher.n, NULL, 0))
+    if (!aead || !weir_aead_start(aead, lane->cipher.n, NULL, 0))
         return false;
     for (uint32_t i = 0; i < piece_cnt; i++) {
         if (!weir_aead_piece(aead, pieces[i].from, pieces[i].len, pieces[i].to))
@@ -93,10 +94,12 @@ int32_t weir_v2_open(const struct weir_crypto *crypto, struct native_v2_lane *la
     *ret_need = NATIVE_V2_LENGTH_BYTES + (size_t)record_len;
     if (len < *ret_need)
         return 0;
-    struct weir_aead *aead = &lane->cipher.aead;
+    struct weir_aead *aead = weir_noise_cipher_aead(&lane->cipher);
     uint8_t *plain = data + NATIVE_V2_LENGTH_BYTES;
     uint32_t plain_len = record_len - WEIR_TAG_BYTES;
     WEIR_CHECK(lane->cipher.n < NATIVE_V2_KEY_RECORDS_MAX);
+    if (!aead)
+        return -WEIR_R_INTERNAL;
     if (!weir_aead_start(aead, lane->cipher.n, NULL, 0) ||
         !weir_aead_piece(aead, plain, plain_len, plain) ||
         !weir_aead_check(aead, plain + plain_len)) {

@@ -38,15 +38,15 @@ enum weir_noise_error {
 /* ---- noise_cipher.c: CipherState, Noise §5.1 ----------------------------------------------- */
 
 struct weir_noise_cipher {
-    struct weir_aead aead; /* kept for a transport; without one, crypto's is keyed for each call */
+    struct weir_aead_lease lease; /* a transport's; without one, crypto's is keyed for each call */
     uint64_t n;
     uint8_t k[WEIR_KEY_BYTES];
     uint8_t cipher; /* enum weir_cipher_kind */
     bool has_key;
-    bool is_seal; /* the direction that `aead` is keyed for */
+    bool is_seal; /* the direction of the lease */
 };
 
-/* InitializeKey(k); a NULL key is "empty". A kept context is keyed with it. */
+/* InitializeKey(k); a NULL key is "empty". */
 int weir_noise_cipher_key(struct weir_noise_cipher *cipher, const uint8_t *key);
 
 /* SetNonce(n). */
@@ -55,9 +55,16 @@ static inline void weir_noise_cipher_set_nonce(struct weir_noise_cipher *cipher,
     cipher->n = n;
 }
 
-/* Gives a keyed state a context of its own, for one direction. */
-int weir_noise_cipher_keep(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher,
-                           bool is_seal);
+/* Gives a keyed state a lease of a context, for one direction. */
+int weir_noise_cipher_lease(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher,
+                            bool is_seal);
+
+/* The context of a state with a lease, keyed: for who seals and opens by pieces, with nonces from n. NULL
+ * when libcrypto had no memory. */
+static inline struct weir_aead *weir_noise_cipher_aead(struct weir_noise_cipher *cipher)
+{
+    return weir_lease_aead(&cipher->lease, cipher->k, cipher->is_seal);
+}
 
 /* EncryptWithAd(): `ret_data` gets len bytes and, when there is a key, the tag behind them; it may be
  * `data` itself. */
@@ -74,7 +81,7 @@ int weir_noise_cipher_decrypt(const struct weir_crypto *crypto, struct weir_nois
 /* Rekey(), Noise §4.2 and §5.1: n goes on. */
 int weir_noise_cipher_rekey(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher);
 
-/* Wipes the key and frees the context. {0} is fine. */
+/* Wipes the key, wherever it is, and ends the lease. {0} is fine. */
 void weir_noise_cipher_wipe(struct weir_noise_cipher *cipher);
 
 /* ---- noise_symmetric.c: SymmetricState, Noise §5.2 ------------------------------------------ */

@@ -11,29 +11,29 @@ int weir_noise_cipher_key(struct weir_noise_cipher *cipher, const uint8_t *key)
     if (!key)
         return WEIR_NOISE_OK;
     memmove(cipher->k, key, WEIR_KEY_BYTES);
-    if (cipher->aead.ctx && !weir_aead_key(&cipher->aead, cipher->k, cipher->is_seal))
+    if (cipher->lease.slot && !weir_lease_key(&cipher->lease, cipher->k, cipher->is_seal))
         return WEIR_NOISE_NOMEM;
     return WEIR_NOISE_OK;
 }
 
-int weir_noise_cipher_keep(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher,
-                           bool is_seal)
+int weir_noise_cipher_lease(const struct weir_crypto *crypto, struct weir_noise_cipher *cipher,
+                            bool is_seal)
 {
-    WEIR_CHECK(cipher->has_key && !cipher->aead.ctx);
+    WEIR_CHECK(cipher->has_key && !cipher->lease.slot);
     cipher->is_seal = is_seal;
-    if (!weir_aead_init(crypto, &cipher->aead, (enum weir_cipher_kind)cipher->cipher))
-        return WEIR_NOISE_NOMEM;
-    return weir_aead_key(&cipher->aead, cipher->k, is_seal) ? WEIR_NOISE_OK : WEIR_NOISE_NOMEM;
+    return weir_lease_init(crypto, &cipher->lease, (enum weir_cipher_kind)cipher->cipher)
+               ? WEIR_NOISE_OK
+               : WEIR_NOISE_NOMEM;
 }
 
-/* The context to work with: the kept one, or the thread's, keyed for this call. NULL: no memory. */
+/* The context to work with: the leased one, or the thread's, keyed for this call. NULL: no memory. */
 static struct weir_aead *aead_take(const struct weir_crypto *crypto,
                                    struct weir_noise_cipher *cipher, bool is_seal,
                                    struct weir_aead *borrowed)
 {
-    if (cipher->aead.ctx) {
+    if (cipher->lease.slot) {
         WEIR_CHECK(cipher->is_seal == is_seal);
-        return &cipher->aead;
+        return weir_noise_cipher_aead(cipher);
     }
     *borrowed = crypto->aeads[cipher->cipher];
     return weir_aead_key(borrowed, cipher->k, is_seal) ? borrowed : NULL;
@@ -92,7 +92,7 @@ int weir_noise_cipher_rekey(const struct weir_crypto *crypto, struct weir_noise_
     uint8_t sealed[WEIR_KEY_BYTES];
     struct weir_aead borrowed = crypto->aeads[cipher->cipher];
     WEIR_CHECK(cipher->has_key);
-    /* The tag is dropped. The thread's context is used: a kept one may be keyed for opening. */
+    /* The tag is dropped. The thread's context is used: a leased one may be keyed for opening. */
     bool is_good = weir_aead_key(&borrowed, cipher->k, true) &&
                    weir_aead_start(&borrowed, WEIR_NOISE_NONCE_MAX, NULL, 0) &&
                    weir_aead_piece(&borrowed, zeros, sizeof zeros, sealed);
@@ -100,12 +100,13 @@ int weir_noise_cipher_rekey(const struct weir_crypto *crypto, struct weir_noise_
     int error = is_good ? weir_noise_cipher_key(cipher, sealed) : WEIR_NOISE_NOMEM;
     cipher->n = n;
     weir_wipe(sealed, sizeof sealed);
+    weir_crypto_unkey(crypto, (enum weir_cipher_kind)cipher->cipher); /* of the key before */
     return error;
 }
 
 void weir_noise_cipher_wipe(struct weir_noise_cipher *cipher)
 {
-    weir_aead_fini(&cipher->aead);
+    weir_lease_fini(&cipher->lease);
     weir_wipe(cipher->k, sizeof cipher->k);
     cipher->has_key = false;
     cipher->n = 0;

@@ -239,10 +239,13 @@ int weir_noise_finish(const struct weir_noise_handshake *handshake,
 
 void weir_noise_handshake_wipe(struct weir_noise_handshake *handshake)
 {
-    weir_noise_cipher_wipe(&handshake->symmetric.cipher);
+    struct weir_noise_symmetric *symmetric = &handshake->symmetric;
+    if (symmetric->crypto && symmetric->cipher.has_key)
+        weir_crypto_unkey(symmetric->crypto, (enum weir_cipher_kind)symmetric->cipher.cipher);
+    weir_noise_cipher_wipe(&symmetric->cipher);
     weir_dh_key_fini(&handshake->e);
-    weir_wipe(handshake->symmetric.ck, sizeof handshake->symmetric.ck);
-    weir_wipe(handshake->symmetric.h, sizeof handshake->symmetric.h);
+    weir_wipe(symmetric->ck, sizeof symmetric->ck);
+    weir_wipe(symmetric->h, sizeof symmetric->h);
     weir_wipe(handshake->e_private, sizeof handshake->e_private);
     weir_wipe(handshake->psk, sizeof handshake->psk);
     handshake->is_over = true;

@@ -98,7 +98,7 @@ static inline int sides_step(struct sides *sides, void (*change)(uint8_t *messag
     return error;
 }
 
-/* Takes a handshake to its end and gives each side kept contexts for its two directions. */
+/* Takes a handshake to its end and gives each side a lease for each of its two directions. */
 static inline void sides_finish(struct sides *sides)
 {
     while (!weir_noise_is_done(&sides->init.handshake) ||
@@ -107,8 +107,8 @@ static inline void sides_finish(struct sides *sides)
     for (int i = 0; i < 2; i++) {
         struct side *side = i ? &sides->resp : &sides->init;
         cr_assert_eq(weir_noise_finish(&side->handshake, &side->send, &side->recv), 0);
-        cr_assert_eq(weir_noise_cipher_keep(&sides->crypto, &side->send, true), 0);
-        cr_assert_eq(weir_noise_cipher_keep(&sides->crypto, &side->recv, false), 0);
+        cr_assert_eq(weir_noise_cipher_lease(&sides->crypto, &side->send, true), 0);
+        cr_assert_eq(weir_noise_cipher_lease(&sides->crypto, &side->recv, false), 0);
     }
 }
 

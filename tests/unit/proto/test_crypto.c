@@ -72,6 +72,135 @@ Test(crypto, a_sealed_message_is_the_same_in_any_pieces)
     weir_crypto_fini(&crypto);
 }
 
+/* ---- leased contexts ----------------------------------------------------------------------------- */
+
+#define LEASES (3 * WEIR_LEASED_MIN)
+
+struct holder {
+    struct weir_aead_lease lease;
+    uint8_t key[WEIR_KEY_BYTES];
+    bool is_there;
+};
+
+static void holder_key(struct holder *holder, uint32_t seed)
+{
+    key_of((uint8_t)seed, holder->key);
+    memcpy(holder->key, &seed, sizeof seed);
+}
+
+/* What a context makes of one record. */
+static void sealed_by(struct weir_aead *aead, uint64_t nonce, uint8_t ret[48])
+{
+    static const uint8_t zeros[32];
+    cr_assert(aead && weir_aead_start(aead, nonce, NULL, 0));
+    cr_assert(weir_aead_piece(aead, zeros, sizeof zeros, ret));
+    cr_assert(weir_aead_tag(aead, ret + sizeof zeros));
+}
+
+static size_t contexts_of(const struct holder *holders)
+{
+    size_t cnt = 1;
+    for (struct weir_aead_slot *at = holders[0].lease.slot->next; at != holders[0].lease.slot;
+         at = at->next)
+        cnt++;
+    return cnt;
+}
+
+/* Whoever comes when, each is served by its own key: the model is a context that is keyed for each record. */
+Test(crypto, leases_that_share_contexts_keep_their_keys)
+{
+    static struct holder holders[LEASES];
+    struct weir_crypto crypto;
+    cr_assert(weir_crypto_init(&crypto));
+    for (uint8_t cipher = 0; cipher < WEIR_CIPHER_CNT; cipher++) {
+        struct weir_aead alone;
+        uint32_t seed = 1, random = 7 + cipher;
+        uint8_t sealed[48], expected[48];
+        cr_assert(weir_aead_init(&crypto, &alone, (enum weir_cipher_kind)cipher));
+        memset(holders, 0, sizeof holders);
+        for (uint32_t i = 0; i < LEASES; i++) {
+            struct holder *holder = &holders[i];
+            cr_assert(weir_lease_init(&crypto, &holder->lease, (enum weir_cipher_kind)cipher));
+            holder_key(holder, seed++);
+            holder->is_there = true;
+            cr_assert_eq(contexts_of(holders), i < WEIR_LEASED_MIN ? i + 1 : WEIR_LEASED_MIN);
+        }
+        for (uint32_t step = 0; step < 20000; step++) {
+            random = random * 1664525 + 1013904223;
+            /* The first few are busy, the others seldom; at times all come in turn. */
+            uint32_t pick = random >> 8;
+            struct holder *holder =
+                &holders[step % 4000 > 3000 ? step % LEASES : pick % (pick & 1 ? 8 : LEASES)];
+            if (holder->is_there && random >> 26 == 0) {
+                weir_lease_fini(&holder->lease);
+                cr_assert_null(holder->lease.slot);
+                holder->is_there = false;
+                continue;
+            }
+            if (!holder->is_there) {
+                cr_assert(weir_lease_init(&crypto, &holder->lease, (enum weir_cipher_kind)cipher));
+                holder->is_there = true;
+                holder_key(holder, seed++);
+            } else if (random >> 26 == 1) {
+                holder_key(holder, seed++);
+                cr_assert(weir_lease_key(&holder->lease, holder->key, true));
+            }
+            sealed_by(weir_lease_aead(&holder->lease, holder->key, true), step, sealed);
+            cr_assert(weir_aead_key(&alone, holder->key, true));
+            sealed_by(&alone, step, expected);
+            cr_assert_arr_eq(sealed, expected, sizeof sealed, "step %u", step);
+        }
+        for (uint32_t i = 0; i < LEASES; i++)
+            weir_lease_fini(&holders[i].lease);
+        weir_aead_fini(&alone);
+    }
+    weir_crypto_fini(&crypto);
+}
+
+Test(crypto, a_lease_that_ends_leaves_no_key_in_its_context)
+{
+    static const uint8_t no_key[WEIR_KEY_BYTES];
+    struct weir_crypto crypto;
+    cr_assert(weir_crypto_init(&crypto));
+    for (uint8_t cipher = 0; cipher < WEIR_CIPHER_CNT; cipher++) {
+        struct holder holder = {.is_there = true};
+        uint8_t keyed[48], left[48], wiped[48];
+        holder_key(&holder, 5);
+        cr_assert(weir_lease_init(&crypto, &holder.lease, (enum weir_cipher_kind)cipher));
+        sealed_by(weir_lease_aead(&holder.lease, holder.key, true), 1, keyed);
+        struct weir_aead_slot *slot = holder.lease.slot;
+        weir_lease_fini(&holder.lease);
+        sealed_by(&slot->aead, 1, left);
+        cr_assert(weir_aead_key(&slot->aead, no_key, true));
+        sealed_by(&slot->aead, 1, wiped);
+        cr_assert_arr_eq(left, wiped, sizeof left);
+        cr_assert_arr_neq(left, keyed, sizeof left);
+    }
+    weir_crypto_fini(&crypto);
+}
+
+/* The thread's context for keys of one use has none when a handshake is over, or a key was replaced. */
+Test(crypto, the_shared_context_keeps_no_key)
+{
+    static const uint8_t no_key[WEIR_KEY_BYTES];
+    for (int is_rekeyed = 0; is_rekeyed < 2; is_rekeyed++) {
+        struct sides sides;
+        uint8_t left[48], wiped[48];
+        sides_open(&sides, "Noise_XX_25519_ChaChaPoly_SHA256", "", "", 0, 0);
+        sides_finish(&sides);
+        if (is_rekeyed)
+            cr_assert_eq(weir_noise_cipher_rekey(&sides.crypto, &sides.init.send), 0);
+        else
+            weir_noise_handshake_wipe(&sides.init.handshake);
+        struct weir_aead shared = sides.crypto.aeads[WEIR_CIPHER_CHACHAPOLY];
+        sealed_by(&shared, 1, left);
+        cr_assert(weir_aead_key(&shared, no_key, true));
+        sealed_by(&shared, 1, wiped);
+        cr_assert_arr_eq(left, wiped, sizeof left);
+        sides_close(&sides);
+    }
+}
+
 /* ---- memory -------------------------------------------------------------------------------------- */
 
 static size_t alloc_cnt;

@@ -417,6 +417,6 @@ Test(noise, wiping_leaves_no_key_behind)
     cr_assert_null(sides.init.handshake.e.pair);
     weir_noise_cipher_wipe(&sides.init.send);
     cr_assert_arr_eq(sides.init.send.k, zeros, WEIR_KEY_BYTES);
-    cr_assert_null(sides.init.send.aead.ctx);
+    cr_assert_null(sides.init.send.lease.slot);
     sides_close(&sides);
 }

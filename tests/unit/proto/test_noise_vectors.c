@@ -111,8 +111,8 @@ static void vector_run(const struct weir_crypto *crypto, const struct vector *ve
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(weir_noise_finish(&sides[i].handshake, &sides[i].send, &sides[i].recv), 0);
         if (are_kept) {
-            cr_assert_eq(weir_noise_cipher_keep(crypto, &sides[i].send, true), 0);
-            cr_assert_eq(weir_noise_cipher_keep(crypto, &sides[i].recv, false), 0);
+            cr_assert_eq(weir_noise_cipher_lease(crypto, &sides[i].send, true), 0);
+            cr_assert_eq(weir_noise_cipher_lease(crypto, &sides[i].recv, false), 0);
         }
     }
     for (; idx < vector->message_cnt; idx++)
