@@ -78,7 +78,7 @@ static void print_channel(const struct settings *settings, uint32_t channel, FIL
             continue;
         settings_channel_text(&settings->channels[channel - 1], i, value);
         if (can_be_written(name, value)) /* the name too: the section's own is a number here */
-            fprintf(out, "%s = %s\n", name, value);
+            print_line(out, name, value);
         else
             fprintf(out, "# %s has a value that no file can have\n", name);
     }
