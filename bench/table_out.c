@@ -1,6 +1,7 @@
 /* bench/table_out.c: the report for a reader at a terminal. */
 #include "bench/report.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,9 +10,21 @@
 static int width_of(const struct bench_column *column)
 {
     int title = (int)strlen(column->title) + 1;
-    int least = column->has_spread ? 22 : 7;
+    int least = column->has_spread ? 26 : 7;
 
     return title > least ? title : least;
+}
+
+/* So many that two or three digits of a median that is far below the column's unit are seen: 4 MiB messages are
+ * counted by millions too. */
+static int digits_of(const struct bench_column *column, double median)
+{
+    int digits = column->digits;
+
+    for (double shown = median * pow(10, digits); shown > 0 && shown < 100 && digits < 5;
+         shown *= 10)
+        digits++;
+    return column->has_spread ? digits : column->digits;
 }
 
 static void print_cell(const struct bench_column *column, const struct bench_summary *summary)
@@ -19,15 +32,16 @@ static void print_cell(const struct bench_column *column, const struct bench_sum
     double median = summary->median[column->figure] / column->unit;
     double least = summary->least[column->figure] / column->unit;
     double most = summary->most[column->figure] / column->unit;
+    int digits = digits_of(column, median);
     char text[80];
 
     if (isnan(median))
         snprintf(text, sizeof(text), "-");
     else if (column->has_spread)
-        snprintf(text, sizeof(text), "%.*f (%.*f..%.*f)", column->digits, median, column->digits,
-                 least, column->digits, most);
+        snprintf(text, sizeof(text), "%.*f (%.*f..%.*f)", digits, median, digits, least, digits,
+                 most);
     else
-        snprintf(text, sizeof(text), "%.*f", column->digits, median);
+        snprintf(text, sizeof(text), "%.*f", digits, median);
     printf(" %*s", width_of(column), text);
 }
 
