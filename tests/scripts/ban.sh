@@ -17,11 +17,7 @@ node=$pid
 at=$(address_of node)
 expect 5 "" "$weir" send "$at" data
 start friend "$weir" node --peer "unix:$work/socket" --quiet
-for ((i = 0; i < 200; i++)); do
-    grep -q "up: " friend.out && break
-    sleep 0.05
-done
-grep -q "up: " friend.out || bad "a unix socket is banned: $(cat friend.out)"
+wait_for "up: " friend.out # a unix socket is not banned
 kill -TERM "$node"
 ended "$node" 10
 same 0 "node after SIGTERM"
@@ -51,10 +47,7 @@ for ((i = 0; i < 3; i++)); do
     timeout 5 cat <&7 >/dev/null
     exec 7<&-
 done
-for ((i = 0; i < 100; i++)); do
-    grep -q "weir-ban" strict.err && break
-    sleep 0.05
-done
+wait_for weir-ban strict.err
 grep -Eq "20[0-9-]+T[0-9:]+Z weir-ban 127.0.0.1/32 until=20[0-9-]+T[0-9:]+Z reason=http score=(29|30) by=score$" strict.err ||
     bad "the line of an automatic ban: $(cat strict.err)"
 kill -TERM "$strict"

@@ -76,11 +76,8 @@ proxy = 127.0.0.1:$closed
 proxy-auth-file = $work/auth
 INI
 start dialer "$weir" node --config node.ini --quiet
-for ((i = 0; i < 200; i++)); do
-    grep -q "up: " dialer.out && grep -q "up: " listener.out && break
-    sleep 0.05
-done
-grep -q "up: .*dialed" dialer.out || bad "no peer through the proxy: $(cat dialer.out dialer.err)"
+wait_for "up: " listener.out
+wait_for "up: .*dialed" dialer.out
 expect 2 "proxy-password: it is not a text" "$weir" node --peer x:1 --proxy y:1 --proxy-user me \
     --proxy-password ""
 expect 2 "go together" "$weir" node --peer x:1 --proxy y:1 --proxy-user me

@@ -134,10 +134,7 @@ expect 2 "send-max 1048576 is below msg-max 2097152" "$weir" node --channel id=2
 start node "$weir" node --config good.ini --shards 1 --json
 node=$pid
 address_of_json() {
-    for ((i = 0; i < 100; i++)); do
-        grep -q listening node.out && break
-        sleep 0.05
-    done
+    wait_until grep -q listening node.out
     sed -n 's/.*"address":"\([^"]*\)".*/\1/p' node.out | head -n 1
 }
 at=$(address_of_json)
@@ -145,18 +142,11 @@ at=$(address_of_json)
 
 # A second node of the same network dials both channels; one of another network is told why.
 start other "$weir" node --peer "$at" --network-id from-the-file --channel id=3 --quiet
-expect_event() {
-    for ((i = 0; i < 100; i++)); do
-        grep -q "$2" "$1" && return
-        sleep 0.05
-    done
-    bad "no '$2' in $1: $(cat "$1")"
-}
-expect_event other.out "up: "
-expect_event other.out "1 channels"
+wait_for "up: " other.out
+wait_for "1 channels" other.out
 start stranger "$weir" node --peer "$at" --network-id other --quiet
-expect_event stranger.out "handshake-crypto"
-sleep 1.2 # for a line of rates
+wait_for handshake-crypto stranger.out
+wait_for '"rates"' node.out
 kill -TERM "$node"
 ended "$node" 10
 same 0 "node after SIGTERM"

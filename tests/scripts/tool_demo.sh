@@ -81,22 +81,20 @@ nodes_of() {
 begin() {
     start demo "$weir" demo --nodes 4 --seconds 30 files
     demo=$pid
-    for ((i = 0; i < 200; i++)); do
-        # shellcheck disable=SC2046
-        set -- $(nodes_of "$demo")
-        [ $# -eq 4 ] && grep -q "GB/s\|MB/s" demo.out && break
-        sleep 0.05
-    done
-    nodes=("$@")
+    wait_for "GB/s\|MB/s" demo.out # all of them run
+    read -r -d '' -a nodes < <(nodes_of "$demo")
     [ ${#nodes[@]} -eq 4 ] || bad "4 nodes do not run: ${nodes[*]}"
 }
 
+is_gone() {
+    ! kill -0 "$1" 2>/dev/null
+}
+
 gone() {
-    for ((i = 0; i < 100; i++)); do
-        kill -0 "${nodes[@]}" 2>/dev/null || return
-        sleep 0.05
+    local node
+    for node in "${nodes[@]}"; do
+        wait_until is_gone "$node" || bad "nodes are left behind: ${nodes[*]}"
     done
-    bad "nodes are left behind: ${nodes[*]}"
 }
 
 begin

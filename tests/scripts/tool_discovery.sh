@@ -22,15 +22,6 @@ have_peers() {
     done
 }
 
-wait_until() {
-    local tries
-    for ((tries = 0; tries < 600; tries++)); do
-        "$@" && return 0
-        sleep 0.1
-    done
-    return 1
-}
-
 start seed "$weir" node "${common[@]}" --outbound 3
 seed_pid=$pid
 seed=$(address_of seed)

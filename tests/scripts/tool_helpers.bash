@@ -75,14 +75,19 @@ address_of() {
     bad "$1 does not listen: $(cat "$1.out" "$1.err")"
 }
 
-# wait_for TEXT FILE: until the file has it.
-wait_for() {
+# wait_until COMMAND...: until it succeeds; 1 when it does not within a minute.
+wait_until() {
     local i
     for ((i = 0; i < 1200; i++)); do
-        grep -q -- "$1" "$2" && return
+        "$@" && return
         sleep 0.05
     done
-    bad "'$1' does not come: $(cat "$2")"
+    return 1
+}
+
+# wait_for REGEX FILE: until a line of the file is like it.
+wait_for() {
+    wait_until grep -q -- "$1" "$2" || bad "'$1' does not come: $(cat "$2")"
 }
 
 # receive ARG...: starts `weir recv` and sets $receiver and $at, for receiver_ended.

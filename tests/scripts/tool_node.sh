@@ -41,31 +41,21 @@ kill -0 "$node" 2>/dev/null || bad "the node is gone: $(cat node.out node.err)"
 
 start friend "$weir" node --peer "unix:$work/socket" --quiet
 friend=$pid
-for ((i = 0; i < 100; i++)); do
-    grep -q "up: " friend.out && break
-    sleep 0.05
-done
-grep -q "up: " friend.out || bad "no peer over the socket file: $(cat friend.out)"
-sleep 1.1
+wait_for "up: " friend.out # over the socket file
+wait_for "peers  in " node.out
 kill -KILL "$friend"
-for ((i = 0; i < 100; i++)); do
-    grep -Eq "down: .*(eof|reset)" node.out && break
-    sleep 0.05
-done
-grep -Eq "down: .*(eof|reset)" node.out || bad "a killed peer is not told: $(cat node.out)"
+wait_for "down: .*\(eof\|reset\)" node.out # a killed peer is told
 kill -INT "$node"
 ended "$node" 10
 same 0 "node after SIGINT"
 for reason in http tls not-weir; do
     grep -q "closed by reason: $reason 1" node.out || bad "no count of $reason: $(cat node.out)"
 done
-grep -q "peers  in " node.out || bad "no line of rates"
 
 # Nobody listens there: told, tried again, and the node can be stopped.
 start lonely "$weir" node --peer "$at" --quiet
 lonely=$pid
-sleep 0.7
+wait_for refused lonely.out
 kill -TERM "$lonely"
 ended "$lonely" 10
 same 0 "node without its peer"
-grep -q "refused" lonely.out || bad "a refused dial is not told: $(cat lonely.out)"

@@ -80,19 +80,14 @@ expect 2 "missing.key" "$weir" node --listen 127.0.0.1:0 --key missing.key
 printf '[node]\nkey = node.key\nnetwork-key = net.key\ncipher = aes-256-gcm\nlisten = 127.0.0.1:0\n' >node.ini
 start node "$weir" node --config node.ini --quiet --json
 node=$pid
-for ((i = 0; i < 200; i++)); do
-    grep -q listening node.out && break
-    sleep 0.05
-done
+wait_for listening node.out
 grep -q "\"id\": *\"$node_id\"" node.out || bad "weir node does not show its id: $(cat node.out)"
 at=$(sed -n 's/.*"address": *"\([^"]*\)".*/\1/p' node.out | head -n 1)
 chmod 600 other.key
 start peer "$weir" node --peer "$node_id@$at" --key other.key --network-key net.key --quiet --json
 peer=$pid
-for ((i = 0; i < 200; i++)); do
-    grep -q '"up"' node.out && grep -q '"up"' peer.out && break
-    sleep 0.05
-done
+wait_for '"up"' node.out
+wait_for '"up"' peer.out
 grep '"up"' node.out | grep -q "$other_id" || bad "the node does not see the peer's id: $(cat node.out)"
 grep '"up"' peer.out | grep -q "$node_id" || bad "the peer does not see the node's id: $(cat peer.out)"
 kill "$peer" "$node"

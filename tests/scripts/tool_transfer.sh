@@ -131,7 +131,7 @@ start sender "$weir" send "$at" --size 1000 fifo
 sender=$pid
 exec 8>fifo
 head -c 100000 /dev/zero >&8
-sleep 0.5
+wait_until test -s recv.out || bad "nothing comes"
 kill -KILL "$sender"
 receiver_ended 5 "the sender was killed"
 grep -q "went away before its transfer was complete" recv.err || bad "$(cat recv.err)"
@@ -142,7 +142,7 @@ start sender "$weir" send "$at" --size 1000 fifo
 sender=$pid
 exec 8>fifo
 head -c 100000 /dev/zero >&8
-sleep 0.5
+wait_until test -s recv.out || bad "nothing comes"
 kill -KILL "$receiver"
 head -c 100000 /dev/zero >&8 2>/dev/null
 exec 8>&-
@@ -156,7 +156,7 @@ start sender "$weir" send "$at" --size 1000 fifo
 sender=$pid
 exec 8>fifo
 head -c 1000 random >&8
-sleep 0.5
+wait_until test -s recv.out || bad "nothing comes"
 expect 1 "busy with another sender" "$weir" send "$at" --lines lines
 head -c 1000 random >&8
 exec 8>&-
