@@ -275,6 +275,17 @@ static inline struct weir_metrics *it_metrics(struct it_node *node)
     return &metrics;
 }
 
+/* As weir_peer_info, which gives up after a second: a shard of a busy machine may take longer to answer. */
+static inline int it_info(struct it_node *node, weir_peer peer, struct weir_peer_info *ret_info)
+{
+    weir_ns until = weir_now() + IT_PATIENCE;
+    int error;
+    do
+        error = weir_peer_info(node->node, peer, ret_info);
+    while (error == WEIR_E_TIMEOUT && weir_now() < until);
+    return error;
+}
+
 /* Nothing is in use: no connection, no handshake, no buffer, no letter. */
 static inline void it_check_empty(struct it_node *node)
 {

@@ -56,7 +56,7 @@ static uint64_t received(struct traffic *traffic, uint32_t idx)
 static uint64_t bytes_held(struct it_node *node)
 {
     struct weir_peer_info info = {.size = sizeof(info)};
-    IT_OK(weir_peer_info(node->node, it_peer(node, 0), &info));
+    IT_OK(it_info(node, it_peer(node, 0), &info));
     return info.bytes_held;
 }
 
@@ -181,7 +181,7 @@ IT_TEST(flow, a_peer_that_goes_while_paused_leaves_nothing)
         weir_peer peer = it_newest(&b);
         IT_OK(weir_channel_pause(b.node, peer, 1, 1));
         struct weir_peer_info info = {.size = sizeof(info)};
-        IT_OK(weir_peer_info(b.node, peer, &info));
+        IT_OK(it_info(&b, peer, &info));
         for (int k = 0; k < 50; k++)
             raw_message(&raw, 1, "held", 4);
         raw_frame(&raw, WEIR_FRAME_FIRST, 1, 100000, "held", 4);

@@ -97,7 +97,7 @@ IT_TEST(metrics, usefulness_is_counted_from_any_thread)
     IT_IS(weir_peer_useful(b.node, (weir_peer){0}, 1, 1), WEIR_E_GONE);
     struct weir_peer_info info = {.size = sizeof(info)};
     do
-        IT_OK(weir_peer_info(b.node, at_b, &info));
+        IT_OK(it_info(&b, at_b, &info));
     while (info.delivered_again != 21);
     IT_EQ(info.delivered_first, 13);
     cr_assert(info.up_ns > 0 && info.credit_stalls == 0);

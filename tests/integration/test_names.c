@@ -56,11 +56,11 @@ IT_TEST(names, localhost_by_the_system)
     IT_OK(weir_dial(a.node, target, WEIR_DIAL_PERSIST));
     IT_WAIT(a.ups == 1 && b.ups == 1);
     struct weir_peer_info info = {.size = sizeof(info)};
-    IT_OK(weir_peer_info(a.node, it_peer(&a, 0), &info));
+    IT_OK(it_info(&a, it_peer(&a, 0), &info));
     cr_assert_str_eq(info.address, b.address);
     snprintf(target, sizeof(target), "localhost%s", port_of(&b));
     cr_assert_str_eq(info.dialed, target);
-    IT_OK(weir_peer_info(b.node, it_peer(&b, 0), &info));
+    IT_OK(it_info(&b, it_peer(&b, 0), &info));
     cr_assert_str_eq(info.dialed, "");
     IT_IS(weir_dial_cancel(a.node, "LOCALHOST:1"), WEIR_E_GONE);
     IT_OK(weir_dial_cancel(a.node, target));

@@ -231,7 +231,7 @@ static void drop_oldest(void (*how)(void (*what)(void)))
     how(send_all_large);
     /* The queue is bounded whatever was sent. */
     struct weir_peer_info info = {.size = sizeof(info)};
-    IT_OK(weir_peer_info(b.node, peer, &info));
+    IT_OK(it_info(&b, peer, &info));
     cr_assert(info.bytes_queued <= QUEUE, "%llu bytes are queued",
               (unsigned long long)info.bytes_queued);
     cr_assert(info.bytes_queued > QUEUE - 2 * LARGE - WINDOW);

@@ -141,7 +141,7 @@ IT_TEST(refused, descriptors_may_run_out_anywhere)
             if (dir) {
                 closedir(dir);
                 /* A ring's last reference is dropped by a kernel thread, a moment after its close. */
-                for (int i = 0; i < 10000 && it_fds() > fds; i++)
+                for (int i = 0; i < 60000 && it_fds() > fds; i++)
                     usleep(1000);
                 EXPECT(it_fds() == fds);
             }

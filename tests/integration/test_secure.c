@@ -45,7 +45,7 @@ static void run_traffic(uint64_t total)
     IT_WAIT((ta.received >= 3 * total && tb.received >= 3 * total) || a.faults || b.faults);
     struct weir_peer_info info = {.size = sizeof(info)};
     struct weir_id id;
-    IT_OK(weir_peer_info(a.node, a.up[0], &info));
+    IT_OK(it_info(&a, a.up[0], &info));
     IT_EQ(info.is_secure, a.cfg.secure != WEIR_SECURE_PLAIN);
     if (info.is_secure) {
         IT_OK(weir_node_id(b.node, &id));
@@ -294,7 +294,7 @@ static void expect(uint32_t secure_a, uint32_t secure_b, uint32_t flags, int wan
     if (want < 2) {
         IT_WAIT(a.ups == 1 && b.ups == 1);
         struct weir_peer_info info = {.size = sizeof(info)};
-        IT_OK(weir_peer_info(a.node, a.up[0], &info));
+        IT_OK(it_info(&a, a.up[0], &info));
         cr_assert(info.is_secure == want, "%u to %u: secure %u", secure_a, secure_b,
                   info.is_secure);
     } else {

@@ -340,7 +340,7 @@ IT_TEST(stop, two_nodes_in_one_thread)
     }
     IT_IS(weir_send(a.node, to_b, 1, "x", 1, 0), WEIR_E_SHARD_THREAD);
     struct weir_peer_info info = {.size = sizeof(info)};
-    IT_OK(weir_peer_info(a.node, to_b, &info));
+    IT_OK(it_info(&a, to_b, &info));
     cr_assert(info.is_dialer && info.is_ready);
     TURN_UNTIL(a.msgs == 200 && b.msgs == 200);
 

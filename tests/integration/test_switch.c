@@ -310,7 +310,7 @@ IT_TEST(switches, peers_are_listed_and_found)
     for (uint32_t i = 0; i < 6; i++) {
         struct weir_peer_info info = {.size = sizeof(info)};
         cr_assert(it_is_up(&hub, peers[i]));
-        IT_OK(weir_peer_info(hub.node, peers[i], &info));
+        IT_OK(it_info(&hub, peers[i], &info));
         IT_EQ(weir_peer_find(hub.node, info.address, found, LEAVES), 1);
         IT_EQ(found[0].v, peers[i].v);
         IT_EQ(weir_peer_find(hub.node, weir_id_text(&info.id, text), found, LEAVES), 1);

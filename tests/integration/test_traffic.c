@@ -159,7 +159,7 @@ IT_TEST(traffic, channels_attached_in_another_order)
     weir_peer peer = it_link(&a, &b);
     IT_IS(weir_try_send(b.node, it_peer(&b, 0), 2, "x", 1), WEIR_E_NO_CHANNEL);
     struct weir_peer_info info = {.size = sizeof(info)};
-    IT_OK(weir_peer_info(a.node, peer, &info));
+    IT_OK(it_info(&a, peer, &info));
     IT_EQ(info.channel_cnt, 3);
     IT_WAIT((ta.received >= 600 && tb.received >= 600) || a.faults || b.faults);
     it_stop(&a);

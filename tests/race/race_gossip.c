@@ -130,7 +130,7 @@ int main(void)
         else
             must(weir_dial(nodes[0], address, 0), "dial");
     }
-    for (int i = 0; i < 2000 && !atomic_load(&peer); i++)
+    for (int i = 0; i < 6000 && !atomic_load(&peer); i++)
         usleep(10000);
     pthread_t threads[THREADS];
     for (uintptr_t i = 0; i < THREADS; i++)

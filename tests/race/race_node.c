@@ -118,7 +118,7 @@ int main(void)
         if (weir_dial(client, address, 0))
             fail("dial");
     }
-    for (int i = 0; i < 500 && atomic_load(&peer_cnt) < 4; i++)
+    for (int i = 0; i < 6000 && atomic_load(&peer_cnt) < 4; i++)
         usleep(10000);
     if (atomic_load(&peer_cnt) < 4)
         fail("the peers did not come up");
@@ -128,6 +128,8 @@ int main(void)
     for (uintptr_t i = 0; i < SENDERS; i++)
         pthread_create(&senders[i], NULL, sender_main, (void *)(i + 1));
     usleep(300000);
+    for (int i = 0; i < 6000 && !(atomic_load(&received_cnt) && atomic_load(&kept_cnt)); i++)
+        usleep(10000);
     (void)weir_disconnect(client, (weir_peer){atomic_load(&peers[3])}, 0);
     usleep(300000);
     (void)weir_node_stop(client, 200 * WEIR_NS_PER_MS); /* while the senders go on */

@@ -53,8 +53,6 @@ Test(uring_ring, a_turn_waits_as_long_as_it_is_told)
     struct weir_io_event event;
     uint64_t start_ns = clock_ns();
     CHECK(io->ops->turn(io, &event, 1, 0) == 0);
-    CHECK(clock_ns() - start_ns < WEIR_NS_PER_S); /* the machine may be busy */
-    start_ns = clock_ns();
     CHECK(io->ops->turn(io, &event, 1, 30 * WEIR_NS_PER_MS) == 0);
     CHECK(clock_ns() - start_ns >= 29 * WEIR_NS_PER_MS);
     CHECK(io->ops->now(io) - start_ns >=
@@ -69,6 +67,9 @@ static void *wake_later(void *arg)
     io->ops->wake(io);
     return NULL;
 }
+
+/* A wait that a lost wake leaves alone: it ends with the test's own time limit, however slow the machine is. */
+#define HOUR (3600 * WEIR_NS_PER_S)
 
 static void check_wake(uint64_t spin_ns)
 {
@@ -85,19 +86,16 @@ static void check_wake(uint64_t spin_ns)
         pthread_create(&thread, NULL, wake_later, io);
         for (uint64_t now_ns = start_ns; now_ns - start_ns < 30 * WEIR_NS_PER_MS;
              now_ns = clock_ns())
-            CHECK(io->ops->turn(io, &event, 1,
-                                spin_ns == UINT64_MAX ? 10 * WEIR_NS_PER_S : WEIR_NS_FOREVER) == 0);
-        CHECK(clock_ns() - start_ns < WEIR_NS_PER_S);
+            CHECK(io->ops->turn(io, &event, 1, spin_ns == UINT64_MAX ? HOUR : WEIR_NS_FOREVER) ==
+                  0);
         pthread_join(thread, NULL);
     }
     /* A wake that comes before the wait ends it, also when it is one of many. */
     for (int i = 0; i < 100; i++)
         io->ops->wake(io);
-    uint64_t start_ns = clock_ns();
-    CHECK(io->ops->turn(io, &event, 1, 10 * WEIR_NS_PER_S) == 0);
-    CHECK(clock_ns() - start_ns < WEIR_NS_PER_S);
+    CHECK(io->ops->turn(io, &event, 1, HOUR) == 0);
     io->ops->turn(io, &event, 1, WEIR_NS_PER_MS); /* a late completion of an earlier wake */
-    start_ns = clock_ns();
+    uint64_t start_ns = clock_ns();
     CHECK(io->ops->turn(io, &event, 1, 20 * WEIR_NS_PER_MS) == 0);
     CHECK(clock_ns() - start_ns >= 19 * WEIR_NS_PER_MS);
     io->ops->free(io);
@@ -142,12 +140,9 @@ Test(uring_ring, no_wake_is_lost_in_a_storm)
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
         pthread_create(&threads[i], NULL, storm_run, &storm);
-    uint64_t start_ns = clock_ns();
     struct weir_io_event event;
-    /* A lost wake would leave this asleep for ten seconds. */
     while (atomic_load(&storm.posted) < 40000)
-        CHECK(storm.io->ops->turn(storm.io, &event, 1, 10 * WEIR_NS_PER_S) == 0);
-    CHECK(clock_ns() - start_ns < 9 * WEIR_NS_PER_S);
+        CHECK(storm.io->ops->turn(storm.io, &event, 1, HOUR) == 0);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
     storm.io->ops->free(storm.io);

@@ -61,18 +61,18 @@ static inline int fixture_fd_cnt(void)
     return cnt;
 }
 
-/* The next event, within five seconds. */
+/* The next event, however long a busy machine takes. */
 static inline struct weir_io_event fixture_event(struct weir_io *io)
 {
     struct weir_io_event event;
-    uint64_t give_up_ns = io->ops->now(io) + 5 * WEIR_NS_PER_S;
+    uint64_t give_up_ns = io->ops->now(io) + 40 * WEIR_NS_PER_S;
     while (io->ops->now(io) < give_up_ns) {
         int64_t cnt = io->ops->turn(io, &event, 1, WEIR_NS_PER_S);
         CHECK(cnt >= 0);
         if (cnt == 1)
             return event;
     }
-    cr_assert_fail("no event within 5 s");
+    cr_assert_fail("no event within 40 s");
     return event;
 }
 
