@@ -112,6 +112,13 @@ bool weir_target_is_equal(const struct weir_target *a, const struct weir_target 
            weir_addr_is_equal(&a->addr, &b->addr);
 }
 
+bool weir_target_means(const struct weir_target *asked, const struct weir_target *dialed)
+{
+    return weir_target_is_equal(asked, dialed) &&
+           (!asked->has_id ||
+            (dialed->has_id && memcmp(asked->id, dialed->id, sizeof(asked->id)) == 0));
+}
+
 bool weir_target_is_onion(const struct weir_target *target)
 {
     static const char suffix[] = ".onion";

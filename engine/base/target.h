@@ -18,7 +18,7 @@
 struct weir_target {
     struct weir_addr addr;            /* family WEIR_ADDR_NONE for a name, whose port is here too */
     char name[WEIR_NAME_LEN_MAX + 2]; /* "" for an address; perhaps with the final dot */
-    bool has_id;                      /* set by whoever takes "ID@" off the front; not compared */
+    bool has_id;                      /* set by whoever takes "ID@" off the front */
     uint8_t id[32];                   /* the only node that is accepted there */
 };
 
@@ -29,7 +29,11 @@ int weir_target_parse(struct weir_target *ret_target, const char *text);
 /* Writes the text form that weir_target_parse reads; `ret_text` has WEIR_TARGET_TEXT_BYTES. */
 void weir_target_format(const struct weir_target *target, char *ret_text);
 
+/* Whether they are one place; ids are not compared. */
 bool weir_target_is_equal(const struct weir_target *a, const struct weir_target *b);
+
+/* Whether `asked` means `dialed`: a place alone means every dial there, one with an id the dial for this node. */
+bool weir_target_means(const struct weir_target *asked, const struct weir_target *dialed);
 
 static inline bool weir_target_is_name(const struct weir_target *target)
 {

@@ -17,7 +17,7 @@ void weir_dial_forget(weir_node *node, uint32_t shard, const struct weir_target 
     pthread_mutex_lock(&node->mutex);
     for (uint32_t i = 0; i < node->dial_cnt; i++) {
         if (node->dial_shards[i] != shard || node->dial_flags[i] != flags ||
-            !weir_target_is_equal(&node->dials[i], target))
+            !weir_target_means(target, &node->dials[i]) || target->has_id != node->dials[i].has_id)
             continue;
         node->dial_cnt--;
         node->dials[i] = node->dials[node->dial_cnt];
@@ -55,6 +55,20 @@ static int target_take(struct weir_target *ret_target, const char *address)
     if (at)
         memcpy(ret_target->id, id.bytes, sizeof(ret_target->id));
     return 0;
+}
+
+_Static_assert(WEIR_ID_TEXT_BYTES + WEIR_TARGET_TEXT_BYTES <= WEIR_DIALED_BYTES, "both fit");
+
+void weir_dial_text(const struct weir_target *target, char ret_text[WEIR_DIALED_BYTES])
+{
+    struct weir_id id;
+    size_t len = 0;
+    if (target->has_id) {
+        memcpy(id.bytes, target->id, sizeof(id.bytes));
+        len = strlen(weir_id_text(&id, ret_text));
+        ret_text[len++] = '@';
+    }
+    weir_target_format(target, ret_text + len);
 }
 
 /* Whether flags and target go together with the node's own policy. */
@@ -120,8 +134,7 @@ int weir_dial_cancel(weir_node *node, const char *address)
     pthread_mutex_lock(&node->mutex);
     for (uint32_t i = 0; i < node->dial_cnt; i++) {
         bool is_persistent = (node->dial_flags[i] & WEIR_DIAL_PERSIST) != 0;
-        if ((shard == UINT32_MAX || is_persistent) &&
-            weir_target_is_equal(&node->dials[i], &target))
+        if ((shard == UINT32_MAX || is_persistent) && weir_target_means(&target, &node->dials[i]))
             shard = node->dial_shards[i];
     }
     pthread_mutex_unlock(&node->mutex);

@@ -42,7 +42,7 @@ static void peer_up(struct weir_discovery *disco, weir_peer id, const struct wei
     struct disco_peer *peer = disco_peer_add(disco, id);
     struct disco_dial dial;
     struct weir_addr addr;
-    bool is_ours = info->is_dialer && disco_dial_take(disco, info->dialed, &dial);
+    bool is_ours = info->is_dialer && disco_dial_take(disco, info->dialed_as, &dial);
     if (!peer)
         return; /* memory is short: it is a peer without discovery */
     peer->up_ns = now_ns;

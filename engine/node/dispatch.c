@@ -103,8 +103,8 @@ static void tell_all(struct weir_shard *shard, weir_peer peer, int event, int re
 static void tell_dial(struct weir_shard *shard, const struct weir_target *target, int reason)
 {
     weir_node *node = shard->node;
-    char text[WEIR_TARGET_TEXT_BYTES];
-    weir_target_format(target, text);
+    char text[WEIR_DIALED_BYTES];
+    weir_dial_text(target, text);
     for (uint32_t i = 0; i < node->reactor_cnt; i++) {
         if (node->reactors[i].on_dial)
             node->reactors[i].on_dial(node->reactors[i].ctx, text, reason);

@@ -451,7 +451,9 @@ struct weir_named { /* a name's answer on its way to the dialer that asked */
     struct weir_addr addrs[WEIR_RESOLVED_MAX];
 };
 
-/* A dial of `shard` has ended; others of the same target, with other flags or on other shards, go on. */
+/* Writes what was dialed as weir_dial takes it, with the id if it has one. */
+void weir_dial_text(const struct weir_target *target, char ret_text[WEIR_DIALED_BYTES]);
+/* A dial of `shard` has ended; others of the same target, of other ids, with other flags or on other shards, go on. */
 void weir_dial_forget(weir_node *node, uint32_t shard, const struct weir_target *target,
                       uint32_t flags);
 /* A dialer asks for a name; `ctx` is its shard. Returns 0 or a reason. */

@@ -332,7 +332,7 @@ bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_target *ta
     struct weir_dial_entry *found = NULL;
     for (uint32_t i = 0; i < dialer->entry_max; i++) {
         struct weir_dial_entry *entry = &dialer->entries[i];
-        if (entry->phase == WEIR_DIAL_FREE || !weir_target_is_equal(&entry->target, target))
+        if (entry->phase == WEIR_DIAL_FREE || !weir_target_means(target, &entry->target))
             continue;
         if (!found || (entry->flags & ~found->flags & WEIR_DIAL_PERSIST))
             found = entry;

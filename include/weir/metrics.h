@@ -58,6 +58,8 @@ struct weir_metrics {
     uint64_t cookies_sent, cookies_returned; /* asked for under load, and what came back */
 };
 
+#define WEIR_DIALED_BYTES 336u /* enough for ID@NAME:PORT with its NUL */
+
 struct weir_peer_info {
     uint32_t size; /* in: sizeof(struct weir_peer_info) */
     uint32_t shard;
@@ -72,14 +74,19 @@ struct weir_peer_info {
     weir_ns rtt_ns, rtt_min_ns; /* smoothed (RFC 6298's 1/8), least; 0 before the first pong */
     char address[128];          /* the other end */
     char user_agent[WEIR_USER_AGENT_BYTES_MAX + 1];
-    char dialed[264];  /* what was dialed, as weir_dial takes it; "" when accepted, or cancelled */
-    uint8_t is_secure; /* encrypted, and the id is proved */
-    struct weir_id id; /* zero where it is not */
+    char dialed
+        [264]; /* the address or name that was dialed, without an ID@ in front; "" when accepted, or
+                        * cancelled */
+    uint8_t is_secure;      /* encrypted, and the id is proved */
+    struct weir_id id;      /* zero where it is not */
     uint64_t credit_stalls; /* times a channel had bytes to send and no credit */
     uint64_t
         delivered_first; /* messages it brought before, and after others: what weir_peer_useful said */
     uint64_t delivered_again;
     weir_ns up_ns; /* for how long the connection exists */
+    char dialed_as
+        [WEIR_DIALED_BYTES]; /* what was dialed, with its ID@ if it had one: as weir_dial and
+                                        * weir_dial_cancel take it; "" as `dialed` */
 };
 
 #ifdef __cplusplus

@@ -148,7 +148,8 @@ WEIR_API WEIR_MUST_CHECK int weir_dial(weir_node *node, const char *address, uin
 /* The id of this node, for weir_id_text. Errors: WEIR_E_STATE (it is plain and has none). */
 WEIR_API int weir_node_id(weir_node *node, struct weir_id *ret_id);
 
-/* Forgets a persistent dial, written as it was to weir_dial; a connection that exists stays. Errors:
+/* Forgets a dial, written as it was to weir_dial; a connection that exists stays. ID@ADDRESS means the dial of this
+ * node alone; ADDRESS one there, whatever id it has. Of several, a persistent one goes first. Errors:
  * WEIR_E_GONE (not being dialed), WEIR_E_ADDRESS, WEIR_E_KEY (the id), WEIR_E_NOMEM. */
 WEIR_API int weir_dial_cancel(weir_node *node, const char *address);
 

@@ -203,6 +203,64 @@ IT_TEST(secure, the_node_that_was_dialed_is_the_only_one_accepted)
     it_stop(&b);
 }
 
+static char heard_dial[400];
+
+static void hear_dial(void *ctx, const char *address, int reason)
+{
+    (void)ctx;
+    if (reason == WEIR_R_WRONG_ID && heard_dial[0] == '\0')
+        snprintf(heard_dial, sizeof(heard_dial), "%s", address);
+}
+
+/* Two dials of one address that differ in the id alone are two. */
+IT_TEST(secure, a_dial_is_told_and_cancelled_by_its_id)
+{
+    struct weir_key key;
+    struct weir_id id, wrong;
+    char address[256], other[256];
+    struct weir_peer_info info = {.size = sizeof(info)};
+    nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);
+    key_of(&key, WEIR_KEY_NODE, 3);
+    b.cfg.node_key = &key;
+    a.cfg.redial_min_ns = WEIR_NS_PER_MS;
+    a.cfg.redial_max_ns = 10 * WEIR_NS_PER_MS;
+    it_start(&b, "127.0.0.1:0");
+    it_create(&a, NULL);
+    struct weir_reactor ears = {.size = sizeof(ears), .on_dial = hear_dial};
+    IT_OK(weir_node_attach(a.node, &ears, NULL, 0));
+    IT_OK(weir_node_start(a.node));
+    IT_OK(weir_key_id(&id, &key));
+    wrong = id;
+    wrong.bytes[0] ^= 1;
+    address_of(&b, &id, address, sizeof(address));
+    address_of(&b, &wrong, other, sizeof(other));
+    IT_OK(weir_dial(a.node, other, WEIR_DIAL_PERSIST));
+    IT_OK(weir_dial(a.node, address, WEIR_DIAL_PERSIST));
+    IT_WAIT(a.ups == 1 && a.fails >= 3);
+    weir_peer peer = {0};
+    IT_EQ(weir_peer_list(a.node, &peer, 1), 1);
+    IT_OK(weir_peer_info(a.node, peer, &info));
+    cr_assert_str_eq(info.dialed, b.address);
+    cr_assert_str_eq(info.dialed_as, address);
+    /* The one that no node answers to goes, and the other one stays. */
+    IT_OK(weir_dial_cancel(a.node, other));
+    IT_WAIT(weir_dial_cancel(a.node, other) == WEIR_E_GONE);
+    cr_assert_str_eq(heard_dial, other);
+    IT_OK(weir_peer_info(a.node, peer, &info));
+    cr_assert_str_eq(info.dialed_as, address);
+    IT_OK(weir_disconnect(a.node, peer, 0)); /* it is dialed again */
+    IT_WAIT(a.ups == 2);
+    IT_EQ(weir_peer_list(a.node, &peer, 1), 1);
+    /* Without an id it means whoever is dialed there. */
+    IT_OK(weir_dial_cancel(a.node, b.address));
+    IT_WAIT(weir_dial_cancel(a.node, b.address) == WEIR_E_GONE);
+    IT_IS(weir_dial_cancel(a.node, address), WEIR_E_GONE);
+    IT_OK(weir_peer_info(a.node, peer, &info));
+    cr_assert_str_eq(info.dialed_as, "");
+    it_stop(&a);
+    it_stop(&b);
+}
+
 IT_TEST(secure, a_node_that_dials_itself_notices)
 {
     nodes_init(WEIR_SECURE_REQUIRE, WEIR_SECURE_REQUIRE);

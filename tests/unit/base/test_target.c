@@ -27,6 +27,23 @@ Test(target, addresses_are_addresses)
     }
 }
 
+Test(target, a_place_alone_means_every_id)
+{
+    struct weir_target place, one, other, elsewhere;
+    cr_assert_eq(weir_target_parse(&place, "1.2.3.4:80"), 0);
+    cr_assert_eq(weir_target_parse(&elsewhere, "1.2.3.4:81"), 0);
+    one = other = place;
+    one.has_id = other.has_id = true;
+    memset(one.id, 1, sizeof(one.id));
+    memset(other.id, 2, sizeof(other.id));
+    cr_assert(weir_target_means(&place, &place) && weir_target_means(&one, &one));
+    cr_assert(weir_target_means(&place, &one));
+    cr_assert(!weir_target_means(&one, &place));
+    cr_assert(!weir_target_means(&one, &other));
+    cr_assert(!weir_target_means(&place, &elsewhere) && !weir_target_means(&elsewhere, &one));
+    cr_assert(weir_target_is_equal(&one, &other));
+}
+
 Test(target, names_are_kept_in_lower_case)
 {
     static const struct {
