@@ -281,6 +281,7 @@ static const struct weir_own_series series[] = {
     ROW(served_bytes, "served_bytes", "Bytes of messages sent when asked for"),
     ROW(missing, "missing", "Messages asked for here that were not there any more"),
     ROW(full, "full", "Sends that a queue of a peer had no room for"),
+    ROW(lost, "lost", "Messages that were not handed on because memory was short"),
     ROW(faults, "faults", "Peers that broke the protocol"),
     HELD(HELD_STORED, "stored", "Messages kept to be asked for"),
     HELD(HELD_STORED_BYTES, "stored_bytes", "Bytes of messages kept to be asked for"),
@@ -326,6 +327,8 @@ int weir_gossip_create(weir_gossip **ret_gossip, weir_node *node,
                                    .weight = own.weight,
                                    .flags = own.channel_flags,
                                    .msg_bytes_max = own.msg_bytes_max + WEIR_GOSSIP_HEAD_BYTES,
+                                   .send_bytes_max = own.send_bytes_max,
+                                   .recv_bytes_max = own.recv_bytes_max,
                                    .overflow = WEIR_OVERFLOW_REFUSE,
                                    .name = "gossip"};
     if (channel.msg_bytes_max < WEIR_GOSSIP_LIST_BYTES_MAX)
@@ -392,6 +395,7 @@ int weir_gossip_stats_read(weir_gossip *gossip, struct weir_gossip_stats *ret_st
     COPY(missing);
     COPY(full);
     COPY(faults);
+    COPY(lost);
     pthread_mutex_lock(&gossip->mutex);
     weir_seen_turns(gossip->seen, &ret.turns, &ret.turns_early);
     weir_store_sizes(gossip->store, &ret.stored, &ret.stored_bytes);

@@ -68,7 +68,7 @@ struct weir_gossip {
     struct {
         _Atomic uint64_t published, delivered, rejected, duplicates, duplicate_bytes, too_old,
             hop_limited, pushed, pushed_bytes, told, heard, asked, asked_again, in_vain, served,
-            served_bytes, missing, full, faults;
+            served_bytes, missing, full, faults, lost;
     } stats;
 };
 

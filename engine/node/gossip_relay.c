@@ -77,19 +77,24 @@ static uint32_t age_of(uint64_t age_us)
     return age_us < UINT32_MAX ? (uint32_t)age_us : UINT32_MAX;
 }
 
-/* Hands a message on and keeps it to be asked for. Returns how many peers it was pushed to or told of, or
- * WEIR_E_NOMEM. Any thread. */
-static int64_t relay(weir_gossip *gossip, const uint8_t id[16], const uint8_t *data, uint32_t len,
-                     uint8_t hops, uint64_t age_us, const weir_peer *known)
+/* A message as it is handed on. Errors: WEIR_E_NOMEM. */
+static int copy(struct weir_buf **ret_buf, const uint8_t *data, size_t len)
 {
-    struct weir_buf *buf;
+    int error = weir_buf_create(ret_buf, WEIR_GOSSIP_HEAD_BYTES + len);
+    if (!error)
+        memcpy(weir_buf_data(*ret_buf) + WEIR_GOSSIP_HEAD_BYTES, data, len);
+    return error;
+}
+
+/* Hands a message on and keeps it to be asked for. Returns how many peers it was pushed to or told of. Any thread. */
+static uint64_t relay(weir_gossip *gossip, const uint8_t id[16], struct weir_buf *take,
+                      uint8_t hops, uint64_t age_us, const weir_peer *known)
+{
+    struct weir_buf *buf = take;
     struct targets targets;
+    uint32_t len = (uint32_t)(weir_buf_len(buf) - WEIR_GOSSIP_HEAD_BYTES);
     bool is_pushed = len <= gossip->cfg.push_bytes_max;
-    int error = weir_buf_create(&buf, WEIR_GOSSIP_HEAD_BYTES + (size_t)len);
-    if (error)
-        return error;
     weir_gossip_push_head(weir_buf_data(buf), hops, age_of(age_us));
-    memcpy(weir_buf_data(buf) + WEIR_GOSSIP_HEAD_BYTES, data, len);
     pthread_mutex_lock(&gossip->mutex);
     choose(gossip, known, is_pushed, &targets);
     /* Before anybody is told: the answer may come to another shard at once. */
@@ -104,7 +109,7 @@ static int64_t relay(weir_gossip *gossip, const uint8_t id[16], const uint8_t *d
     gossip_count(&gossip->stats.pushed, pushed);
     gossip_count(&gossip->stats.pushed_bytes, pushed * len);
     gossip_count(&gossip->stats.told, told);
-    return (int64_t)(pushed + told);
+    return pushed + told;
 }
 
 /* ---- a message that came ------------------------------------------------------------------- */
@@ -185,12 +190,16 @@ void gossip_batch_end(weir_gossip *gossip, struct gossip_batch *batch)
             continue;
         }
         (void)weir_peer_useful(gossip->node, msg->from, 1, 0);
-        if (msg->verdict == WEIR_GOSSIP_RELAY && msg->hops + 1u >= gossip->cfg.hop_max) {
+        if (msg->verdict != WEIR_GOSSIP_RELAY)
+            continue;
+        struct weir_buf *buf;
+        if (msg->hops + 1u >= gossip->cfg.hop_max)
             gossip_count(&gossip->stats.hop_limited, 1);
-        } else if (msg->verdict == WEIR_GOSSIP_RELAY) {
-            (void)relay(gossip, msg->id, msg->data, msg->len, (uint8_t)(msg->hops + 1),
-                        msg->age / WEIR_NS_PER_US, batch->known[i]);
-        }
+        else if (copy(&buf, msg->data, msg->len))
+            gossip_count(&gossip->stats.lost, 1); /* here: others may have it from others */
+        else
+            (void)relay(gossip, msg->id, buf, (uint8_t)(msg->hops + 1), msg->age / WEIR_NS_PER_US,
+                        batch->known[i]);
     }
 }
 
@@ -204,15 +213,22 @@ int64_t weir_gossip_publish(weir_gossip *gossip, const void *data, size_t len, u
     id_of(gossip, data, len, id);
     if (ret_id)
         memcpy(ret_id, id, sizeof(id));
+    /* Before it is taken for seen: what memory is too short for can be published again. */
+    struct weir_buf *buf;
+    int error = copy(&buf, data, len);
+    if (error)
+        return error;
     weir_peer known[GOSSIP_ANNOUNCERS + 1] = {{0}};
     pthread_mutex_lock(&gossip->mutex);
     (void)gossip_want_end(gossip, id, known);
     bool is_fresh = weir_seen_add(gossip->seen, id, weir_node_now(gossip->node));
     pthread_mutex_unlock(&gossip->mutex);
-    if (!is_fresh)
+    if (!is_fresh) {
+        weir_buf_unref(buf);
         return 0;
+    }
     gossip_count(&gossip->stats.published, 1);
-    return relay(gossip, id, data, (uint32_t)len, 0, 0, known);
+    return (int64_t)relay(gossip, id, buf, 0, 0, known);
 }
 
 /* ---- what can be asked for ----------------------------------------------------------------- */

@@ -84,6 +84,9 @@ struct weir_gossip_config {
     /* The id of a message, the same on all nodes; NULL: XXH3-128 of it, which finds equal bytes and keeps no
      * attacker from making two messages of one id. Any thread. */
     void (*id_of)(void *ctx, const void *data, size_t len, uint8_t ret_id[16]);
+    /* Of the channel, per peer, as in struct weir_channel; 0: its defaults, which follow from msg_bytes_max. Neither can be
+     * below the longest of its messages: msg_bytes_max + WEIR_GOSSIP_HEAD_BYTES, and 5,124. */
+    uint32_t send_bytes_max, recv_bytes_max;
 };
 
 /* Fills in the defaults.  Thread: any thread. */
@@ -103,8 +106,8 @@ WEIR_API void weir_gossip_free(weir_gossip *gossip);
  * Returns how many peers it was pushed to or told of; 0 also when its id was seen before, which is no error.
  * Who connects within age_max_ns is told of the last 256 messages, unless WEIR_GOSSIP_NO_CATCH_UP. `ret_id` may
  * be NULL.
- * Errors: WEIR_E_TOO_BIG (msg_bytes_max), WEIR_E_MISUSE (no bytes), WEIR_E_NOMEM. Before start and while the node
- * stops there is nobody to tell: 0. */
+ * Errors: WEIR_E_TOO_BIG (msg_bytes_max), WEIR_E_MISUSE (no bytes), WEIR_E_NOMEM (nothing was done: it can be
+ * published again). Before start and while the node stops there is nobody to tell: 0. */
 WEIR_API int64_t weir_gossip_publish(weir_gossip *gossip, const void *data, size_t len,
                                      uint8_t ret_id[16]);
 
@@ -123,6 +126,7 @@ struct weir_gossip_stats {
     uint64_t turns, turns_early; /* of the filter's generations; before age_max_ns was over */
     uint64_t stored, stored_bytes, wanted; /* now */
     uint64_t faults;                       /* peers that broke the protocol */
+    uint64_t lost; /* messages that were delivered and not handed on: memory was short */
 };
 
 /* Reads the counters. Errors: WEIR_E_VERSION, WEIR_E_MISUSE. */

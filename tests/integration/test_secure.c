@@ -239,14 +239,14 @@ IT_TEST(secure, a_dial_is_told_and_cancelled_by_its_id)
     IT_WAIT(a.ups == 1 && a.fails >= 3);
     weir_peer peer = {0};
     IT_EQ(weir_peer_list(a.node, &peer, 1), 1);
-    IT_OK(weir_peer_info(a.node, peer, &info));
+    IT_OK(it_info(&a, peer, &info));
     cr_assert_str_eq(info.dialed, b.address);
     cr_assert_str_eq(info.dialed_as, address);
     /* The one that no node answers to goes, and the other one stays. */
     IT_OK(weir_dial_cancel(a.node, other));
     IT_WAIT(weir_dial_cancel(a.node, other) == WEIR_E_GONE);
     cr_assert_str_eq(heard_dial, other);
-    IT_OK(weir_peer_info(a.node, peer, &info));
+    IT_OK(it_info(&a, peer, &info));
     cr_assert_str_eq(info.dialed_as, address);
     IT_OK(weir_disconnect(a.node, peer, 0)); /* it is dialed again */
     IT_WAIT(a.ups == 2);
@@ -255,7 +255,7 @@ IT_TEST(secure, a_dial_is_told_and_cancelled_by_its_id)
     IT_OK(weir_dial_cancel(a.node, b.address));
     IT_WAIT(weir_dial_cancel(a.node, b.address) == WEIR_E_GONE);
     IT_IS(weir_dial_cancel(a.node, address), WEIR_E_GONE);
-    IT_OK(weir_peer_info(a.node, peer, &info));
+    IT_OK(it_info(&a, peer, &info));
     cr_assert_str_eq(info.dialed_as, "");
     it_stop(&a);
     it_stop(&b);

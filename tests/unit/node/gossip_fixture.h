@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/mem/heap.h"
 #include "weir/gossip.h"
 #include "weir/reactor.h"
 #include "weir/sim.h"
@@ -36,6 +37,7 @@ static weir_world *world;
 static struct member members[NODES_MAX];
 static struct weir_gossip_config gossip_cfg = {.size = sizeof(gossip_cfg), .seen_max = 1024};
 static uint32_t damaged;
+static uint32_t short_at = UINT32_MAX; /* whose next message finds no memory to be handed on */
 
 /* A message is its number, and bytes that follow from it. */
 static inline void fill(uint8_t *ret_bytes, size_t len, uint32_t number)
@@ -61,6 +63,10 @@ static inline void on_messages(void *ctx, struct weir_gossip_msg *msgs, uint32_t
         member->got[number]++;
         member->hops[number] = msgs[i].hops;
         msgs[i].verdict = member->verdict;
+    }
+    if (member->idx == short_at) {
+        weir_heap_fail_nth(1);
+        short_at = UINT32_MAX;
     }
 }
 

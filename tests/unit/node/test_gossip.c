@@ -82,6 +82,75 @@ Test(gossip, a_message_makes_no_more_hops_than_it_may)
     finish();
 }
 
+Test(gossip, what_memory_is_too_short_for_is_counted_or_refused)
+{
+    gossip_cfg.flags = WEIR_GOSSIP_NO_CATCH_UP;
+    begin(3, 1);
+    join(1, 0);
+    join(2, 1); /* a line */
+    run(WEIR_NS_PER_S);
+    weir_heap_fail_nth(1);
+    cr_assert_eq(publish(0, 1, 100), WEIR_E_NOMEM);
+    cr_assert_eq(stats_of(0).published, 0);
+    cr_assert_eq(publish(0, 1, 100), 1, "nothing was done: it is not seen before");
+    run(WEIR_NS_PER_S);
+    cr_assert_eq(members[2].got[1], 1);
+    short_at = 1;
+    cr_assert_eq(publish(0, 2, 100), 1);
+    run(WEIR_NS_PER_S);
+    cr_assert_eq(members[1].got[2], 1);
+    cr_assert_eq(members[2].got[2], 0);
+    cr_assert_eq(stats_of(1).lost, 1);
+    cr_assert_eq(publish(0, 3, 100), 1);
+    run(WEIR_NS_PER_S);
+    cr_assert_eq(members[2].got[3], 1);
+    cr_assert_eq(stats_of(0).lost + stats_of(2).lost, 0);
+    cr_assert_eq(stats_of(1).lost, 1);
+    weir_heap_fail_nth(0);
+    finish();
+}
+
+/* What a queue of gossip holds is as configured: of 40 messages that nobody reads, 4 or 9 or so. */
+Test(gossip, its_queues_are_as_large_as_they_are_to_be)
+{
+    static const uint32_t bounds[2] = {20000, 50000};
+    uint64_t refused[2];
+    for (uint32_t k = 0; k < 2; k++) {
+        gossip_cfg.flags = WEIR_GOSSIP_NO_CATCH_UP;
+        gossip_cfg.msg_bytes_max = 5000;
+        gossip_cfg.push_bytes_max = UINT32_MAX;
+        gossip_cfg.send_bytes_max = bounds[k];
+        gossip_cfg.recv_bytes_max = 16384;
+        begin(2, 1);
+        join(1, 0);
+        run(WEIR_NS_PER_S);
+        cr_assert_eq(weir_channel_pause(members[1].node, members[1].peer, WEIR_GOSSIP_CHANNEL, 1),
+                     0);
+        for (uint32_t i = 0; i < 40; i++) {
+            (void)publish(0, i, 5000);
+            run(MS);
+        }
+        struct weir_metrics metrics = {.size = sizeof(metrics)};
+        cr_assert_eq(weir_metrics_read(members[0].node, &metrics), 0);
+        refused[k] = metrics.channels[0].msgs_refused;
+        uint64_t taken = 40 - refused[k];
+        cr_assert_leq((taken - 16384 / 5000 - 1) * 5000, bounds[k], "%u of 40", (unsigned)taken);
+        finish();
+    }
+    cr_assert_gt(refused[0], refused[1]);
+    struct weir_gossip_config cfg = {
+        .size = sizeof(cfg), .msg_bytes_max = 100000, .send_bytes_max = 100000};
+    struct weir_config node_cfg = {.size = sizeof(node_cfg), .secure = WEIR_SECURE_PLAIN};
+    weir_node *node;
+    weir_gossip *gossip;
+    cr_assert_eq(weir_node_create(&node, &node_cfg), 0);
+    cr_assert_eq(weir_gossip_create(&gossip, node, &cfg), WEIR_E_CONFIG, "less than a message");
+    cfg.send_bytes_max += WEIR_GOSSIP_HEAD_BYTES;
+    cr_assert_eq(weir_gossip_create(&gossip, node, &cfg), 0);
+    weir_node_free(node);
+    weir_gossip_free(gossip);
+}
+
 Test(gossip, the_application_decides_what_goes_on)
 {
     begin(4, 1);
