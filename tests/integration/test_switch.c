@@ -195,12 +195,21 @@ IT_TEST(switches, a_receipt_may_be_freed_before_its_message_is_sent)
     make_star(2, 4);
     static uint8_t bytes[500000];
     weir_receipt *last = NULL;
-    for (uint32_t round = 0; round < 200; round++) {
+    weir_ns until = weir_now() + IT_PATIENCE;
+    for (uint32_t round = 0; round < 200;) {
         weir_receipt *receipt;
         IT_OK(weir_receipt_create(&receipt, hub.node));
         struct weir_fanout fanout = {.size = sizeof(fanout), .receipt = receipt};
-        cr_assert_geq(weir_broadcast(hub.node, 1, bytes, sizeof(bytes), &fanout), 0);
-        if (round < 199)
+        int64_t done = weir_broadcast(hub.node, 1, bytes, sizeof(bytes), &fanout);
+        if (done ==
+            WEIR_E_FULL) { /* a mailbox: 100 MB are more than it holds, if its shard is slow */
+            cr_assert(weir_now() < until, "a mailbox stays full");
+            usleep(1000);
+        } else {
+            cr_assert_geq(done, 0);
+            round++;
+        }
+        if (round < 200)
             weir_receipt_free(receipt);
         else
             last = receipt;
