@@ -209,6 +209,9 @@ struct weir_codec {
     void (*begin)(void *state, const struct weir_offer *offer, bool is_dialer);
     /* An encrypted wire only (else NULL): called right after begin. */
     void (*arm)(void *state, const struct weir_arm *arm);
+    /* An encrypted wire only (else NULL): whether feed, given these bytes in a handshake, would get to a message that takes
+     * curve operations: a tenth of a millisecond. The caller spreads those. */
+    bool (*is_step)(const void *state, const uint8_t *data, size_t len);
     /* Wipes and frees what the state holds; NULL: nothing. After it the state may be begun again. */
     void (*end)(void *state);
     /* Writes up to `cap` bytes that should be sent now; returns how many. */

@@ -142,6 +142,27 @@ static void v2_feed(void *opaque, uint8_t *data, size_t len, struct weir_frame *
     }
 }
 
+/* Refusals, cookies and the word to go on with XX are no steps: who waits for one is answered at once, also where the
+ * other side has gone since. */
+static bool v2_is_step(const void *opaque, const uint8_t *data, size_t len)
+{
+    const struct native_v2_state *state = opaque;
+    switch ((enum native_v2_phase)state->phase) {
+    case NATIVE_V2_WAIT_MESSAGE1:
+        return len > NATIVE_V2_PREFACE_BYTES;
+    case NATIVE_V2_WAIT_MESSAGE2:
+        return len > NATIVE_V2_AT_MARK && data[NATIVE_V2_AT_MARK] == NATIVE_V2_MARK_ANSWER;
+    case NATIVE_V2_WAIT_MESSAGE3:
+        return len >= NATIVE_V2_LENGTH_BYTES && weir_le16_get(data) != 0;
+    case NATIVE_V2_WAIT_HELLO:
+    case NATIVE_V2_READY:
+    case NATIVE_V2_BROKEN:
+    case NATIVE_V2_FAILED:
+        break;
+    }
+    return false;
+}
+
 /* ---- the rest ------------------------------------------------------------------------------------ */
 
 static int v2_sniff(const uint8_t *data, size_t len, uint16_t *ret_reason)
@@ -212,6 +233,7 @@ const struct weir_codec weir_codec_native_v2 = {
     .sniff = v2_sniff,
     .begin = v2_begin,
     .arm = v2_arm,
+    .is_step = v2_is_step,
     .end = v2_end,
     .pull = v2_pull,
     .feed = v2_feed,

@@ -364,7 +364,8 @@ void weir_conn_settle(struct weir_conn *conn)
     weir_rx_reset(conn);
     weir_tx_reset(conn);
     weir_sendq_reset(conn);
-    if (conn->flags & (WEIR_CONN_DIRTY | WEIR_CONN_STARVED | WEIR_CONN_RESUMED | WEIR_CONN_ROOMY))
+    if (conn->flags & (WEIR_CONN_DIRTY | WEIR_CONN_STARVED | WEIR_CONN_RESUMED | WEIR_CONN_ROOMY |
+                       WEIR_CONN_QUEUED))
         return; /* a list of the hub holds it until its stage comes round, which settles it */
     weir_prelude_drop(conn);
     if (conn->sock >= 0)

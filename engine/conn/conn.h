@@ -98,6 +98,7 @@ enum weir_conn_flags {
     WEIR_CONN_PENDING = 1u << 26,      /* accepted and in its handshake: on the gate's list */
     WEIR_CONN_DIAL_COUNTED = 1u << 27, /* limits of dials per address and subnet count it */
     WEIR_CONN_KNEW_KEY = 1u << 28,     /* dialed: it began with the key that the peer had before */
+    WEIR_CONN_QUEUED = 1u << 29, /* on the gate's line: a message of its handshake is in `carry` */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */
@@ -183,6 +184,7 @@ struct weir_conn {
     uint64_t roomy; /* channels that got room */
     struct weir_conn *next_dirty, *next_starved, *next_resumed, *next_roomy, *next_free;
     struct weir_conn *older, *younger; /* PENDING: in the order in which they were accepted */
+    struct weir_conn *next_step;       /* QUEUED: in the order in which the messages came */
 };
 
 /* What the node wants to hear. All run on the shard's thread. */
@@ -396,7 +398,7 @@ static inline uint64_t weir_conn_token(const struct weir_conn *conn)
 /* Takes the bytes of one receive event. */
 void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event);
 
-/* Feeds a connection that was held what it has sent. */
+/* Feeds a connection that was held or queued what it has sent. */
 void weir_rx_again(struct weir_conn *conn);
 
 /* Arms receive again on connections that starved, once buffers are back: the first of them, as many as there

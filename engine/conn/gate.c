@@ -181,18 +181,101 @@ static struct weir_conn *held_next(const struct weir_hub *hub)
 
 void weir_gate_fire(struct weir_hub *hub)
 {
+    hub->keeper.is_due = hub->keeper.held_cnt != 0;
+}
+
+/* ---- steps --------------------------------------------------------------------------------- */
+
+/* What takes no curve operation (a cookie that is asked for, a message that has not all come, who has gone) is dealt with
+ * beside a step, so many of them. */
+#define CHEAP_MAX 16u
+
+bool weir_gate_may_step(struct weir_conn *conn)
+{
+    struct weir_gatekeeper *keeper = &conn->hub->keeper;
+    if (conn == keeper->stepping || conn == keeper->next)
+        return true;
+    if (conn->flags & WEIR_CONN_QUEUED)
+        return false;
+    conn->flags |= WEIR_CONN_QUEUED;
+    conn->next_step = NULL;
+    if (keeper->first_step)
+        keeper->last_step->next_step = conn;
+    else
+        keeper->first_step = conn;
+    keeper->last_step = conn;
+    return false;
+}
+
+void weir_gate_stepped(struct weir_conn *conn)
+{
+    conn->hub->keeper.stepping = conn->hub->keeper.next = NULL;
+}
+
+static void again(struct weir_conn *conn)
+{
+    weir_rx_again(conn);
+    weir_verify_flush(conn->hub);
+    weir_conn_settle(conn);
+}
+
+/* Serves one that was held, if it is time. Returns whether it did. */
+static bool step_held(struct weir_hub *hub)
+{
     struct weir_gatekeeper *keeper = &hub->keeper;
-    while (keeper->held_cnt && may_serve(hub)) {
-        struct weir_conn *conn = held_next(hub);
-        WEIR_CHECK(conn != NULL);
+    struct weir_conn *conn = NULL;
+    if (keeper->is_due && keeper->held_cnt && may_serve(hub))
+        conn = held_next(hub);
+    if (conn) {
         unhold(conn);
         keeper->next = conn;
-        weir_rx_again(conn);
+        again(conn);
         keeper->next = NULL;
-        weir_conn_settle(conn);
     }
-    if (keeper->held_cnt)
+    keeper->is_due = keeper->held_cnt && may_serve(hub);
+    if (keeper->held_cnt && !keeper->is_due)
         timer_set(hub);
+    return conn != NULL;
+}
+
+bool weir_gate_is_pressed(const struct weir_hub *hub)
+{
+    if (!weir_gate_has_steps(&hub->keeper))
+        return false;
+    for (const struct weir_conn *conn = hub->dirty_head; conn; conn = conn->next_dirty)
+        if (conn->active)
+            return true;
+    return false;
+}
+
+void weir_gate_step(struct weir_hub *hub, bool is_pressed)
+{
+    struct weir_gatekeeper *keeper = &hub->keeper;
+    if (!weir_gate_has_steps(keeper))
+        return;
+    if (is_pressed && !keeper->is_deferred) {
+        keeper->is_deferred = true;
+        return;
+    }
+    keeper->is_deferred = false;
+    if (keeper->is_due && step_held(hub))
+        return;
+    for (uint32_t i = 0; i < CHEAP_MAX && keeper->first_step;) {
+        struct weir_conn *conn = keeper->first_step;
+        keeper->first_step = conn->next_step;
+        conn->flags &= ~(uint32_t)WEIR_CONN_QUEUED;
+        if (conn->state != WEIR_CONN_HANDSHAKE || !conn->carry) {
+            weir_conn_settle(conn);
+            continue;
+        }
+        i++;
+        keeper->stepping = conn;
+        again(conn);
+        bool is_made = !keeper->stepping;
+        keeper->stepping = NULL;
+        if (is_made)
+            return;
+    }
 }
 
 /* ---- room ---------------------------------------------------------------------------------- */

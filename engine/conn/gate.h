@@ -13,6 +13,11 @@
  *   full             of cfg->handshakes_max in their handshake the one that was accepted first and has brought no
  *                    cookie makes room for who comes; one that has brought one is safe for GRACE
  *
+ * And whosever they are, ours or a stranger's: curve operations of one message are made in a turn, a *step*, and only
+ * after what the turn had to send. A message that needs some lies in its connection's carry, in a line, until then. A turn
+ * that has messages to send leaves its step to the next one, which submits them first. So a message of an established
+ * connection waits for one step at most, however many shake hands.
+ *
  * Dialers are not counted: they are our own doing. What is on this machine is served, unless WEIR_CONFIG_LIMIT_LOOPBACK.
  */
 #ifndef WEIR_ENGINE_CONN_GATE_H
@@ -37,7 +42,11 @@ struct weir_gatekeeper {
     struct weir_timer timer;      /* set while somebody is held */
     uint64_t rotated_ns;          /* when secrets[0] was made; 0: never */
     uint32_t pending_cnt, held_cnt;
-    struct weir_conn *next;              /* the one that is served now, whatever the load */
+    bool is_due;                              /* somebody who is held may be served */
+    bool is_deferred;                         /* the last turn had a step to make and left it */
+    struct weir_conn *next;                   /* the one that is served now, whatever the load */
+    struct weir_conn *stepping;               /* who may make a step now */
+    struct weir_conn *first_step, *last_step; /* the line: conn->next_step */
     struct weir_conn *oldest, *youngest; /* accepted, in their handshake: conn->older, ->younger */
 };
 
@@ -51,8 +60,22 @@ void weir_gate_before(struct weir_conn *conn);
  * kept. */
 bool weir_gate_after(struct weir_conn *conn, uint8_t knock);
 
-/* The timer came up: serves those whose turn it is. */
+/* The timer came up: those whose turn it is are served by the next steps. */
 void weir_gate_fire(struct weir_hub *hub);
+
+/* Whether feeding a connection may take a step now; if not, it is in the line and its bytes are to be kept. */
+bool weir_gate_may_step(struct weir_conn *conn);
+/* It was fed and took it. */
+void weir_gate_stepped(struct weir_conn *conn);
+/* Whether somebody waits for a step. */
+static inline bool weir_gate_has_steps(const struct weir_gatekeeper *keeper)
+{
+    return keeper->first_step || keeper->is_due;
+}
+/* Before the tx stage: whether it will send messages while somebody waits for a step. */
+bool weir_gate_is_pressed(const struct weir_hub *hub);
+/* The turn's step, if any is to be made; `is_pressed`: messages are to be submitted first. They wait for one at most. */
+void weir_gate_step(struct weir_hub *hub, bool is_pressed);
 
 /* Whether somebody could make room, and has it done; false: nobody. */
 bool weir_gate_has_room(const struct weir_hub *hub);

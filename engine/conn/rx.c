@@ -242,6 +242,32 @@ static void hold(struct weir_conn *conn, const uint8_t *data, size_t len)
         carry_begin(conn, data, len, len + 1);
 }
 
+/* Keeps what waits for its step, however many pieces it came in. Both sides of a handshake wait for each other, so there
+ * is a bound to what may come before that. */
+static void queue(struct weir_conn *conn, const uint8_t *data, size_t len)
+{
+    struct weir_buf *old = conn->carry;
+    size_t old_len = old ? old->len : 0;
+    struct weir_buf *buf = NULL;
+    if (old_len + len > conn->codec->handshake_bytes_max) {
+        fault(conn, WEIR_R_HANDSHAKE_BYTES);
+        return;
+    }
+    if (!old || old_len + len > old->cap) {
+        buf = weir_pool_take(conn->hub->pool, old_len + len);
+        if (!buf) {
+            fault(conn, WEIR_R_LIMIT_MEMORY);
+            return;
+        }
+        if (old)
+            memcpy(buf->data, old->data, old_len);
+        weir_buf_unref(old);
+        conn->carry = buf;
+    }
+    memcpy(conn->carry->data + old_len, data, len);
+    conn->carry->len = conn->carry_need = old_len + len;
+}
+
 /* Decodes a window. Everything in it is dealt with: framed, placed or carried. `window` is the carry buffer
  * it lies in, or NULL. */
 static void decode(struct weir_conn *conn, uint8_t *data, size_t len, struct weir_buf *window)
@@ -252,14 +278,23 @@ static void decode(struct weir_conn *conn, uint8_t *data, size_t len, struct wei
     while (len && !(conn->flags & WEIR_CONN_RX_DEAD)) {
         frame_slot(conn);
         struct weir_feed feed = {0};
-        if (WEIR_UNLIKELY(conn->state == WEIR_CONN_HANDSHAKE))
+        bool is_step = false;
+        if (WEIR_UNLIKELY(conn->state == WEIR_CONN_HANDSHAKE)) {
+            is_step = conn->codec->is_step && conn->codec->is_step(conn->codec_state, data, len);
+            if (is_step && !weir_gate_may_step(conn)) {
+                queue(conn, data, len);
+                return;
+            }
             weir_gate_before(conn);
+        }
         conn->codec->feed(conn->codec_state, data, len, hub->frames + hub->frame_cnt,
                           WEIR_HUB_FRAMES - hub->frame_cnt, &feed);
         WEIR_CHECK(feed.consumed <= len);
         data += feed.consumed;
         len -= feed.consumed;
         if (conn->state == WEIR_CONN_HANDSHAKE) {
+            if (is_step && feed.consumed && (!feed.knock || (feed.knock & WEIR_KNOCK_SERVED)))
+                weir_gate_stepped(conn);
             if (feed.knock && weir_gate_after(conn, feed.knock)) {
                 hold(conn, data, len);
                 return;
@@ -341,8 +376,11 @@ void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
         } else if (WEIR_UNLIKELY((conn->flags & WEIR_CONN_HELD) != 0)) {
             fault(conn, WEIR_R_HANDSHAKE_BYTES);
             took = len;
-        } else if (conn->carry) {
+        } else if (conn->carry && WEIR_LIKELY(!(conn->flags & WEIR_CONN_QUEUED))) {
             took = carry_on(conn, data, len);
+        } else if (conn->carry) {
+            queue(conn, data, len);
+            took = len;
         } else {
             decode(conn, data, len, NULL);
             took = len;

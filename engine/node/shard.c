@@ -255,6 +255,7 @@ static void end_operations(struct weir_shard *shard)
         weir_sendq_tell(hub);
         weir_tx_flush(hub);
         weir_rx_rearm(hub);
+        weir_gate_step(hub, false); /* nobody shakes hands any more, and the line is let go */
     }
 }
 
@@ -403,8 +404,8 @@ static void run_timers(struct weir_shard *shard)
 static uint64_t wait_of(struct weir_shard *shard, uint64_t wait_max)
 {
     struct weir_hub *hub = &shard->hub;
-    if (wait_max == 0 || hub->dirty_head || hub->roomy_head || hub->resumed || hub->starved ||
-        shard->ended_cnt)
+    if (wait_max == 0 || hub->dirty_head || weir_gate_has_steps(&hub->keeper) || hub->roomy_head ||
+        hub->resumed || hub->starved || shard->ended_cnt)
         return 0;
     /* The library's own threads come here as a turn ends, and have just looked at the clock. */
     bool is_fresh = !(hub->cfg->flags & WEIR_CONFIG_CALLER_TURNS) && shard->stall.end_ns;
@@ -454,8 +455,12 @@ int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
         shard->is_done = step_stop(shard);
     weir_dispatch_ended(shard);
     stage_end(shard, WEIR_STAGE_ENDS);
+    bool has_steps = weir_gate_has_steps(&hub->keeper);
+    bool is_pressed = has_steps && weir_gate_is_pressed(hub);
     weir_tx_flush(hub);
     weir_rx_rearm(hub);
+    if (WEIR_UNLIKELY(has_steps))
+        weir_gate_step(hub, is_pressed);
     stage_end(shard, WEIR_STAGE_TX);
     uint64_t turns = atomic_load_explicit(&hub->metrics.turns, memory_order_relaxed);
     publish(shard, event_cnt == 0 || turns % PUBLISH_TURNS == 0);

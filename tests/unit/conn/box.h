@@ -397,7 +397,8 @@ static inline uint64_t box_wait(const struct box *box)
 {
     const struct weir_hub *hub = &box->hub;
     uint64_t now_ns = box->now ? box->now(box) : box->io->ops->now(box->io);
-    return hub->dirty_head || hub->roomy_head || hub->resumed || hub->starved
+    return hub->dirty_head || hub->roomy_head || hub->resumed || hub->starved ||
+                   weir_gate_has_steps(&hub->keeper)
                ? 0
                : weir_wheel_wait(&box->wheel, now_ns);
 }
@@ -426,9 +427,12 @@ static inline int64_t box_turn(struct box *box)
     if (box->on_turn)
         box->on_turn(box);
     weir_sendq_tell(hub);
+    bool is_pressed = weir_gate_is_pressed(hub);
     weir_tx_flush(hub);
     box_verify(box);
     weir_rx_rearm(hub);
+    weir_gate_step(hub, is_pressed);
+    weir_tx_flush(hub); /* so that a turn does all that one message asks for */
     box_verify(box);
     cr_assert_eq(hub->frame_cnt, 0);
     cr_assert_eq(hub->used_buf_cnt, 0);

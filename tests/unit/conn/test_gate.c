@@ -229,3 +229,88 @@ Test(gate, secrets_change_and_the_one_before_is_good_for_a_while)
         siege_end();
     }
 }
+
+/* ---- steps --------------------------------------------------------------------------------- */
+
+/* What it has to say lies in its socket; the hub has had no turn yet. */
+static void say(struct stranger *stranger)
+{
+    uint8_t bytes[WEIR_HANDSHAKE_OUT_MAX];
+    size_t len = weir_codec_native_v2.pull(stranger->state, bytes, sizeof bytes);
+    script_recv(siege.script, stranger->sock, bytes, len);
+}
+
+Test(gate, a_turn_serves_one_handshake_and_all_come_to_their_end)
+{
+    siege_begin();
+    siege_open();
+    struct weir_hub *hub = &siege.box->hub;
+    struct stranger *strangers[5];
+    for (int i = 0; i < 5; i++)
+        say(strangers[i] = come());
+    for (uint32_t i = 1; i <= 5; i++) {
+        box_turn(siege.box);
+        cr_assert_eq(hub->metrics.handshakes_served, i);
+        cr_assert_eq(strangers[i - 1]->conn->flags & WEIR_CONN_QUEUED, 0, "in their order");
+        cr_assert_eq(weir_gate_has_steps(&hub->keeper), i < 5);
+    }
+    for (int i = 0; i < 5; i++)
+        finish(strangers[i]);
+    siege_end();
+}
+
+Test(gate, a_turn_with_messages_to_send_leaves_its_step_to_the_next)
+{
+    siege_begin();
+    siege_open();
+    struct weir_hub *hub = &siege.box->hub;
+    struct stranger *friend = come();
+    speak(friend);
+    finish(friend);
+    listen_to(friend);
+    struct stranger *strangers[2] = {come(), come()};
+    for (uint32_t round = 0; round < 2; round++) {
+        say(strangers[round]);
+        cr_assert_eq(weir_sendq_copy(friend->conn, 0, "message", 7, false), 0);
+        box_turn(siege.box);
+        cr_assert_eq(hub->metrics.handshakes_served, 1 + round, "the message goes first");
+        cr_assert_gt(script_unsent(siege.script, friend->sock), 0);
+        cr_assert(weir_gate_has_steps(&hub->keeper));
+        box_turn(siege.box);
+        cr_assert_eq(hub->metrics.handshakes_served, 2 + round);
+        script_sent(siege.script, friend->sock, (int64_t)script_unsent(siege.script, friend->sock));
+    }
+    for (int i = 0; i < 2; i++)
+        finish(strangers[i]);
+    siege_end();
+}
+
+/* One that goes while it is in the line, one that talks on, one whose message comes in two pieces. */
+Test(gate, who_is_in_the_line_may_go_and_may_not_talk)
+{
+    siege_begin();
+    siege_open();
+    struct weir_hub *hub = &siege.box->hub;
+    uint8_t bytes[4096] = {0};
+    struct stranger *first = come(), *gone = come(), *talker = come(), *halved = come();
+    say(first);
+    say(gone);
+    say(talker);
+    size_t len = weir_codec_native_v2.pull(halved->state, bytes, WEIR_HANDSHAKE_OUT_MAX);
+    script_recv(siege.script, halved->sock, bytes, len - 5);
+    box_turn(siege.box);
+    cr_assert_eq(hub->metrics.handshakes_served, 1);
+    script_recv_end(siege.script, gone->sock, 0);
+    script_recv(siege.script, talker->sock, bytes, sizeof bytes);
+    script_recv(siege.script, halved->sock, bytes + len - 5, 5);
+    for (int i = 0; i < 4; i++)
+        box_turn(siege.box);
+    cr_assert_eq(hub->metrics.handshakes_served, 2);
+    cr_assert_eq(hub->metrics.closes[WEIR_R_HANDSHAKE_BYTES], 1);
+    cr_assert_eq(hub->metrics.closes[WEIR_R_EOF], 1);
+    cr_assert(!weir_gate_has_steps(&hub->keeper));
+    cr_assert_eq(hub->metrics.conn_cnt, 2);
+    finish(first);
+    finish(halved);
+    siege_end();
+}
