@@ -2,7 +2,7 @@
 #include "tests/integration/mesh.h"
 
 #define S WEIR_NS_PER_S
-#define NODES 30u
+#define NODES 55u
 
 static uint32_t known_to(const struct mesh_node *own)
 {

@@ -4,7 +4,7 @@
 #include "tests/integration/mesh.h"
 
 #define S WEIR_NS_PER_S
-#define OTHERS 40u
+#define OTHERS 55u
 #define OWN "19.0.0.1:7000"
 
 static char book[64];
