@@ -4,6 +4,21 @@
 #include "engine/conn/tx.h"
 #include "weir/error.h"
 
+/* The tables that peers_max sizes: of what no connection has used, nothing is resident but the slots themselves. */
+struct table_bytes {
+    size_t conns, conn_channels, codec_states, finish_tags;
+};
+
+static struct table_bytes table_bytes_of(const struct weir_hub *hub)
+{
+    size_t conn_cnt = hub->cfg->peers_max;
+    return (struct table_bytes){.conns = conn_cnt * sizeof(struct weir_conn),
+                                .conn_channels =
+                                    conn_cnt * hub->channel_cnt * sizeof(struct weir_conn_channel),
+                                .codec_states = conn_cnt * hub->codec_stride,
+                                .finish_tags = conn_cnt * hub->channel_cnt * sizeof(uint64_t)};
+}
+
 int weir_hub_init(struct weir_hub *hub)
 {
     uint32_t conn_cnt = hub->cfg->peers_max;
@@ -13,12 +28,11 @@ int weir_hub_init(struct weir_hub *hub)
         state_bytes =
             weir_max_u64(state_bytes, weir_codec_state_bytes(hub->secure_codec, channel_cnt));
     hub->codec_stride = (state_bytes + 63) & ~(size_t)63;
-    hub->conns = weir_heap_alloc(hub->heap, conn_cnt * sizeof(struct weir_conn));
-    hub->conn_channels = weir_heap_alloc(hub->heap, (size_t)conn_cnt * channel_cnt *
-                                                        sizeof(struct weir_conn_channel));
-    hub->codec_states = weir_heap_alloc(hub->heap, conn_cnt * hub->codec_stride);
-    hub->finish_tags =
-        weir_heap_alloc(hub->heap, (size_t)conn_cnt * channel_cnt * sizeof(uint64_t));
+    const struct table_bytes bytes = table_bytes_of(hub);
+    hub->conns = weir_heap_alloc_table(hub->heap, bytes.conns);
+    hub->conn_channels = weir_heap_alloc_table(hub->heap, bytes.conn_channels);
+    hub->codec_states = weir_heap_alloc_table(hub->heap, bytes.codec_states);
+    hub->finish_tags = weir_heap_alloc_table(hub->heap, bytes.finish_tags);
     int error = weir_rates_init(hub);
     if (error || !hub->conns || !hub->conn_channels || !hub->codec_states || !hub->finish_tags) {
         weir_hub_fini(hub);
@@ -78,8 +92,9 @@ void weir_hub_fini(struct weir_hub *hub)
     }
     hub->free_tx = NULL;
     hub->free_items = NULL;
-    weir_heap_release(hub->codec_states);
-    weir_heap_release(hub->finish_tags);
+    const struct table_bytes bytes = table_bytes_of(hub);
+    weir_heap_release_table(hub->codec_states, bytes.codec_states);
+    weir_heap_release_table(hub->finish_tags, bytes.finish_tags);
     hub->codec_states = NULL;
     hub->finish_tags = NULL;
     weir_rates_free(hub);
@@ -87,8 +102,11 @@ void weir_hub_fini(struct weir_hub *hub)
 
 void weir_hub_free(struct weir_hub *hub)
 {
-    weir_heap_release(hub->conns);
-    weir_heap_release(hub->conn_channels);
+    if (!hub->cfg)
+        return; /* it was never initialised */
+    const struct table_bytes bytes = table_bytes_of(hub);
+    weir_heap_release_table(hub->conns, bytes.conns);
+    weir_heap_release_table(hub->conn_channels, bytes.conn_channels);
     hub->conns = NULL;
     hub->conn_channels = NULL;
 }

@@ -23,6 +23,11 @@ static struct weir_bucket *bucket_of(const struct weir_conn *conn, uint32_t row,
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
+static size_t bucket_cnt_of(const struct weir_hub *hub)
+{
+    return (size_t)hub->cfg->peers_max * hub->rates->row_cnt * WEIR_RATE_KINDS;
+}
+
 int weir_rates_init(struct weir_hub *hub)
 {
     const struct weir_config *cfg = hub->cfg;
@@ -51,9 +56,9 @@ int weir_rates_init(struct weir_hub *hub)
         return WEIR_E_NOMEM;
     *rates = own;
     hub->rates = rates;
-    size_t bucket_cnt = (size_t)cfg->peers_max * own.row_cnt * WEIR_RATE_KINDS;
-    rates->buckets = weir_heap_alloc(hub->heap, bucket_cnt * sizeof(*rates->buckets));
-    rates->timers = weir_heap_alloc(hub->heap, cfg->peers_max * sizeof(*rates->timers));
+    size_t bucket_cnt = bucket_cnt_of(hub);
+    rates->buckets = weir_heap_alloc_table(hub->heap, bucket_cnt * sizeof(*rates->buckets));
+    rates->timers = weir_heap_alloc_table(hub->heap, cfg->peers_max * sizeof(*rates->timers));
     return rates->buckets && rates->timers ? weir_upload_init(hub) : WEIR_E_NOMEM;
 }
 
@@ -62,8 +67,9 @@ void weir_rates_free(struct weir_hub *hub)
     if (!hub->rates)
         return;
     weir_upload_free(hub);
-    weir_heap_release(hub->rates->buckets);
-    weir_heap_release(hub->rates->timers);
+    struct weir_rates *rates = hub->rates;
+    weir_heap_release_table(rates->buckets, bucket_cnt_of(hub) * sizeof(*rates->buckets));
+    weir_heap_release_table(rates->timers, hub->cfg->peers_max * sizeof(*rates->timers));
     weir_heap_release(hub->rates);
     hub->rates = NULL;
 }

@@ -45,7 +45,7 @@ int weir_upload_init(struct weir_hub *hub)
     queue->timer.kind = WEIR_TIMER_RATE;
     queue->timer.arg = WEIR_RATE_UPLOAD;
     queue->call_cnt = CALLS_FIRST;
-    queue->places = weir_heap_alloc(hub->heap, hub->cfg->peers_max * sizeof(*queue->places));
+    queue->places = weir_heap_alloc_table(hub->heap, hub->cfg->peers_max * sizeof(*queue->places));
     if (!queue->places)
         return WEIR_E_NOMEM;
     for (uint32_t i = 0; i < hub->cfg->peers_max; i++)
@@ -59,7 +59,8 @@ void weir_upload_free(struct weir_hub *hub)
         return;
     WEIR_CHECK(!hub->upload_queue->head);
     weir_wheel_cancel(hub->wheel, &hub->upload_queue->timer);
-    weir_heap_release(hub->upload_queue->places);
+    struct weir_upload_queue *queue = hub->upload_queue;
+    weir_heap_release_table(queue->places, hub->cfg->peers_max * sizeof(*queue->places));
     weir_heap_release(hub->upload_queue);
     hub->upload_queue = NULL;
 }

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #if !defined(WEIR_MALLOC_LIBC) || !WEIR_MALLOC_LIBC
 #include <mimalloc.h>
@@ -18,6 +19,10 @@ typedef struct mi_heap_none mi_heap_t;
 
 #define ALIGNMENT 64u
 #define BYTES_MAX ((size_t)PTRDIFF_MAX - ALIGNMENT)
+
+/* A table from here on is mapped by itself; a smaller one would waste the rest of its last page. Where memory is libc's,
+ * all are ordinary blocks: a sanitizer watches the ends of those. */
+#define MAPPED_BYTES_MIN ((size_t)16 << 10)
 
 struct weir_heap {
     _Atomic uint64_t alloc_cnt; /* written by the heap's thread alone, read by any */
@@ -67,19 +72,37 @@ static void *allocate(mi_heap_t *mi, size_t bytes, bool is_zeroed)
 #endif
 }
 
-static void *allocate_counted(struct weir_heap *heap, size_t bytes, bool is_zeroed)
+static bool is_mapped(size_t bytes)
 {
-    WEIR_DCHECK(heap == NULL || weir_thread_is(heap->thread));
-    void *block = allocate(heap != NULL ? heap->mi : NULL, bytes, is_zeroed);
-    if (block == NULL) {
+    return WITH_MIMALLOC && bytes >= MAPPED_BYTES_MIN;
+}
+
+static void *map(size_t bytes)
+{
+    if (bytes > BYTES_MAX || is_to_fail()) {
         return NULL;
     }
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages != MAP_FAILED ? pages : NULL;
+}
+
+static void count_one(struct weir_heap *heap)
+{
     if (heap != NULL) {
         /* One writer, so no read-modify-write. */
         uint64_t cnt = atomic_load_explicit(&heap->alloc_cnt, memory_order_relaxed);
         atomic_store_explicit(&heap->alloc_cnt, cnt + 1, memory_order_relaxed);
     } else {
         atomic_fetch_add_explicit(&process_alloc_cnt, 1, memory_order_relaxed);
+    }
+}
+
+static void *allocate_counted(struct weir_heap *heap, size_t bytes, bool is_zeroed)
+{
+    WEIR_DCHECK(heap == NULL || weir_thread_is(heap->thread));
+    void *block = allocate(heap != NULL ? heap->mi : NULL, bytes, is_zeroed);
+    if (block != NULL) {
+        count_one(heap);
     }
     return block;
 }
@@ -125,6 +148,35 @@ void *weir_heap_alloc(struct weir_heap *heap, size_t bytes)
 void *weir_heap_alloc_raw(struct weir_heap *heap, size_t bytes)
 {
     return allocate_counted(heap, bytes, false);
+}
+
+void *weir_heap_alloc_table(struct weir_heap *heap, size_t bytes)
+{
+    if (!is_mapped(bytes)) {
+        return allocate_counted(heap, bytes, true);
+    }
+    WEIR_DCHECK(heap == NULL || weir_thread_is(heap->thread));
+    void *table = map(bytes);
+    if (table != NULL) {
+        count_one(heap);
+    }
+    return table;
+}
+
+void weir_heap_release_table(void *table, size_t bytes)
+{
+    if (table == NULL) {
+        return;
+    }
+    if (!is_mapped(bytes)) {
+        weir_heap_release(table);
+        return;
+    }
+    /* Fails where the process has as many mappings as the kernel allows and these pages lie in the middle of one:
+     * then at least the memory goes back, and the address space stays taken. */
+    if (munmap(table, bytes) != 0) {
+        (void)madvise(table, bytes, MADV_DONTNEED);
+    }
 }
 
 void weir_heap_release(void *block)

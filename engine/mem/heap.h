@@ -23,6 +23,15 @@ void *weir_heap_alloc(struct weir_heap *heap, size_t bytes);
 /* The same, not zeroed. */
 void *weir_heap_alloc_raw(struct weir_heap *heap, size_t bytes);
 
+/* The same as weir_heap_alloc for a table that is sized by a limit and may never be full: what is not written
+ * takes no memory, only address space, because a large one comes from the kernel as pages that are zero when they
+ * are first touched. (An allocator's zeroed block may be written as a whole, and then all of it is resident.)
+ * Owns: the caller, until weir_heap_release_table, which wants the same size. */
+void *weir_heap_alloc_table(struct weir_heap *heap, size_t bytes);
+
+/* Frees a table; any thread; NULL is fine. */
+void weir_heap_release_table(void *table, size_t bytes);
+
 /* Frees a block of any heap; any thread; NULL is fine. */
 void weir_heap_release(void *block);
 

@@ -5,8 +5,6 @@
 #include "engine/base/check.h"
 #include "engine/node/internal.h"
 
-#define FIRST 16u
-
 struct weir_listed {
     weir_peer peer;
     uint8_t ip[16];
@@ -16,40 +14,41 @@ struct weir_listed {
     bool has_id;
 };
 
-void weir_directory_init(weir_node *node)
+int weir_directory_init(weir_node *node)
 {
-    pthread_mutex_init(&node->directory.mutex, NULL);
+    struct weir_directory *directory = &node->directory;
+    directory->max = node->cfg.peers_max * node->cfg.shard_cnt;
+    directory->items = weir_heap_alloc_table(NULL, directory->max * sizeof(*directory->items));
+    if (!directory->items)
+        return WEIR_E_NOMEM;
+    pthread_mutex_init(&directory->mutex, NULL);
+    return 0;
 }
 
 void weir_directory_fini(weir_node *node)
 {
-    weir_heap_release(node->directory.items);
-    pthread_mutex_destroy(&node->directory.mutex);
+    struct weir_directory *directory = &node->directory;
+    if (!directory->items)
+        return;
+    weir_heap_release_table(directory->items, directory->max * sizeof(*directory->items));
+    pthread_mutex_destroy(&directory->mutex);
 }
 
 int weir_directory_shard_init(struct weir_shard *shard)
 {
-    shard->listed_at =
-        weir_heap_alloc(shard->hub.heap, shard->node->cfg.peers_max * sizeof(*shard->listed_at));
+    shard->listed_at = weir_heap_alloc_table(shard->hub.heap, shard->node->cfg.peers_max *
+                                                                  sizeof(*shard->listed_at));
     return shard->listed_at ? 0 : WEIR_E_NOMEM;
 }
 
-/* The mutex is held. */
-static int grow(struct weir_directory *directory)
+void weir_directory_shard_fini(struct weir_shard *shard)
 {
-    uint32_t max = directory->max ? 2 * directory->max : FIRST;
-    struct weir_listed *items = weir_heap_alloc_raw(NULL, max * sizeof(*items));
-    if (!items)
-        return WEIR_E_NOMEM;
-    if (directory->cnt)
-        memcpy(items, directory->items, directory->cnt * sizeof(*items));
-    weir_heap_release(directory->items);
-    directory->items = items;
-    directory->max = max;
-    return 0;
+    weir_heap_release_table(shard->listed_at,
+                            shard->node->cfg.peers_max * sizeof(*shard->listed_at));
+    shard->listed_at = NULL;
 }
 
-int weir_directory_add(struct weir_shard *shard, const struct weir_conn *conn)
+void weir_directory_add(struct weir_shard *shard, const struct weir_conn *conn)
 {
     struct weir_directory *directory = &shard->node->directory;
     const struct weir_agreed *agreed = conn->codec->agreed(conn->codec_state);
@@ -61,13 +60,11 @@ int weir_directory_add(struct weir_shard *shard, const struct weir_conn *conn)
     if (item.has_id)
         memcpy(item.id, agreed->node_id, sizeof(item.id));
     pthread_mutex_lock(&directory->mutex);
-    int error = directory->cnt == directory->max ? grow(directory) : 0;
-    if (!error) {
-        shard->listed_at[conn->slot] = directory->cnt;
-        directory->items[directory->cnt++] = item;
-    }
+    /* Who is told to be down still has his slot: a slot is listed once. */
+    WEIR_CHECK(directory->cnt < directory->max);
+    shard->listed_at[conn->slot] = directory->cnt;
+    directory->items[directory->cnt++] = item;
     pthread_mutex_unlock(&directory->mutex);
-    return error;
 }
 
 void weir_directory_remove(struct weir_shard *shard, weir_peer peer)

@@ -173,13 +173,12 @@ static void on_ready(struct weir_conn *conn)
         reason = weir_filter_ready(conn);
     if (!reason && !is_kept(shard, conn))
         reason = WEIR_R_DUPLICATE_PEER;
-    if (!reason && weir_directory_add(shard, conn) != 0)
-        reason = WEIR_R_LIMIT_MEMORY;
     if (reason) {
         conn->flags |= WEIR_CONN_TURNED_AWAY;
         weir_conn_close(conn, reason, false);
         return;
     }
+    weir_directory_add(shard, conn);
     weir_log(shard->node, WEIR_LOG_INFO, "peer %016llx up: %s, %s",
              (unsigned long long)weir_peer_of(conn).v, text,
              conn->flags & WEIR_CONN_IS_DIALER ? "dialed" : "accepted");

@@ -32,8 +32,8 @@ int weir_seen_create(struct weir_seen **ret_seen, uint32_t max, uint64_t turn_ns
         return WEIR_E_NOMEM;
     *seen = (struct weir_seen){
         .max = max, .slot_mask = slot_cnt - 1, .turn_ns = turn_ns, .secret = secret};
-    seen->young.ids = weir_heap_alloc(NULL, (size_t)slot_cnt * ID_BYTES);
-    seen->old.ids = weir_heap_alloc(NULL, (size_t)slot_cnt * ID_BYTES);
+    seen->young.ids = weir_heap_alloc_table(NULL, (size_t)slot_cnt * ID_BYTES);
+    seen->old.ids = weir_heap_alloc_table(NULL, (size_t)slot_cnt * ID_BYTES);
     if (!seen->young.ids || !seen->old.ids) {
         weir_seen_free(seen);
         return WEIR_E_NOMEM;
@@ -46,8 +46,9 @@ void weir_seen_free(struct weir_seen *seen)
 {
     if (!seen)
         return;
-    weir_heap_release(seen->young.ids);
-    weir_heap_release(seen->old.ids);
+    const size_t bytes = ((size_t)seen->slot_mask + 1) * ID_BYTES;
+    weir_heap_release_table(seen->young.ids, bytes);
+    weir_heap_release_table(seen->old.ids, bytes);
     weir_heap_release(seen);
 }
 

@@ -78,7 +78,7 @@ struct weir_ended { /* an event that waits for its place in the turn */
 
 struct weir_directory { /* who is up, for every thread; directory.c */
     pthread_mutex_t mutex;
-    struct weir_listed *items; /* cnt of them, of room for max */
+    struct weir_listed *items; /* cnt of them, of room for max: for each slot of each shard */
     uint32_t cnt, max;
 };
 
@@ -415,11 +415,12 @@ void weir_places_end(struct weir_shard *shard, weir_peer peer);   /* after it wa
 
 /* ---- directory.c --------------------------------------------------------------------------- */
 
-void weir_directory_init(weir_node *node);
+int weir_directory_init(weir_node *node); /* Errors: WEIR_E_NOMEM. */
 void weir_directory_fini(weir_node *node);
 int weir_directory_shard_init(struct weir_shard *shard); /* Errors: WEIR_E_NOMEM. */
-/* Before a peer is told to be up, and after it was told to be down. Errors: WEIR_E_NOMEM. */
-int weir_directory_add(struct weir_shard *shard, const struct weir_conn *conn);
+void weir_directory_shard_fini(struct weir_shard *shard);
+/* Before a peer is told to be up, and after it was told to be down. */
+void weir_directory_add(struct weir_shard *shard, const struct weir_conn *conn);
 void weir_directory_remove(struct weir_shard *shard, weir_peer peer);
 
 /* ---- filter.c ------------------------------------------------------------------------------ */

@@ -82,9 +82,9 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
     }
     node->channel_idx_of = weir_heap_alloc_raw(NULL, 65536);
     node->shards = weir_heap_alloc(NULL, node->cfg.shard_cnt * sizeof(struct weir_shard *));
-    node->dials = weir_heap_alloc(NULL, node->cfg.dials_max * sizeof(struct weir_target));
-    node->dial_shards = weir_heap_alloc(NULL, node->cfg.dials_max * sizeof(uint32_t));
-    node->dial_flags = weir_heap_alloc(NULL, node->cfg.dials_max * sizeof(uint32_t));
+    node->dials = weir_heap_alloc_table(NULL, node->cfg.dials_max * sizeof(struct weir_target));
+    node->dial_shards = weir_heap_alloc_table(NULL, node->cfg.dials_max * sizeof(uint32_t));
+    node->dial_flags = weir_heap_alloc_table(NULL, node->cfg.dials_max * sizeof(uint32_t));
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -103,7 +103,11 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
         weir_node_free(node);
         return WEIR_E_SYSTEM;
     }
-    weir_directory_init(node);
+    error = weir_directory_init(node);
+    if (error) {
+        weir_node_free(node);
+        return error;
+    }
     node->has_guard = true;
     error = weir_guard_init(node, seeds);
     if (!error && node->cfg.secure != WEIR_SECURE_PLAIN)
@@ -405,11 +409,10 @@ void weir_node_free(weir_node *node)
     weir_key_wipe(&node->network_key);
     weir_heap_release(node->shards);
     weir_heap_release(node->channel_idx_of);
-    weir_heap_release(node->dials);
-    weir_heap_release(node->dial_shards);
-    weir_heap_release(node->dial_flags);
-    if (node->has_guard)
-        weir_directory_fini(node);
+    weir_heap_release_table(node->dials, node->cfg.dials_max * sizeof(struct weir_target));
+    weir_heap_release_table(node->dial_shards, node->cfg.dials_max * sizeof(uint32_t));
+    weir_heap_release_table(node->dial_flags, node->cfg.dials_max * sizeof(uint32_t));
+    weir_directory_fini(node);
     if (node->has_guard)
         weir_guard_fini(node);
     weir_twins_fini(&node->twins);

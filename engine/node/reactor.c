@@ -100,15 +100,18 @@ int weir_places_init(struct weir_shard *shard)
     if (node->place_cnt == 0)
         return 0;
     size_t peers = node->cfg.peers_max;
-    shard->places = weir_heap_alloc(shard->hub.heap, peers * node->place_cnt * sizeof(void *));
-    shard->place_gens = weir_heap_alloc(shard->hub.heap, peers * sizeof(uint32_t));
+    shard->places =
+        weir_heap_alloc_table(shard->hub.heap, peers * node->place_cnt * sizeof(void *));
+    shard->place_gens = weir_heap_alloc_table(shard->hub.heap, peers * sizeof(uint32_t));
     return shard->places && shard->place_gens ? 0 : WEIR_E_NOMEM;
 }
 
 void weir_places_fini(struct weir_shard *shard)
 {
-    weir_heap_release(shard->places);
-    weir_heap_release(shard->place_gens);
+    const weir_node *node = shard->node;
+    size_t peers = node->cfg.peers_max;
+    weir_heap_release_table(shard->places, peers * node->place_cnt * sizeof(void *));
+    weir_heap_release_table(shard->place_gens, peers * sizeof(uint32_t));
     shard->places = NULL;
     shard->place_gens = NULL;
 }

@@ -112,7 +112,7 @@ static int take_memory(struct weir_shard *shard)
     shard->events = weir_heap_alloc(hub->heap, WEIR_EVENTS_PER_TURN * sizeof(*shard->events));
     /* A slot ends once per opening and opens again only by an event: two a turn cannot be exceeded. */
     shard->ended_max = 2 * cfg->peers_max + WEIR_EVENTS_PER_TURN;
-    shard->ended = weir_heap_alloc(hub->heap, shard->ended_max * sizeof(*shard->ended));
+    shard->ended = weir_heap_alloc_table(hub->heap, shard->ended_max * sizeof(*shard->ended));
     if (!hub->pool || !shard->batch || !shard->events || !shard->ended)
         return WEIR_E_NOMEM;
     int error = weir_dialer_init(&shard->dialer, hub, cfg->dials_max);
@@ -284,7 +284,7 @@ void weir_shard_fini(struct weir_shard *shard)
     for (uint32_t i = 0; i < shard->ended_cnt; i++) /* nobody will be told any more */
         weir_heap_release(shard->ended[(shard->ended_head + i) % shard->ended_max].text);
     shard->ended_cnt = 0;
-    weir_heap_release(shard->ended);
+    weir_heap_release_table(shard->ended, shard->ended_max * sizeof(*shard->ended));
     weir_places_fini(shard);
     shard->batch = NULL;
     shard->events = NULL;
@@ -305,7 +305,7 @@ void weir_shard_free(struct weir_shard *shard)
     weir_shard_fini(shard);
     weir_letters_drop(shard);
     weir_hub_free(&shard->hub);
-    weir_heap_release(shard->listed_at); /* other shards may have written to it until they ended */
+    weir_directory_shard_fini(shard); /* other shards may have written to it until they ended */
     shard->io->ops->free(shard->io);
     if (shard->stop_note)
         weir_note_free(shard->stop_note);

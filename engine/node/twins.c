@@ -6,7 +6,12 @@
 #include "engine/mem/heap.h"
 #include "weir/error.h"
 
-#define NONE UINT32_MAX
+static void drop_tables(struct weir_twins *twins)
+{
+    weir_heap_release_table(twins->places, twins->place_cnt * sizeof(twins->places[0]));
+    weir_heap_release_table(twins->buckets, twins->bucket_cnt * sizeof(twins->buckets[0]));
+    memset(twins, 0, sizeof(*twins));
+}
 
 int weir_twins_init(struct weir_twins *ret_twins, uint32_t place_cnt,
                     const uint8_t key[WEIR_SIPHASH_KEY_BYTES])
@@ -16,15 +21,12 @@ int weir_twins_init(struct weir_twins *ret_twins, uint32_t place_cnt,
     twins->place_cnt = place_cnt;
     for (twins->bucket_cnt = 1; twins->bucket_cnt < place_cnt; twins->bucket_cnt *= 2)
         continue;
-    twins->places = weir_heap_alloc(NULL, place_cnt * sizeof(twins->places[0]));
-    twins->buckets = weir_heap_alloc_raw(NULL, twins->bucket_cnt * sizeof(twins->buckets[0]));
+    twins->places = weir_heap_alloc_table(NULL, place_cnt * sizeof(twins->places[0]));
+    twins->buckets = weir_heap_alloc_table(NULL, twins->bucket_cnt * sizeof(twins->buckets[0]));
     if (!twins->places || !twins->buckets) {
-        weir_heap_release(twins->places);
-        weir_heap_release(twins->buckets);
-        memset(twins, 0, sizeof(*twins));
+        drop_tables(twins);
         return WEIR_E_NOMEM;
     }
-    memset(twins->buckets, 0xFF, twins->bucket_cnt * sizeof(twins->buckets[0]));
     memcpy(twins->key, key, sizeof(twins->key));
     pthread_mutex_init(&twins->mutex, NULL);
     return 0;
@@ -35,9 +37,7 @@ void weir_twins_fini(struct weir_twins *twins)
     if (!twins->places)
         return;
     pthread_mutex_destroy(&twins->mutex);
-    weir_heap_release(twins->places);
-    weir_heap_release(twins->buckets);
-    memset(twins, 0, sizeof(*twins));
+    drop_tables(twins);
 }
 
 static uint32_t *bucket_of(struct weir_twins *twins, const uint8_t id[32])
@@ -58,9 +58,9 @@ static void take_out(struct weir_twins *twins, uint32_t place_idx)
 {
     struct weir_twin *twin = &twins->places[place_idx];
     uint32_t *link = bucket_of(twins, twin->id);
-    while (*link != place_idx) {
-        WEIR_CHECK(*link != NONE);
-        link = &twins->places[*link].next;
+    while (*link != place_idx + 1) {
+        WEIR_CHECK(*link != 0);
+        link = &twins->places[*link - 1].next;
     }
     *link = twin->next;
     twin->peer = 0;
@@ -75,19 +75,19 @@ uint64_t weir_twins_come(struct weir_twins *twins, uint32_t place_idx, const uin
     WEIR_CHECK(twins->places[place_idx].peer == 0);
     uint32_t *bucket = bucket_of(twins, id);
     uint32_t other = *bucket;
-    while (other != NONE && memcmp(twins->places[other].id, id, 32) != 0)
-        other = twins->places[other].next;
-    if (other != NONE) {
-        bool has_won = is_before(rank, &twins->places[other].rank);
-        loser = has_won ? twins->places[other].peer : peer;
+    while (other != 0 && memcmp(twins->places[other - 1].id, id, 32) != 0)
+        other = twins->places[other - 1].next;
+    if (other != 0) {
+        bool has_won = is_before(rank, &twins->places[other - 1].rank);
+        loser = has_won ? twins->places[other - 1].peer : peer;
         if (has_won)
-            take_out(twins, other);
+            take_out(twins, other - 1);
     }
     if (loser != peer) {
         struct weir_twin *twin = &twins->places[place_idx];
         *twin = (struct weir_twin){.rank = *rank, .peer = peer, .next = *bucket};
         memcpy(twin->id, id, sizeof(twin->id));
-        *bucket = place_idx;
+        *bucket = place_idx + 1;
     }
     pthread_mutex_unlock(&twins->mutex);
     return loser;

@@ -28,7 +28,7 @@ struct weir_twin {
     uint8_t id[32];
     struct weir_twin_rank rank;
     uint64_t peer; /* 0: free */
-    uint32_t next; /* in its bucket; UINT32_MAX: none */
+    uint32_t next; /* in its bucket, plus one; 0: none */
 };
 
 struct weir_twins {
@@ -37,7 +37,8 @@ struct weir_twins {
         key[WEIR_SIPHASH_KEY_BYTES]; /* ids are made by strangers: nobody shall fill one bucket */
     uint32_t place_cnt, bucket_cnt;
     struct weir_twin *places; /* one for each connection that the node can have */
-    uint32_t *buckets;
+    uint32_t
+        *buckets; /* the first place, plus one; 0: none. So nothing is written before it is used */
 };
 
 /* Errors: WEIR_E_NOMEM, with nothing to free. */

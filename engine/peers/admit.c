@@ -53,7 +53,7 @@ static bool groups_of(const struct weir_admit *admit, const struct weir_addr *ad
 
 int weir_admit_create(struct weir_admit **ret_admit, const struct weir_admit_config *cfg)
 {
-    struct weir_admit *admit = weir_heap_alloc(NULL, sizeof(*admit));
+    struct weir_admit *admit = weir_heap_alloc_table(NULL, sizeof(*admit));
     if (!admit)
         return WEIR_E_NOMEM;
     admit->cfg = *cfg;
@@ -61,7 +61,7 @@ int weir_admit_create(struct weir_admit **ret_admit, const struct weir_admit_con
     while (slots < UINT64_C(4) * cfg->conn_max)
         slots *= 2;
     admit->count_mask = (uint32_t)(slots - 1);
-    admit->counts = weir_heap_alloc(NULL, slots * sizeof(*admit->counts));
+    admit->counts = weir_heap_alloc_table(NULL, slots * sizeof(*admit->counts));
     if (!admit->counts) {
         weir_admit_free(admit);
         return WEIR_E_NOMEM;
@@ -74,8 +74,9 @@ void weir_admit_free(struct weir_admit *admit)
 {
     if (!admit)
         return;
-    weir_heap_release(admit->counts);
-    weir_heap_release(admit);
+    weir_heap_release_table(admit->counts,
+                            ((size_t)admit->count_mask + 1) * sizeof(*admit->counts));
+    weir_heap_release_table(admit, sizeof(*admit));
 }
 
 /* ---- counts -------------------------------------------------------------------------------- */

@@ -36,7 +36,7 @@ int weir_bans_create(struct weir_bans **ret_bans, uint32_t ban_max)
     if (!bans)
         return WEIR_E_NOMEM;
     bans->max = ban_max;
-    bans->entries = weir_heap_alloc(NULL, ban_max * sizeof(*bans->entries));
+    bans->entries = weir_heap_alloc_table(NULL, ban_max * sizeof(*bans->entries));
     if (!bans->entries) {
         weir_bans_free(bans);
         return WEIR_E_NOMEM;
@@ -49,7 +49,7 @@ void weir_bans_free(struct weir_bans *bans)
 {
     if (!bans)
         return;
-    weir_heap_release(bans->entries);
+    weir_heap_release_table(bans->entries, bans->max * sizeof(*bans->entries));
     weir_heap_release(bans);
 }
 

@@ -11,7 +11,7 @@
 int weir_dialer_init(struct weir_dialer *dialer, struct weir_hub *hub, uint32_t entry_max)
 {
     dialer->hub = hub;
-    dialer->entries = weir_heap_alloc(hub->heap, entry_max * sizeof(*dialer->entries));
+    dialer->entries = weir_heap_alloc_table(hub->heap, entry_max * sizeof(*dialer->entries));
     if (!dialer->entries)
         return WEIR_E_NOMEM;
     dialer->entry_max = entry_max;
@@ -23,7 +23,7 @@ void weir_dialer_fini(struct weir_dialer *dialer)
 {
     for (uint32_t i = 0; dialer->entries && i < dialer->entry_max; i++)
         weir_heap_release(dialer->entries[i].addrs);
-    weir_heap_release(dialer->entries);
+    weir_heap_release_table(dialer->entries, dialer->entry_max * sizeof(*dialer->entries));
     dialer->entries = NULL;
 }
 

@@ -21,11 +21,15 @@ struct weir_known {
     struct entry entries[][WAYS];
 };
 
+static size_t bytes_of(uint32_t set_cnt)
+{
+    return sizeof(struct weir_known) + set_cnt * sizeof(((struct weir_known *)0)->entries[0]);
+}
+
 int weir_known_create(struct weir_known **ret_known, uint32_t cnt_max, uint64_t seed)
 {
     uint32_t set_cnt = (cnt_max + WAYS - 1) / WAYS;
-    struct weir_known *known =
-        weir_heap_alloc(NULL, sizeof(*known) + (size_t)set_cnt * sizeof(known->entries[0]));
+    struct weir_known *known = weir_heap_alloc_table(NULL, bytes_of(set_cnt));
     if (!known)
         return WEIR_E_NOMEM;
     known->seed = seed;
@@ -36,7 +40,8 @@ int weir_known_create(struct weir_known **ret_known, uint32_t cnt_max, uint64_t 
 
 void weir_known_free(struct weir_known *known)
 {
-    weir_heap_release(known);
+    if (known)
+        weir_heap_release_table(known, bytes_of(known->set_cnt));
 }
 
 /* The id's place, else that of whose use is longest ago. */

@@ -24,7 +24,7 @@ struct weir_score {
 
 int weir_score_create(struct weir_score **ret_score, uint64_t seed, uint64_t half_life_ns)
 {
-    struct weir_score *score = weir_heap_alloc(NULL, sizeof(*score));
+    struct weir_score *score = weir_heap_alloc_table(NULL, sizeof(*score));
     if (!score)
         return WEIR_E_NOMEM;
     score->seed = seed;
@@ -35,7 +35,7 @@ int weir_score_create(struct weir_score **ret_score, uint64_t seed, uint64_t hal
 
 void weir_score_free(struct weir_score *score)
 {
-    weir_heap_release(score);
+    weir_heap_release_table(score, sizeof(*score));
 }
 
 /* Halved for each half life, and linearly between two of them: at most 6 % above the exponential. */

@@ -2,6 +2,8 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "engine/mem/heap.h"
 
@@ -145,3 +147,88 @@ Test(heap, the_nth_allocation_fails_and_only_that)
     weir_heap_release(block);
     weir_heap_free(heap);
 }
+
+Test(heap, tables_are_zeroed_counted_and_refused_as_blocks_are)
+{
+    static const size_t table_sizes[] = {0, 1, 640, 16383, 16384, 100000, 5 << 20};
+    struct weir_heap *heap = weir_heap_create();
+    uint64_t own_cnt = 0;
+    for (size_t i = 0; i < sizeof(table_sizes) / sizeof(table_sizes[0]); ++i) {
+        size_t bytes = table_sizes[i];
+        for (int round = 0; round < 3; ++round) {
+            struct weir_heap *from = round == 1 ? NULL : heap;
+            uint64_t before = weir_heap_alloc_cnt(NULL);
+            own_cnt += from != NULL;
+            uint8_t *table = weir_heap_alloc_table(from, bytes);
+            cr_assert_not_null(table);
+            cr_assert_eq((uintptr_t)table % 64, 0, "%zu bytes", bytes);
+            cr_assert(is_zero(table, bytes), "%zu bytes", bytes);
+            cr_assert_eq(weir_heap_alloc_cnt(heap), own_cnt);
+            cr_assert_eq(weir_heap_alloc_cnt(NULL), before + (from == NULL));
+            memset(table, 0x5A, bytes);
+            weir_heap_release_table(table, bytes);
+        }
+        for (uint64_t n = 1; n <= 2; ++n) {
+            weir_heap_fail_nth(n);
+            void *first = weir_heap_alloc_table(heap, bytes);
+            void *second = weir_heap_alloc_table(NULL, bytes);
+            cr_assert_eq(first == NULL, n == 1, "%zu bytes", bytes);
+            cr_assert_eq(second == NULL, n == 2, "%zu bytes", bytes);
+            own_cnt += first != NULL;
+            weir_heap_release_table(first, bytes);
+            weir_heap_release_table(second, bytes);
+        }
+    }
+    cr_assert_null(weir_heap_alloc_table(heap, SIZE_MAX));
+    cr_assert_null(weir_heap_alloc_table(NULL, SIZE_MAX - 63));
+    cr_assert_eq(weir_heap_alloc_cnt(heap), own_cnt, "what was refused does not count");
+    weir_heap_release_table(NULL, 1 << 20);
+    weir_heap_free(heap);
+}
+
+static void *release_table(void *arg)
+{
+    weir_heap_release_table(arg, 1 << 20);
+    return NULL;
+}
+
+Test(heap, a_table_outlives_its_heap_and_any_thread_releases_it)
+{
+    struct weir_heap *heap = weir_heap_create();
+    uint8_t *table = weir_heap_alloc_table(heap, 1 << 20);
+    table[12345] = 7;
+    weir_heap_free(heap);
+    cr_assert_eq(table[12345], 7);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, release_table, table), 0);
+    pthread_join(thread, NULL);
+}
+
+#if !defined(WEIR_MALLOC_LIBC) || !WEIR_MALLOC_LIBC
+static uint32_t resident_cnt(void *table, size_t bytes, size_t page)
+{
+    static unsigned char pages[4096];
+    uint32_t cnt = 0;
+    cr_assert(bytes / page <= sizeof(pages));
+    cr_assert_eq(mincore(table, bytes, pages), 0);
+    for (size_t i = 0; i < bytes / page; ++i)
+        cnt += pages[i] & 1;
+    return cnt;
+}
+
+/* Fails with an allocator's own zeroed blocks where it clears them by writing. */
+Test(heap, what_is_not_written_of_a_table_is_not_resident)
+{
+    const size_t bytes = 8 << 20, page = (size_t)sysconf(_SC_PAGESIZE);
+    for (int round = 0; round < 3; ++round) { /* memory that was used before is no exception */
+        uint8_t *table = weir_heap_alloc_table(NULL, bytes);
+        cr_assert_not_null(table);
+        cr_assert_eq(resident_cnt(table, bytes, page), 0);
+        table[bytes / 2] = 1; /* one page, or a huge one */
+        uint32_t cnt = resident_cnt(table, bytes, page);
+        cr_assert(cnt >= 1 && cnt <= bytes / page / 2, "%u", cnt);
+        memset(table, 1, bytes);
+        weir_heap_release_table(table, bytes);
+    }
+}
+#endif
