@@ -1,6 +1,7 @@
 #include "engine/base/target.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -129,4 +130,60 @@ bool weir_target_is_onion(const struct weir_target *target)
     if (len == suffix_len - 1)
         return memcmp(target->name, suffix + 1, len) == 0;
     return len >= suffix_len && memcmp(target->name + len - suffix_len, suffix, suffix_len) == 0;
+}
+
+/* ---- kept ---------------------------------------------------------------------------------- */
+
+static_assert(offsetof(struct weir_target_kept, text) == 56, "an address is one line of the cache");
+
+/* Where a target's text is, and how much of it: a path need not end with a NUL, a name does. */
+static const char *text_of(const struct weir_target *target, size_t *ret_len)
+{
+    bool is_path = target->addr.family == WEIR_ADDR_UNIX;
+    const char *text = is_path ? target->addr.path : target->name;
+    *ret_len = strnlen(text, is_path ? sizeof(target->addr.path) - 1 : sizeof(target->name) - 1);
+    return text;
+}
+
+size_t weir_target_kept_bytes(const struct weir_target *target)
+{
+    size_t len;
+    (void)text_of(target, &len);
+    return sizeof(struct weir_target_kept) + len + 1;
+}
+
+void weir_target_keep(struct weir_target_kept *ret_kept, const struct weir_target *target)
+{
+    size_t len;
+    const char *text = text_of(target, &len);
+    ret_kept->scope_id = target->addr.scope_id;
+    ret_kept->port = target->addr.port;
+    ret_kept->family = target->addr.family;
+    ret_kept->has_id = target->has_id;
+    memcpy(ret_kept->ip, target->addr.ip, sizeof(ret_kept->ip));
+    memcpy(ret_kept->id, target->id, sizeof(ret_kept->id));
+    memcpy(ret_kept->text, text, len);
+    ret_kept->text[len] = 0;
+}
+
+void weir_target_restore(struct weir_target *ret_target, const struct weir_target_kept *kept)
+{
+    *ret_target = (struct weir_target){
+        .addr = {.scope_id = kept->scope_id, .port = kept->port, .family = kept->family},
+        .has_id = kept->has_id};
+    memcpy(ret_target->addr.ip, kept->ip, sizeof(kept->ip));
+    memcpy(ret_target->id, kept->id, sizeof(kept->id));
+    bool is_path = kept->family == WEIR_ADDR_UNIX;
+    memcpy(is_path ? ret_target->addr.path : ret_target->name, kept->text, strlen(kept->text) + 1);
+}
+
+bool weir_target_means_kept(const struct weir_target *asked, const struct weir_target_kept *dialed)
+{
+    /* Most of thousands differ in these, and are looked at no further. */
+    if (dialed->family != asked->addr.family || dialed->port != asked->addr.port ||
+        memcmp(dialed->ip, asked->addr.ip, 4) != 0)
+        return false;
+    struct weir_target own;
+    weir_target_restore(&own, dialed);
+    return weir_target_means(asked, &own);
 }

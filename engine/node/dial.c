@@ -11,21 +11,17 @@ static struct weir_note *target_note(uint32_t kind, const struct weir_target *ta
     return note;
 }
 
-void weir_dial_forget(weir_node *node, uint32_t shard, const struct weir_target *target,
-                      uint32_t flags)
+void weir_dial_forget(weir_node *node, struct weir_target_kept *target)
 {
     pthread_mutex_lock(&node->mutex);
     for (uint32_t i = 0; i < node->dial_cnt; i++) {
-        if (node->dial_shards[i] != shard || node->dial_flags[i] != flags ||
-            !weir_target_means(target, &node->dials[i]) || target->has_id != node->dials[i].has_id)
+        if (node->dials[i].target != target)
             continue;
-        node->dial_cnt--;
-        node->dials[i] = node->dials[node->dial_cnt];
-        node->dial_shards[i] = node->dial_shards[node->dial_cnt];
-        node->dial_flags[i] = node->dial_flags[node->dial_cnt];
+        node->dials[i] = node->dials[--node->dial_cnt];
         break;
     }
     pthread_mutex_unlock(&node->mutex);
+    weir_heap_release(target);
 }
 
 static int check_target(weir_node *node, const struct weir_target *target, uint32_t flags)
@@ -98,9 +94,15 @@ int weir_dial(weir_node *node, const char *address, uint32_t flags)
     int state = atomic_load(&node->state);
     if (state == WEIR_NODE_STOPPING || state == WEIR_NODE_STOPPED)
         return WEIR_E_STATE;
-    struct weir_note *note = target_note(WEIR_LETTER_DIAL, &target);
-    if (!note)
+    struct weir_target_kept *kept = weir_heap_alloc_raw(NULL, weir_target_kept_bytes(&target));
+    struct weir_note *note = kept ? weir_note_create(WEIR_LETTER_DIAL, sizeof(kept)) : NULL;
+    if (!note) {
+        weir_heap_release(kept);
         return WEIR_E_NOMEM;
+    }
+    weir_target_keep(kept, &target);
+    memcpy(note->data, &kept,
+           sizeof(kept)); /* the node's: a letter that is dropped loses nothing */
     note->flags = flags;
     uint32_t shard = atomic_fetch_add(&node->next_dial_shard, 1) % node->cfg.shard_cnt;
     pthread_mutex_lock(&node->mutex);
@@ -111,14 +113,14 @@ int weir_dial(weir_node *node, const char *address, uint32_t flags)
         error = WEIR_E_LIMIT;
     if (!error)
         error = weir_shard_post(node->shards[shard], note, false);
-    if (!error) {
-        node->dials[node->dial_cnt] = target;
-        node->dial_flags[node->dial_cnt] = flags;
-        node->dial_shards[node->dial_cnt++] = shard;
-    }
+    if (!error)
+        node->dials[node->dial_cnt++] =
+            (struct weir_dial){.target = kept, .shard = shard, .flags = flags};
     pthread_mutex_unlock(&node->mutex);
-    if (error)
+    if (error) {
+        weir_heap_release(kept);
         weir_note_free(note);
+    }
     return error;
 }
 
@@ -133,9 +135,10 @@ int weir_dial_cancel(weir_node *node, const char *address)
     uint32_t shard = UINT32_MAX;
     pthread_mutex_lock(&node->mutex);
     for (uint32_t i = 0; i < node->dial_cnt; i++) {
-        bool is_persistent = (node->dial_flags[i] & WEIR_DIAL_PERSIST) != 0;
-        if ((shard == UINT32_MAX || is_persistent) && weir_target_means(&target, &node->dials[i]))
-            shard = node->dial_shards[i];
+        const struct weir_dial *dial = &node->dials[i];
+        bool is_persistent = (dial->flags & WEIR_DIAL_PERSIST) != 0;
+        if ((shard == UINT32_MAX || is_persistent) && weir_target_means_kept(&target, dial->target))
+            shard = dial->shard;
     }
     pthread_mutex_unlock(&node->mutex);
     if (shard == UINT32_MAX)

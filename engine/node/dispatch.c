@@ -121,10 +121,11 @@ static void on_connected(struct weir_conn *conn)
 /* Writes the other end's address, with the name that was dialed in front. */
 static void who(const struct weir_conn *conn, char ret_text[WHO_BYTES])
 {
-    const struct weir_target *target = weir_dialer_target(&shard_of(conn->hub)->dialer, conn);
+    struct weir_target target;
     size_t at = 0;
-    if (target && weir_target_is_name(target)) {
-        weir_target_format(target, ret_text);
+    if (weir_dialer_target(&shard_of(conn->hub)->dialer, conn, &target) &&
+        weir_target_is_name(&target)) {
+        weir_target_format(&target, ret_text);
         at = strlen(ret_text);
         ret_text[at++] = ' ';
     }
@@ -241,7 +242,7 @@ void weir_dispatch_ended(struct weir_shard *shard)
             !ended.was_ready && weir_dialer_is_of(&shard->dialer, ended.dial_idx,
                                                   weir_peer_slot(peer), weir_peer_gen(peer));
         if (is_failed_dial) /* the entry may be gone in a moment */
-            target = shard->dialer.entries[ended.dial_idx].target;
+            weir_target_restore(&target, shard->dialer.entries[ended.dial_idx].target);
         if (ended.dial_idx != UINT32_MAX &&
             !weir_dialer_ended(&shard->dialer, ended.dial_idx, weir_peer_slot(peer),
                                weir_peer_gen(peer), ended.reason, ended.was_ready,

@@ -158,12 +158,13 @@ bool weir_guard_is_manual(struct weir_shard *shard, const struct weir_conn *conn
     bool is_found = false;
     pthread_mutex_lock(&node->mutex);
     for (uint32_t i = 0; i < node->dial_cnt && !is_found; i++) {
-        const struct weir_target *target = &node->dials[i];
-        if (!(node->dial_flags[i] & WEIR_DIAL_PERSIST))
+        if (!(node->dials[i].flags & WEIR_DIAL_PERSIST))
             continue;
-        is_found = (has_own && weir_addr_prefix(&other, &target->addr, 32, 128) &&
+        struct weir_target target;
+        weir_target_restore(&target, node->dials[i].target);
+        is_found = (has_own && weir_addr_prefix(&other, &target.addr, 32, 128) &&
                     memcmp(&own, &other, sizeof(own)) == 0) ||
-                   (id && target->has_id && memcmp(id, target->id, sizeof(target->id)) == 0);
+                   (id && target.has_id && memcmp(id, target.id, sizeof(target.id)) == 0);
     }
     pthread_mutex_unlock(&node->mutex);
     return is_found;

@@ -76,6 +76,11 @@ struct weir_ended { /* an event that waits for its place in the turn */
     char *text; /* of the goodbye; owned */
 };
 
+struct weir_dial {                   /* what the node knows of one; its state is its shard's */
+    struct weir_target_kept *target; /* owned; the dialer looks at it until weir_dial_forget */
+    uint32_t shard, flags;
+};
+
 struct weir_directory { /* who is up, for every thread; directory.c */
     pthread_mutex_t mutex;
     struct weir_listed *items; /* cnt of them, of room for max: for each slot of each shard */
@@ -166,9 +171,8 @@ struct weir_node {
     pthread_cond_t cond;
     uint32_t shards_up;
     _Atomic uint32_t waiter_cnt; /* threads in weir_send */
-    struct weir_target *dials;   /* being dialed, dial_cnt of cfg.dials_max */
+    struct weir_dial *dials;     /* under way or kept up, dial_cnt of cfg.dials_max */
     uint32_t dial_cnt;
-    uint32_t *dial_shards, *dial_flags;
     struct weir_twins twins;
     struct weir_filter filter; /* before start */
     struct weir_directory directory;
@@ -454,9 +458,8 @@ struct weir_named { /* a name's answer on its way to the dialer that asked */
 
 /* Writes what was dialed as weir_dial takes it, with the id if it has one. */
 void weir_dial_text(const struct weir_target *target, char ret_text[WEIR_DIALED_BYTES]);
-/* A dial of `shard` has ended; others of the same target, of other ids, with other flags or on other shards, go on. */
-void weir_dial_forget(weir_node *node, uint32_t shard, const struct weir_target *target,
-                      uint32_t flags);
+/* A dial has ended: its own target, not an equal one, which may be another's. Frees it. */
+void weir_dial_forget(weir_node *node, struct weir_target_kept *target);
 /* A dialer asks for a name; `ctx` is its shard. Returns 0 or a reason. */
 uint16_t weir_dial_ask(void *ctx, const struct weir_question *question, const char *name,
                        uint16_t port);

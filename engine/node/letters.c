@@ -129,17 +129,22 @@ static void run_info(struct weir_shard *shard, struct weir_note *note)
 
 static void run_dial(struct weir_shard *shard, const struct weir_note *note)
 {
+    struct weir_target_kept *kept;
+    memcpy(&kept, note->data, sizeof(kept));
+    if (!shard->is_stopping && weir_dialer_add(&shard->dialer, kept, note->flags) == 0)
+        return;
+    struct weir_target target;
+    weir_target_restore(&target, kept);
+    weir_dial_forget(shard->node, kept);
+    weir_dispatch_failed(shard, &target, shard->is_stopping ? WEIR_R_SHUTDOWN : WEIR_R_LIMIT_PEERS);
+}
+
+static void run_dial_cancel(struct weir_shard *shard, const struct weir_note *note)
+{
     struct weir_target target;
     memcpy(&target, note->data, sizeof(target));
-    if (note->letter.kind == WEIR_LETTER_DIAL_CANCEL) {
-        if (!WEIR_PLANTED(CANCEL))
-            weir_dialer_remove(&shard->dialer, &target);
-        return;
-    }
-    if (!shard->is_stopping && weir_dialer_add(&shard->dialer, &target, note->flags) == 0)
-        return;
-    weir_dial_forget(shard->node, shard->hub.shard, &target, note->flags);
-    weir_dispatch_failed(shard, &target, shard->is_stopping ? WEIR_R_SHUTDOWN : WEIR_R_LIMIT_PEERS);
+    if (!WEIR_PLANTED(CANCEL))
+        weir_dialer_remove(&shard->dialer, &target);
 }
 
 static void run_named(struct weir_shard *shard, const struct weir_note *note)
@@ -163,8 +168,10 @@ static void run_one(struct weir_shard *shard, struct weir_note *note)
                             note->has_fanout ? &note->fanout : NULL);
         break;
     case WEIR_LETTER_DIAL:
-    case WEIR_LETTER_DIAL_CANCEL:
         run_dial(shard, note);
+        break;
+    case WEIR_LETTER_DIAL_CANCEL:
+        run_dial_cancel(shard, note);
         break;
     case WEIR_LETTER_BANS:
         weir_guard_sweep(shard);

@@ -82,17 +82,14 @@ int weir_node_create_on(weir_node **ret_node, const struct weir_config *cfg,
     }
     node->channel_idx_of = weir_heap_alloc_raw(NULL, 65536);
     node->shards = weir_heap_alloc(NULL, node->cfg.shard_cnt * sizeof(struct weir_shard *));
-    node->dials = weir_heap_alloc_table(NULL, node->cfg.dials_max * sizeof(struct weir_target));
-    node->dial_shards = weir_heap_alloc_table(NULL, node->cfg.dials_max * sizeof(uint32_t));
-    node->dial_flags = weir_heap_alloc_table(NULL, node->cfg.dials_max * sizeof(uint32_t));
+    node->dials = weir_heap_alloc_table(NULL, node->cfg.dials_max * sizeof(*node->dials));
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&node->mutex, NULL);
     pthread_cond_init(&node->cond, &attr);
     pthread_condattr_destroy(&attr);
-    if (!node->channel_idx_of || !node->shards || !node->dials || !node->dial_shards ||
-        !node->dial_flags) {
+    if (!node->channel_idx_of || !node->shards || !node->dials) {
         weir_node_free(node);
         return WEIR_E_NOMEM;
     }
@@ -409,9 +406,9 @@ void weir_node_free(weir_node *node)
     weir_key_wipe(&node->network_key);
     weir_heap_release(node->shards);
     weir_heap_release(node->channel_idx_of);
-    weir_heap_release_table(node->dials, node->cfg.dials_max * sizeof(struct weir_target));
-    weir_heap_release_table(node->dial_shards, node->cfg.dials_max * sizeof(uint32_t));
-    weir_heap_release_table(node->dial_flags, node->cfg.dials_max * sizeof(uint32_t));
+    while (node->dial_cnt)
+        weir_heap_release(node->dials[--node->dial_cnt].target);
+    weir_heap_release_table(node->dials, node->cfg.dials_max * sizeof(*node->dials));
     weir_directory_fini(node);
     if (node->has_guard)
         weir_guard_fini(node);

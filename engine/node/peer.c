@@ -210,10 +210,10 @@ void weir_info_fill(const struct weir_conn *conn, struct weir_peer_info *ret_inf
     if (conn->addr.family != WEIR_ADDR_NONE)
         weir_addr_format(&conn->addr, ret_info->address);
     const struct weir_shard *shard = hub->user;
-    const struct weir_target *target = weir_dialer_target(&shard->dialer, conn);
-    if (target) {
-        weir_target_format(target, ret_info->dialed);
-        weir_dial_text(target, ret_info->dialed_as);
+    struct weir_target target;
+    if (weir_dialer_target(&shard->dialer, conn, &target)) {
+        weir_target_format(&target, ret_info->dialed);
+        weir_dial_text(&target, ret_info->dialed_as);
     }
     const struct weir_agreed *agreed = conn->codec ? conn->codec->agreed(conn->codec_state) : NULL;
     if (agreed)

@@ -123,10 +123,9 @@ static int take_memory(struct weir_shard *shard)
     return error ? error : weir_hub_init(hub);
 }
 
-static void dial_forgotten(void *ctx, const struct weir_target *target, uint32_t flags)
+static void dial_forgotten(void *ctx, struct weir_target_kept *target)
 {
-    struct weir_shard *shard = ctx;
-    weir_dial_forget(shard->node, shard->hub.shard, target, flags);
+    weir_dial_forget(((struct weir_shard *)ctx)->node, target);
 }
 
 static void dial_failed(void *ctx, const struct weir_target *target, uint16_t reason)

@@ -46,13 +46,13 @@ static uint32_t idx_of(const struct weir_dialer *dialer, const struct weir_dial_
     return (uint32_t)(entry - dialer->entries);
 }
 
-/* Whom the connection is made to: the proxy, or the target itself. */
+/* Whom the connection is made to: the proxy, or the entry's target itself. */
 static const struct weir_target *hop_of(const struct weir_dialer *dialer,
-                                        const struct weir_dial_entry *entry)
+                                        const struct weir_dial_entry *entry,
+                                        const struct weir_target *target)
 {
-    bool is_direct =
-        (entry->flags & WEIR_DIAL_DIRECT) || !weir_proxy_is_for(dialer->proxy, &entry->target);
-    return is_direct ? &entry->target : &dialer->proxy->at;
+    bool is_direct = (entry->flags & WEIR_DIAL_DIRECT) || !weir_proxy_is_for(dialer->proxy, target);
+    return is_direct ? target : &dialer->proxy->at;
 }
 
 /* ---- rounds -------------------------------------------------------------------------------- */
@@ -98,7 +98,9 @@ static void forget(struct weir_dialer *dialer, struct weir_dial_entry *entry)
         entry->conns[i] = NULL;
     }
     leave(dialer, entry);
-    dialer->forget(dialer->ctx, &entry->target, entry->flags);
+    struct weir_target_kept *target = entry->target;
+    entry->target = NULL;
+    dialer->forget(dialer->ctx, target);
 }
 
 static void wait_again(struct weir_dialer *dialer, struct weir_dial_entry *entry)
@@ -133,7 +135,8 @@ static void end_round(struct weir_dialer *dialer, struct weir_dial_entry *entry,
 
 static void fail_round(struct weir_dialer *dialer, struct weir_dial_entry *entry, uint16_t reason)
 {
-    const struct weir_target target = entry->target;
+    struct weir_target target;
+    weir_target_restore(&target, entry->target);
     end_round(dialer, entry, reason);
     dialer->failed(dialer->ctx, &target, reason);
 }
@@ -152,13 +155,13 @@ static void instruct(const struct weir_dial_entry *entry, struct weir_conn *conn
         conn->policy = WEIR_SECURE_PLAIN;
     if (entry->flags & WEIR_DIAL_PREFER)
         conn->policy = WEIR_SECURE_PREFER;
-    if ((entry->flags & WEIR_DIAL_REQUIRE) || entry->target.has_id)
+    if ((entry->flags & WEIR_DIAL_REQUIRE) || entry->target->has_id)
         conn->policy = WEIR_SECURE_REQUIRE;
     if (entry->is_fallback)
         conn->policy = WEIR_SECURE_PLAIN;
-    conn->has_dial_id = entry->target.has_id && !WEIR_PLANTED(ID);
-    if (entry->target.has_id)
-        memcpy(conn->dial_id, entry->target.id, sizeof(conn->dial_id));
+    conn->has_dial_id = entry->target->has_id && !WEIR_PLANTED(ID);
+    if (entry->target->has_id)
+        memcpy(conn->dial_id, entry->target->id, sizeof(conn->dial_id));
 }
 
 /* Whether a plain attempt may follow one that was refused as encrypted. A failed handshake is no reason:
@@ -166,7 +169,7 @@ static void instruct(const struct weir_dial_entry *entry, struct weir_conn *conn
 static bool may_fall_back(const struct weir_dialer *dialer, const struct weir_dial_entry *entry)
 {
     uint32_t forced = WEIR_DIAL_PLAIN | WEIR_DIAL_PREFER | WEIR_DIAL_REQUIRE;
-    if (entry->target.has_id || entry->is_fallback)
+    if (entry->target->has_id || entry->is_fallback)
         return false;
     if (entry->flags & forced)
         return (entry->flags & WEIR_DIAL_PREFER) != 0;
@@ -192,19 +195,19 @@ static bool has_conn(const struct weir_dial_entry *entry)
 /* Starts one connect, or says why not. Through a proxy the connection's address is the target's all the same, or none:
  * who is at the other end is what it is for. */
 static uint16_t dial_one(struct weir_dialer *dialer, struct weir_dial_entry *entry,
-                         const struct weir_addr *addr, struct weir_conn **ret_conn)
+                         const struct weir_target *target, const struct weir_addr *addr,
+                         struct weir_conn **ret_conn)
 {
     struct weir_hub *hub = dialer->hub;
-    bool is_proxied = hop_of(dialer, entry) != &entry->target;
+    bool is_proxied = hop_of(dialer, entry, target) != target;
     struct weir_prelude *prelude = NULL;
-    const struct weir_addr *peer = is_proxied ? &entry->target.addr : addr;
-    uint16_t reason =
-        dialer->enter ? dialer->enter(dialer->ctx, &entry->target, peer, entry->flags) : 0;
+    const struct weir_addr *peer = is_proxied ? &target->addr : addr;
+    uint16_t reason = dialer->enter ? dialer->enter(dialer->ctx, target, peer, entry->flags) : 0;
     if (reason)
         return reason;
     int error = 0;
     if (is_proxied) {
-        prelude = weir_proxy_prelude(dialer->proxy, hub, &entry->target);
+        prelude = weir_proxy_prelude(dialer->proxy, hub, target);
         error = prelude ? 0 : WEIR_E_NOMEM;
     }
     if (!error)
@@ -220,7 +223,7 @@ static uint16_t dial_one(struct weir_dialer *dialer, struct weir_dial_entry *ent
         (*ret_conn)->flags |= WEIR_CONN_DIAL_COUNTED;
     if (is_proxied) {
         (*ret_conn)->prelude = prelude;
-        (*ret_conn)->addr = entry->target.addr;
+        (*ret_conn)->addr = target->addr;
     }
     return 0;
 }
@@ -229,11 +232,14 @@ static uint16_t dial_one(struct weir_dialer *dialer, struct weir_dial_entry *ent
 static void race_on(struct weir_dialer *dialer, struct weir_dial_entry *entry)
 {
     struct weir_hub *hub = dialer->hub;
-    const struct weir_addr *addrs = entry->addrs ? entry->addrs : &hop_of(dialer, entry)->addr;
+    struct weir_target target;
+    weir_target_restore(&target, entry->target);
+    const struct weir_addr *addrs =
+        entry->addrs ? entry->addrs : &hop_of(dialer, entry, &target)->addr;
     weir_wheel_cancel(hub->wheel, &entry->timer);
     while (entry->next_addr < entry->addr_cnt) {
         uint32_t at = entry->next_addr++;
-        uint16_t reason = dial_one(dialer, entry, &addrs[at], &entry->conns[at]);
+        uint16_t reason = dial_one(dialer, entry, &target, &addrs[at], &entry->conns[at]);
         if (reason) {
             entry->conns[at] = NULL;
             /* Another address of this name fills the group: this one has its turn when that one has failed. */
@@ -273,7 +279,9 @@ static void begin_race(struct weir_dialer *dialer, struct weir_dial_entry *entry
 static void start_round(struct weir_dialer *dialer, struct weir_dial_entry *entry)
 {
     struct weir_hub *hub = dialer->hub;
-    const struct weir_target *hop = hop_of(dialer, entry);
+    struct weir_target target;
+    weir_target_restore(&target, entry->target);
+    const struct weir_target *hop = hop_of(dialer, entry, &target);
     if (hub->now_ns >= entry->plain_until_ns)
         entry->is_fallback = false;
     if (!weir_target_is_name(hop)) {
@@ -311,13 +319,13 @@ static void start_queued(struct weir_dialer *dialer)
 
 /* ---- what the shard says ------------------------------------------------------------------- */
 
-int weir_dialer_add(struct weir_dialer *dialer, const struct weir_target *target, uint32_t flags)
+int weir_dialer_add(struct weir_dialer *dialer, struct weir_target_kept *target, uint32_t flags)
 {
     for (uint32_t i = 0; i < dialer->entry_max; i++) {
         struct weir_dial_entry *entry = &dialer->entries[i];
         if (entry->phase != WEIR_DIAL_FREE)
             continue;
-        *entry = (struct weir_dial_entry){.target = *target, .flags = flags, .gen = entry->gen + 1};
+        *entry = (struct weir_dial_entry){.target = target, .flags = flags, .gen = entry->gen + 1};
         entry->timer.kind = WEIR_TIMER_DIAL;
         entry->timer.arg = i;
         begin_round(dialer, entry);
@@ -332,7 +340,7 @@ bool weir_dialer_remove(struct weir_dialer *dialer, const struct weir_target *ta
     struct weir_dial_entry *found = NULL;
     for (uint32_t i = 0; i < dialer->entry_max; i++) {
         struct weir_dial_entry *entry = &dialer->entries[i];
-        if (entry->phase == WEIR_DIAL_FREE || !weir_target_means(target, &entry->target))
+        if (entry->phase == WEIR_DIAL_FREE || !weir_target_means_kept(target, entry->target))
             continue;
         if (!found || (entry->flags & ~found->flags & WEIR_DIAL_PERSIST))
             found = entry;
@@ -487,10 +495,13 @@ bool weir_dialer_is_of(const struct weir_dialer *dialer, uint32_t entry_idx, uin
            place_of(dialer, &dialer->entries[entry_idx], slot, gen) != WEIR_RESOLVED_MAX;
 }
 
-const struct weir_target *weir_dialer_target(const struct weir_dialer *dialer,
-                                             const struct weir_conn *conn)
+bool weir_dialer_target(const struct weir_dialer *dialer, const struct weir_conn *conn,
+                        struct weir_target *ret_target)
 {
-    return conn->dial_idx < dialer->entry_max ? &dialer->entries[conn->dial_idx].target : NULL;
+    if (conn->dial_idx >= dialer->entry_max || !dialer->entries[conn->dial_idx].target)
+        return false;
+    weir_target_restore(ret_target, dialer->entries[conn->dial_idx].target);
+    return true;
 }
 
 uint32_t weir_dialer_flags(const struct weir_dialer *dialer, const struct weir_conn *conn)

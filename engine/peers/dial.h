@@ -53,7 +53,7 @@ enum weir_dial_phase {
 };
 
 struct weir_dial_entry {
-    struct weir_target target;
+    struct weir_target_kept *target; /* the caller's, until forget is told; NULL: FREE */
     struct weir_timer timer;
     struct weir_dial_link link;
     uint32_t flags;       /* enum weir_dial_flags */
@@ -78,8 +78,8 @@ struct weir_dialer {
     uint32_t entry_max;
     struct weir_dial_queue queue;
     const struct weir_proxy *proxy; /* NULL: none */
-    /* Told when an entry is gone, so that the node's count is right. */
-    void (*forget)(void *ctx, const struct weir_target *target, uint32_t flags);
+    /* Told when an entry is gone: it was the last to look at the target. */
+    void (*forget)(void *ctx, struct weir_target_kept *target);
     /* Told when a round failed without a connection whose end would say so. */
     void (*failed)(void *ctx, const struct weir_target *target, uint16_t reason);
     /* Asks for a name; weir_dialer_answer follows, perhaps. Returns 0 or a reason. */
@@ -100,8 +100,9 @@ struct weir_dialer {
 int weir_dialer_init(struct weir_dialer *dialer, struct weir_hub *hub, uint32_t entry_max);
 void weir_dialer_fini(struct weir_dialer *dialer);
 
-/* Starts dialing. Errors: WEIR_E_LIMIT. */
-int weir_dialer_add(struct weir_dialer *dialer, const struct weir_target *target, uint32_t flags);
+/* Starts dialing. It takes no memory: what was accepted is dialed. Owns: the caller the target, which must stay until
+ * forget is told of it. Errors: WEIR_E_LIMIT. */
+int weir_dialer_add(struct weir_dialer *dialer, struct weir_target_kept *target, uint32_t flags);
 
 /* Forgets a dial of a target, one for ever if there is one; a connection stays, connects that race each other are
  * aborted. False: it is not being dialed. */
@@ -129,9 +130,9 @@ bool weir_dialer_ended(struct weir_dialer *dialer, uint32_t entry_idx, uint32_t 
 bool weir_dialer_is_of(const struct weir_dialer *dialer, uint32_t entry_idx, uint32_t slot,
                        uint32_t gen);
 
-/* The target of a dialed connection, NULL when it is not being dialed any more (or never was). */
-const struct weir_target *weir_dialer_target(const struct weir_dialer *dialer,
-                                             const struct weir_conn *conn);
+/* The target of a dialed connection; false when it is not being dialed any more (or never was). */
+bool weir_dialer_target(const struct weir_dialer *dialer, const struct weir_conn *conn,
+                        struct weir_target *ret_target);
 
 /* The flags of a dialed connection's dial, 0 as above. */
 uint32_t weir_dialer_flags(const struct weir_dialer *dialer, const struct weir_conn *conn);

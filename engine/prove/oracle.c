@@ -182,7 +182,7 @@ static uint32_t dials_of(const struct run_node *node, uint32_t *ret_named_cnt)
             const struct weir_dial_entry *entry = &dialer->entries[i];
             cnt += entry->phase != WEIR_DIAL_FREE;
             *ret_named_cnt += entry->phase != WEIR_DIAL_FREE &&
-                              weir_target_is_name(&entry->target) &&
+                              entry->target->family == WEIR_ADDR_NONE &&
                               (entry->flags & WEIR_DIAL_PERSIST);
         }
     }

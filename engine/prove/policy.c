@@ -174,11 +174,13 @@ static const struct run_node *dialed_node(const struct run *run, const struct we
 }
 
 /* What was dialed; NULL when this end did not dial, or the dial was cancelled since. */
-static const struct weir_target *target_of(struct run_node *node, const struct run_peer *peer)
+static const struct weir_target *target_of(struct run_node *node, const struct run_peer *peer,
+                                           struct weir_target *place)
 {
     const struct weir_shard *shard = node->node->shards[weir_peer_shard(peer->peer)];
     const struct weir_conn *conn = run_conn_of(node, peer->peer);
-    return conn && peer->end == 0 ? weir_dialer_target(&shard->dialer, conn) : NULL;
+    bool is_dialed = conn && peer->end == 0 && weir_dialer_target(&shard->dialer, conn, place);
+    return is_dialed ? place : NULL;
 }
 
 /* What the policies of both ends make of a connection, seen from one. */
@@ -235,7 +237,8 @@ void policy_up(struct run_node *node, const struct run_peer *peer)
     }
     peer->link->is_secure = info.is_secure;
     node->run->res->secure_links += info.is_secure && peer->end == 0;
-    const struct weir_target *target = target_of(node, peer);
+    struct weir_target place;
+    const struct weir_target *target = target_of(node, peer, &place);
     check_wire(node, peer, target, &info);
     if (target && target->has_id && memcmp(target->id, info.id.bytes, sizeof(target->id)) != 0)
         fail(node, peer, "another id than the one that was dialed");

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/target.h"
@@ -153,4 +154,47 @@ Test(target, onion_names_are_known)
         cr_assert_eq(weir_target_parse(&target, cases[i].text), 0, "%s", cases[i].text);
         cr_assert_eq(weir_target_is_onion(&target), cases[i].is_onion, "%s", cases[i].text);
     }
+}
+
+/* Every form there is, with and without an id, at its longest too: kept, restored, formatted, compared with all. */
+Test(target, what_is_kept_comes_back_as_it_was)
+{
+    static char longest_name[WEIR_TARGET_TEXT_BYTES], longest_path[WEIR_ADDR_TEXT_BYTES];
+    memset(longest_name, 'a', WEIR_NAME_LEN_MAX);
+    for (size_t i = 50; i < WEIR_NAME_LEN_MAX; i += 50)
+        longest_name[i] = '.';
+    memcpy(longest_name + WEIR_NAME_LEN_MAX, ".:65535", 8);
+    memset(longest_path, 'p', sizeof("unix:") - 1 + WEIR_ADDR_PATH_BYTES - 1);
+    memcpy(longest_path, "unix:", 5);
+    const char *const texts[] = {"1.2.3.4:1",     "1.2.3.4:2",     "1.2.3.5:1", "[::1]:1",
+                                 "[fe80::1%2]:1", "[fe80::1%3]:1", "unix:/a",   "unix:@a",
+                                 longest_path,    "a:1",           "a:2",       "a.:1",
+                                 "1.2.3.4.a:1",   longest_name};
+    enum { CNT = sizeof(texts) / sizeof(texts[0]) };
+    struct weir_target targets[CNT];
+    struct weir_target_kept *kept[CNT];
+    for (size_t i = 0; i < CNT; i++) {
+        cr_assert_eq(weir_target_parse(&targets[i], texts[i]), 0, "%s", texts[i]);
+        targets[i].has_id = i % 2 != 0;
+        memset(targets[i].id, targets[i].has_id ? (int)i : 0, sizeof(targets[i].id));
+        size_t bytes = weir_target_kept_bytes(&targets[i]);
+        kept[i] = malloc(bytes); /* exactly: a sanitizer sees what goes beyond */
+        weir_target_keep(kept[i], &targets[i]);
+        cr_assert(bytes <= 64 || strlen(texts[i]) > 10, "%zu bytes for %s", bytes, texts[i]);
+    }
+    for (size_t i = 0; i < CNT; i++) {
+        struct weir_target again;
+        char text[WEIR_TARGET_TEXT_BYTES];
+        memset(&again, 0xA5, sizeof(again));
+        weir_target_restore(&again, kept[i]);
+        weir_target_format(&again, text);
+        cr_assert_str_eq(text, texts[i]);
+        cr_assert_eq(again.has_id, targets[i].has_id);
+        cr_assert_eq(memcmp(again.id, targets[i].id, sizeof(again.id)), 0);
+        for (size_t k = 0; k < CNT; k++)
+            cr_assert_eq(weir_target_means_kept(&targets[k], kept[i]), i == k, "%s %s", texts[i],
+                         texts[k]);
+    }
+    for (size_t i = 0; i < CNT; i++)
+        free(kept[i]);
 }

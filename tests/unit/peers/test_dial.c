@@ -2,6 +2,7 @@
 
 #include "engine/peers/dial.h"
 #include "tests/unit/conn/peer.h"
+#include "tests/unit/peers/kept.h"
 #include "weir/node.h"
 
 #define MS UINT64_C(1000000)
@@ -115,10 +116,9 @@ struct rig {
     bool is_holding; /* ends wait, as they do until their place in the turn */
 };
 
-static void rig_forgot(void *ctx, const struct weir_target *addr, uint32_t flags)
+static void rig_forgot(void *ctx, struct weir_target_kept *target)
 {
-    (void)addr;
-    (void)flags;
+    kept_drop(target);
     ((struct rig *)ctx)->forget_cnt++;
 }
 
@@ -204,7 +204,7 @@ Test(dial, a_plain_dial_is_made_once)
 {
     struct rig *rig = rig_new(4);
     struct weir_target addr = addr_of(1);
-    cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), 0);
+    cr_assert_eq(kept_add(&rig->dialer, &addr, 0), 0);
     cr_assert_eq(rig->script->sock_cnt, 1);
     refuse(rig);
     cr_assert_eq(box_last_reason(rig->box), WEIR_R_REFUSED);
@@ -218,7 +218,7 @@ Test(dial, a_persistent_dial_comes_again_with_backoff_until_it_is_cancelled)
 {
     struct rig *rig = rig_new(4);
     struct weir_target addr = addr_of(1);
-    cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
+    cr_assert_eq(kept_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
     for (uint32_t attempt = 0; attempt < 8; attempt++) {
         refuse(rig);
         uint32_t full = attempt < 4 ? 100u << attempt : 1000;
@@ -238,7 +238,7 @@ static void end_after_ready(bool is_useful, uint32_t least, uint32_t most)
     struct rig *rig = rig_new(4);
     rig->is_useful = is_useful;
     struct weir_target addr = addr_of(1);
-    cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
+    cr_assert_eq(kept_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
     for (uint32_t i = 0; i < 6; i++) {
         refuse(rig);
         cr_assert_lt(until_dial(rig, 3000), 3000);
@@ -273,7 +273,7 @@ Test(dial, ourselves_are_not_dialed_again)
 {
     struct rig *rig = rig_new(4);
     struct weir_target addr = addr_of(1);
-    cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
+    cr_assert_eq(kept_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
     struct peer *peer = peer_new(rig->box, false);
     memcpy(peer->offer.nonce, rig->box->offer.nonce, sizeof(peer->offer.nonce));
     weir_codec_native.begin(peer->state, &peer->offer, false);
@@ -295,17 +295,17 @@ Test(dial, a_dial_that_cannot_start_is_told_and_comes_again_if_it_is_to)
     struct rig *rig = rig_new(8);
     struct weir_target addr = addr_of(1);
     rig->script->fail_connect = 1;
-    cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), 0);
+    cr_assert_eq(kept_add(&rig->dialer, &addr, 0), 0);
     cr_assert_eq(rig->failed_cnt, 1);
     cr_assert_eq(rig->forget_cnt, 1);
     rig->script->fail_connect = 1;
-    cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
+    cr_assert_eq(kept_add(&rig->dialer, &addr, WEIR_DIAL_PERSIST), 0);
     cr_assert_eq(rig->failed_cnt, 2);
     cr_assert_lt(until_dial(rig, 3000), 150);
     /* No slot: the same. */
     for (uint32_t i = 2; i <= 5; i++) {
         addr = addr_of(i);
-        cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), 0);
+        cr_assert_eq(kept_add(&rig->dialer, &addr, 0), 0);
     }
     cr_assert_eq(rig->failed_cnt, 3);
     cr_assert_eq(rig->failed_reason, WEIR_R_LIMIT_PEERS);
@@ -317,13 +317,13 @@ Test(dial, there_are_only_so_many_entries)
     struct rig *rig = rig_new(2);
     for (uint32_t i = 1; i <= 3; i++) {
         struct weir_target addr = addr_of(i);
-        cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), i <= 2 ? 0 : WEIR_E_LIMIT);
+        cr_assert_eq(kept_add(&rig->dialer, &addr, 0), i <= 2 ? 0 : WEIR_E_LIMIT);
     }
     struct weir_target addr = addr_of(1);
     cr_assert(weir_dialer_remove(&rig->dialer, &addr), "its connection stays");
     cr_assert_eq(rig->box->hub.metrics.conn_cnt, 2);
     addr = addr_of(3);
-    cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), 0);
+    cr_assert_eq(kept_add(&rig->dialer, &addr, 0), 0);
     script_connected(rig->script, 1, -ECONNREFUSED); /* of the one that was removed */
     box_turn(rig->box);
     cr_assert_eq(rig->forget_cnt, 1);
@@ -338,13 +338,13 @@ Test(dial, the_end_of_a_cancelled_dial_is_not_the_next_one_s)
         struct rig *rig = rig_new(1);
         struct weir_target one = addr_of(1), two = addr_of(2);
         uint32_t flags = is_persistent ? WEIR_DIAL_PERSIST : 0;
-        cr_assert_eq(weir_dialer_add(&rig->dialer, &one, flags), 0);
+        cr_assert_eq(kept_add(&rig->dialer, &one, flags), 0);
         rig->is_holding = true;
         script_connected(rig->script, 1, -ECONNREFUSED);
         box_turn(rig->box);
         cr_assert_eq(rig->box->end_cnt, 1);
         cr_assert(weir_dialer_remove(&rig->dialer, &one));
-        cr_assert_eq(weir_dialer_add(&rig->dialer, &two, flags), 0);
+        cr_assert_eq(kept_add(&rig->dialer, &two, flags), 0);
         rig->is_holding = false;
         box_turn(rig->box);
         cr_assert(rig->dialer.entries[0].phase, "the new one is not forgotten");
@@ -369,7 +369,7 @@ static struct rig *rig_capped(uint32_t entry_max, uint32_t active_max)
 static void add_plain(struct rig *rig, uint32_t idx)
 {
     struct weir_target addr = addr_of(idx);
-    cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, 0), 0);
+    cr_assert_eq(kept_add(&rig->dialer, &addr, 0), 0);
 }
 
 static uint32_t phase_of(const struct rig *rig, uint32_t idx)
@@ -377,7 +377,7 @@ static uint32_t phase_of(const struct rig *rig, uint32_t idx)
     struct weir_target addr = addr_of(idx);
     for (uint32_t i = 0; i < rig->dialer.entry_max; i++) {
         const struct weir_dial_entry *entry = &rig->dialer.entries[i];
-        if (entry->phase != WEIR_DIAL_FREE && weir_target_is_equal(&entry->target, &addr))
+        if (entry->phase != WEIR_DIAL_FREE && weir_target_means_kept(&addr, entry->target))
             return entry->phase;
     }
     return WEIR_DIAL_FREE;
@@ -435,7 +435,7 @@ Test(dial, turns_are_passed_on_by_dials_that_cannot_start)
     for (uint32_t i = 1; i < MANY; i++) {
         snprintf(text, sizeof(text), "198.18.%u.%u:7000", i / 250, i % 250);
         cr_assert_eq(weir_target_parse(&addr, text), 0);
-        cr_assert_eq(weir_dialer_add(&rig->dialer, &addr, i % 2 ? WEIR_DIAL_PERSIST : 0), 0);
+        cr_assert_eq(kept_add(&rig->dialer, &addr, i % 2 ? WEIR_DIAL_PERSIST : 0), 0);
     }
     cr_assert_eq(rig->failed_cnt, 0);
     rig->dialer.enter = say_no;

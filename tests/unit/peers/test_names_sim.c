@@ -4,6 +4,7 @@
 #include "engine/peers/dial.h"
 #include "engine/sim/sim_io.h"
 #include "tests/unit/conn/box.h"
+#include "tests/unit/peers/kept.h"
 #include "weir/node.h"
 
 #define MS UINT64_C(1000000)
@@ -45,11 +46,10 @@ struct world {
 
 #define TIMER_TABLE 77u
 
-static void on_forget(void *ctx, const struct weir_target *target, uint32_t flags)
+static void on_forget(void *ctx, struct weir_target_kept *target)
 {
-    (void)flags;
     (void)ctx;
-    (void)target;
+    kept_drop(target);
 }
 
 static void on_failed(void *ctx, const struct weir_target *target, uint16_t reason)
@@ -189,7 +189,7 @@ static uint64_t dial(struct world *world, const char *text, uint32_t flags, uint
     uint64_t begin = weir_sim_now(world->sim);
     uint32_t before = world->connected_cnt;
     box_turn(world->box);
-    cr_assert_eq(weir_dialer_add(&world->dialer, &target, flags), 0);
+    cr_assert_eq(kept_add(&world->dialer, &target, flags), 0);
     uint64_t at = UINT64_MAX;
     for (uint64_t i = 0; i < ms; i++) {
         box_turn(world->box);

@@ -3,6 +3,7 @@
 
 #include "engine/peers/dial.h"
 #include "tests/unit/conn/peer.h"
+#include "tests/unit/peers/kept.h"
 #include "weir/node.h"
 
 #define MS UINT64_C(1000000)
@@ -19,10 +20,9 @@ struct rig {
     size_t seen; /* of what was sent to the proxy */
 };
 
-static void rig_forgot(void *ctx, const struct weir_target *target, uint32_t flags)
+static void rig_forgot(void *ctx, struct weir_target_kept *target)
 {
-    (void)flags;
-    (void)target;
+    kept_drop(target);
     ((struct rig *)ctx)->forget_cnt++;
 }
 
@@ -107,7 +107,7 @@ static void dial(struct rig *rig, const char *text, uint32_t flags)
 {
     struct weir_target target;
     cr_assert_eq(weir_target_parse(&target, text), 0);
-    cr_assert_eq(weir_dialer_add(&rig->dialer, &target, flags), 0);
+    cr_assert_eq(kept_add(&rig->dialer, &target, flags), 0);
 }
 
 static void connected(struct rig *rig, int res)
