@@ -134,6 +134,9 @@ void weir_heap_free(struct weir_heap *heap)
      * when another one ends the heap, mimalloc does the same by itself at the end of the making
      * thread (and has done it already if that has ended, so `mi` may dangle here). */
     if (weir_thread_is(heap->thread)) {
+        /* What is empty goes back first: handed over, it would serve nobody but the thread's own heap, and a process
+         * that makes nodes one after the other would grow by what each had kept. */
+        mi_heap_collect(heap->mi, true);
         mi_heap_delete(heap->mi);
     }
 #endif
