@@ -77,8 +77,12 @@ static void begin(unsigned idx, int life)
     disco.replace_interval_ns = disco.quiet_ns = WEIR_NS_PER_S;
     disco.feeler_interval_ns = 200 * WEIR_NS_PER_MS;
     must(weir_discovery_attach(&nodes[idx].disco, nodes[idx].node, &disco), "attach");
-    must(weir_node_listen(nodes[idx].node, life == 0 ? "127.0.0.1:0" : nodes[idx].address),
-         "listen");
+    /* Of the loopback network, and this process's alone: in the next life nobody else has the port. */
+    uint32_t pid = (uint32_t)getpid();
+    char own[32];
+    snprintf(own, sizeof(own), "127.%u.%u.%u:0", 64 + (pid >> 16 & 0x3F), pid >> 8 & 0xFF,
+             pid & 0xFF);
+    must(weir_node_listen(nodes[idx].node, life == 0 ? own : nodes[idx].address), "listen");
     must(weir_node_start(nodes[idx].node), "start");
     must(weir_node_address(nodes[idx].node, 0, nodes[idx].address, sizeof(nodes[idx].address)),
          "address");
