@@ -9,6 +9,8 @@
 #include "cli.h"
 #include "transfer.h"
 
+#define PATIENCE (10 * WEIR_NS_PER_S) /* then whoever waits is told for what */
+
 struct sender {
     weir_node *node;
     uint16_t channel;
@@ -278,8 +280,16 @@ bool sender_finish(struct sender *sender, uint64_t bytes, uint32_t files)
     if (!sender_send(sender, finish, transfer_finish(finish, bytes, files)))
         return false;
     pthread_mutex_lock(&sender->lock);
-    while (!sender->is_done && !is_broken(sender))
+    weir_ns told_at = weir_now() + PATIENCE;
+    while (!sender->is_done && !is_broken(sender)) {
         wait_until(sender, weir_now() + WEIR_NS_PER_S);
+        if (sender->ok_cnt == 0 && !sender->is_done && !is_broken(sender) && weir_now() > told_at) {
+            fprintf(stderr,
+                    "weir: send: warning: nothing was acknowledged within 10 s; waiting on: "
+                    "is a weir recv there?\n");
+            told_at = WEIR_NS_FOREVER;
+        }
+    }
     /* A goodbye right behind DONE takes nothing back. */
     bool is_good = sender->is_done && !sender->has_failed;
     if (is_good &&

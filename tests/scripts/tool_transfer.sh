@@ -176,4 +176,9 @@ if [ "$code" -ne 0 ]; then # it may have been faster than truncate
     same 1 "a shrinking file: $(cat sender.err)"
     [ -z "$(find shrunk -type f)" ] || bad "a part of a shrinking file is left"
 fi
+
+# Who listens there is a node and no weir recv: nobody acknowledges, and the sender says so.
+start silent "$weir" node --listen 127.0.0.1:0 --quiet
+start sender "$weir" send "$(address_of silent)" --lines lines --quiet
+wait_for "nothing was acknowledged within 10 s" sender.err
 exit 0
