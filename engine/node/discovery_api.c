@@ -61,10 +61,10 @@ int64_t weir_discovery_find(weir_discovery *disco, const char *capability,
 
 int weir_discovery_read(weir_discovery *disco, struct weir_discovery_info *ret_info)
 {
-    if (!disco || !ret_info)
+    if (!disco || !ret_info || ret_info->size < sizeof(uint32_t))
         return WEIR_E_MISUSE;
     uint32_t size = ret_info->size;
-    if (size < offsetof(struct weir_discovery_info, asks_sent))
+    if (size > sizeof(*ret_info))
         return WEIR_E_VERSION;
     pthread_mutex_lock(&disco->mutex);
     struct weir_discovery_info info = disco->counts;
@@ -78,7 +78,7 @@ int weir_discovery_read(weir_discovery *disco, struct weir_discovery_info *ret_i
     pthread_mutex_unlock(&disco->mutex);
     info.new_cnt = stats.new_cnt;
     info.tried_cnt = stats.tried_cnt;
-    memcpy(ret_info, &info, size < sizeof(info) ? size : sizeof(info));
+    memcpy(ret_info, &info, size);
     return 0;
 }
 

@@ -110,7 +110,7 @@ struct weir_discovery_info {
     uint64_t quiets;     /* times that nothing new had come for quiet_ns */
 };
 
-/* Reads the counters. Errors: WEIR_E_VERSION (a size too small for the first of them).  Thread: any thread. */
+/* Reads the counters. Errors: WEIR_E_VERSION, WEIR_E_MISUSE (a size below 4).  Thread: any thread. */
 WEIR_API int weir_discovery_read(weir_discovery *discovery, struct weir_discovery_info *ret_info);
 
 #ifdef __cplusplus

@@ -407,3 +407,40 @@ IT_TEST(misuse, calls_out_of_season)
     IT_IS(weir_try_send(node, (weir_peer){UINT64_C(1) << 32}, 1, "x", 1), WEIR_E_GONE);
     weir_node_free(node);
 }
+
+/* Counters are written as far as the caller's struct goes, an older one's too. */
+IT_TEST(misuse, counters_by_their_size)
+{
+    struct weir_discovery_config disco_cfg;
+    struct weir_gossip_config gossip_cfg = {.size = sizeof(gossip_cfg)};
+    struct weir_discovery_info info;
+    struct weir_gossip_stats stats;
+    weir_discovery *disco;
+    weir_gossip *gossip;
+    it_init(&a, "a");
+    it_create(&a, NULL);
+    weir_discovery_config_init(&disco_cfg);
+    IT_OK(weir_discovery_attach(&disco, a.node, &disco_cfg));
+    IT_OK(weir_gossip_create(&gossip, a.node, &gossip_cfg));
+    for (uint32_t size = 0; size <= sizeof(info) + 8; size += 4) {
+        memset(&info, 0xA5, sizeof(info));
+        info.size = size;
+        int want = size < 4 ? WEIR_E_MISUSE : size > sizeof(info) ? WEIR_E_VERSION : 0;
+        IT_IS(weir_discovery_read(disco, &info), want);
+        for (size_t i = want ? 4 : size; i < sizeof(info); i++)
+            IT_EQ(((uint8_t *)&info)[i], 0xA5);
+    }
+    for (uint32_t size = 0; size <= sizeof(stats) + 8; size += 4) {
+        memset(&stats, 0xA5, sizeof(stats));
+        stats.size = size;
+        int want = size < 4 ? WEIR_E_MISUSE : size > sizeof(stats) ? WEIR_E_VERSION : 0;
+        IT_IS(weir_gossip_stats_read(gossip, &stats), want);
+        for (size_t i = want ? 4 : size; i < sizeof(stats); i++)
+            IT_EQ(((uint8_t *)&stats)[i], 0xA5);
+    }
+    IT_IS(weir_discovery_read(NULL, &info), WEIR_E_MISUSE);
+    IT_IS(weir_gossip_stats_read(gossip, NULL), WEIR_E_MISUSE);
+    it_free(&a);
+    weir_discovery_free(disco);
+    weir_gossip_free(gossip);
+}
