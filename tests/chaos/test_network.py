@@ -93,9 +93,10 @@ def run(options, chance):
 
 def play(options, network):
     share = options.seconds / 4
-    # An answer to a ping may take 16 s. Over a slow link that is full both ways, ping and pong each wait behind
-    # what lies below the scheduler, which is some 300 KiB (more than 2 s), and behind retransmissions.
-    common = ["--ping-ms", "4000", "--rate"]
+    # An answer to a ping may take 32 s. Over a slow link that is full both ways, ping and pong each wait behind
+    # what lies below the scheduler, which is some 300 KiB (more than 2 s), and behind retransmissions, whose timeout
+    # doubles each time that the queue of the link drops them as well: more than 16 s were seen.
+    common = ["--ping-ms", "8000", "--rate"]
     a = chaos.start_node(1, *common, str(256 << 10), listen=f"{network.hosts[0]}:7711", prefix=network.inside(0))
     b = chaos.start_node(2, *common, str(256 << 10), "--dial", a.address, prefix=network.inside(1))
     nodes = [a, b]
