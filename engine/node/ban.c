@@ -47,6 +47,9 @@ void weir_guard_sweep_shards(weir_node *node)
     uint32_t cnt = node->shard_cnt;
     pthread_mutex_unlock(&node->mutex);
     for (uint32_t i = 0; i < cnt; i++) {
+        /* A shard that has ended, or not begun, has nobody to close, and would not read it. */
+        if (!atomic_load_explicit(&node->shards[i]->is_owned, memory_order_acquire))
+            continue;
         struct weir_note *note = weir_note_create(WEIR_LETTER_BANS, 0);
         if (note)
             (void)weir_shard_post(node->shards[i], note, true);
