@@ -47,7 +47,8 @@ enum {
     KEY_METRICS,
     KEY_PRINT,
     KEY_DISCOVERY,
-    KEY_FIELD = KEY_DISCOVERY + 32
+    KEY_GOSSIP_FIELD = KEY_DISCOVERY + 32,
+    KEY_FIELD = KEY_GOSSIP_FIELD + 32
 };
 
 static const struct cli_option own_options[] = {
@@ -71,7 +72,7 @@ static const struct cli_option own_options[] = {
 };
 
 #define OWN_CNT (sizeof(own_options) / sizeof(own_options[0]))
-#define OPTIONS_MAX 128
+#define OPTIONS_MAX 192
 
 static int set_option(void *ctx, int key, const char *value)
 {
@@ -130,15 +131,17 @@ static int set_option(void *ctx, int key, const char *value)
         is_good = settings_set(&args->settings, name, value, why);
         break;
     default: {
-        struct setting_name setting;
-        const char *argument, *help;
-        if (key < KEY_FIELD &&
-            discovery_settings_name((size_t)(key - KEY_DISCOVERY), &name, &argument, &help)) {
-            is_good = settings_set(&args->settings, name, value != NULL ? value : "yes", why);
-        } else if (settings_name((size_t)(key - KEY_FIELD), &setting)) {
-            name = setting.name;
-            is_good = settings_set(&args->settings, name, value != NULL ? value : "yes", why);
-        }
+        struct setting_name setting = {0};
+        if (key >= KEY_FIELD)
+            (void)settings_name((size_t)(key - KEY_FIELD), &setting);
+        else if (key >= KEY_GOSSIP_FIELD)
+            (void)gossip_settings_name((size_t)(key - KEY_GOSSIP_FIELD), &setting.name,
+                                       &setting.argument, &setting.help);
+        else
+            (void)discovery_settings_name((size_t)(key - KEY_DISCOVERY), &setting.name,
+                                          &setting.argument, &setting.help);
+        name = setting.name;
+        is_good = settings_set(&args->settings, name, value != NULL ? value : "yes", why);
     }
     }
     if (is_good)
@@ -158,6 +161,12 @@ static int read_args(struct node_args *args, int argc, char **argv)
     for (size_t i = 0; discovery_settings_name(i, &option.name, &option.argument, &option.help);
          i++) {
         option.key = KEY_DISCOVERY + (int)i;
+        options[cnt++] = option;
+    }
+    options[cnt++] = (struct cli_option){
+        NULL, NULL, "how messages are handed on, with --gossip (docs/gossip.md):", 0};
+    for (size_t i = 0; gossip_settings_name(i, &option.name, &option.argument, &option.help); i++) {
+        option.key = KEY_GOSSIP_FIELD + (int)i;
         options[cnt++] = option;
     }
     options[cnt++] = own_options[head];
@@ -235,7 +244,7 @@ static int build(struct node_args *args, struct node_watch *watch)
             return cli_fail_weir("node", error, "cannot begin to find peers");
     }
     if (settings->has_gossip) {
-        error = node_gossip_attach(&watch->gossip, watch->node, watch->is_json);
+        error = node_gossip_attach(&watch->gossip, watch->node, &settings->gossip, watch->is_json);
         if (error != 0)
             return cli_fail_weir("node", error, "cannot gossip");
     }

@@ -20,6 +20,11 @@ static const struct {
      "so often look for the least useful outbound peer, to exchange it (never)"},
     {"quiet-time", "TIME",
      "exchange an outbound peer when nothing new has come for so long (never)"},
+    {"dials-at-once", "N", "dials for them under way at once, 1 to 64 (8)"},
+    {"ask-interval", "TIME", "between two questions to one peer, from 100ms (10s)"},
+    {"feeler-interval", "TIME", "on average, between two test connections, from 100ms (2m)"},
+    {"no-feelers", NULL, "no test connections"},
+    {"save-interval", "TIME", "between two writes of a book that changed, from 100ms (1m)"},
     {"private", NULL, "ask peers not to tell others of this node"},
     {"unlisted", "WHOM", "tell nobody of this address or node id; may be given often"},
 };
@@ -99,6 +104,25 @@ static int set_time(weir_ns *ret_ns, const char *value, char *why)
     return 0;
 }
 
+static int set_interval(weir_ns *ret_ns, const char *value, char *why)
+{
+    if (cli_duration(value, 100 * WEIR_NS_PER_MS, 24 * 3600 * WEIR_NS_PER_S, ret_ns))
+        return 1;
+    snprintf(why, WHY_BYTES, "'%.40s' is not a time from 100ms to 24h with its unit", value);
+    return 0;
+}
+
+static int set_dials(struct discovery_settings *settings, const char *value, char *why)
+{
+    uint64_t number;
+    if (!cli_number(value, 1, 64, &number)) {
+        snprintf(why, WHY_BYTES, "'%.40s' is not a number from 1 to 64", value);
+        return 0;
+    }
+    settings->config.dials_at_once = (uint32_t)number;
+    return 1;
+}
+
 int discovery_settings_set(struct discovery_settings *settings, const char *name, const char *value,
                            char *why)
 {
@@ -119,6 +143,16 @@ int discovery_settings_set(struct discovery_settings *settings, const char *name
         result = set_time(&settings->config.replace_interval_ns, value, why);
     else if (strcmp(name, "quiet-time") == 0)
         result = set_time(&settings->config.quiet_ns, value, why);
+    else if (strcmp(name, "dials-at-once") == 0)
+        result = set_dials(settings, value, why);
+    else if (strcmp(name, "ask-interval") == 0)
+        result = set_interval(&settings->config.ask_interval_ns, value, why);
+    else if (strcmp(name, "feeler-interval") == 0)
+        result = set_interval(&settings->config.feeler_interval_ns, value, why);
+    else if (strcmp(name, "save-interval") == 0)
+        result = set_interval(&settings->config.save_interval_ns, value, why);
+    else if (strcmp(name, "no-feelers") == 0)
+        result = set_flag(settings, WEIR_DISCOVERY_NO_FEELERS, value, why);
     else if (strcmp(name, "crawler") == 0)
         result = set_flag(settings, WEIR_DISCOVERY_CRAWLER, value, why);
     else if (strcmp(name, "private") == 0)

@@ -64,10 +64,10 @@ static void on_messages(void *ctx, struct weir_gossip_msg *msgs, uint32_t msg_cn
     }
 }
 
-int node_gossip_attach(struct node_gossip *gossip, weir_node *node, bool is_json)
+int node_gossip_attach(struct node_gossip *gossip, weir_node *node,
+                       const struct weir_gossip_config *settings, bool is_json)
 {
-    struct weir_gossip_config cfg;
-    weir_gossip_config_init(&cfg);
+    struct weir_gossip_config cfg = *settings;
     cfg.ctx = gossip;
     cfg.on_messages = on_messages;
     gossip->is_json = is_json;

@@ -17,8 +17,9 @@ struct node_gossip {
     uint32_t line_cnt;
 };
 
-/* Attaches it to a node, before start. Returns a WEIR_E_*. */
-int node_gossip_attach(struct node_gossip *gossip, weir_node *node, bool is_json);
+/* Attaches it to a node, before start, with these settings. Returns a WEIR_E_*. */
+int node_gossip_attach(struct node_gossip *gossip, weir_node *node,
+                       const struct weir_gossip_config *settings, bool is_json);
 
 /* Says a text to everybody: to who is connected, and to who comes in the next minute. */
 int node_gossip_say(struct node_gossip *gossip, const char *text);

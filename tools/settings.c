@@ -171,6 +171,7 @@ void settings_init(struct settings *ret_settings)
     memset(ret_settings, 0, sizeof(*ret_settings));
     weir_config_init(&ret_settings->config);
     discovery_settings_init(&ret_settings->discovery);
+    weir_gossip_config_init(&ret_settings->gossip);
 }
 
 void settings_free(struct settings *settings)
@@ -447,6 +448,9 @@ static const char *any_name(void *ctx, size_t idx)
     if (settings_name(idx, &setting))
         return setting.name;
     idx -= SECURE_NAME_CNT + FIELD_CNT;
+    if (gossip_settings_name(idx, &name, &argument, &help))
+        return name;
+    idx -= GOSSIP_SETTINGS_CNT;
     return discovery_settings_name(idx, &name, &argument, &help) ? name : NULL;
 }
 
@@ -475,6 +479,8 @@ static bool set_one(struct settings *settings, const char *name, const char *val
         return settings->metrics != NULL;
     }
     int is_set = discovery_settings_set(&settings->discovery, name, value, why);
+    if (is_set < 0)
+        is_set = gossip_settings_set(&settings->gossip, name, value, why);
     if (is_set >= 0)
         return is_set == 1;
     bool is_known;

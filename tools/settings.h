@@ -13,6 +13,7 @@
 #include <weir/weir.h>
 
 #include "discovery_settings.h"
+#include "gossip_settings.h"
 #include "secure_options.h"
 
 #define SETTINGS_LISTENS_MAX 16u
@@ -36,6 +37,8 @@ struct settings {
     char *peers[SETTINGS_PEERS_MAX];
     uint32_t peer_cnt;
     bool has_gossip;
+    struct weir_gossip_config
+        gossip;    /* its names are set like those of config; of no effect without has_gossip */
     char *metrics; /* where they are served; NULL: nowhere */
     char *bans[SETTINGS_PEERS_MAX];
     uint32_t ban_cnt;

@@ -278,6 +278,11 @@ bool settings_check(const struct settings *settings, char why[SETTINGS_WHY_BYTES
                      channel->msg_bytes_max);
             return false;
         }
+        if (settings->has_gossip && settings->gossip.channel == channel->id) {
+            snprintf(why, SETTINGS_WHY_BYTES, "channel '%s' has the id %u, which is gossip-channel",
+                     channel->name, channel->id);
+            return false;
+        }
     }
-    return true;
+    return !settings->has_gossip || gossip_settings_check(&settings->gossip, why);
 }

@@ -99,8 +99,17 @@ void settings_print(const struct settings *settings, FILE *out)
         else
             fprintf(out, "# %s is not set: %s\n", name.name, name.help);
     }
-    /* As comments: a file that sets one of them has a node that finds peers. */
     const char *argument;
+    for (size_t i = 0; gossip_settings_name(i, &name.name, &argument, &name.help); i++) {
+        char value[32];
+        if (is_set(settings, 0, name.name))
+            continue;
+        if (gossip_settings_default(i, value))
+            print_line(out, name.name, value);
+        else
+            fprintf(out, "# %s is not set: %s\n", name.name, name.help);
+    }
+    /* As comments: a file that sets one of them has a node that finds peers. */
     for (size_t i = 0; discovery_settings_name(i, &name.name, &argument, &name.help); i++)
         if (!is_set(settings, 0, name.name))
             fprintf(out, "# %s is not set: %s\n", name.name, name.help);

@@ -41,6 +41,11 @@ static void expect_in_range(const struct settings *settings)
     FUZZ_CHECK(cfg->ping_interval_ns >= WEIR_NS_PER_MS &&
                cfg->ping_interval_ns <= 86400 * WEIR_NS_PER_S);
     FUZZ_CHECK(strlen(cfg->network_id) >= 1 && strlen(cfg->network_id) <= 32);
+    const struct weir_gossip_config *gossip = &settings->gossip;
+    FUZZ_CHECK(gossip->fanout >= 1 && gossip->fanout <= WEIR_GOSSIP_FANOUT_MAX);
+    FUZZ_CHECK(gossip->hop_max >= 1 && gossip->hop_max <= 255);
+    FUZZ_CHECK(gossip->seen_max >= 1 && gossip->seen_max <= 1u << 24);
+    FUZZ_CHECK(gossip->channel >= 1 && gossip->channel <= WEIR_CHANNEL_ID_MAX);
     for (uint32_t i = 0; i < settings->channel_cnt; i++) {
         const struct weir_channel *channel = &settings->channels[i];
         FUZZ_CHECK(channel->id <= WEIR_CHANNEL_ID_MAX && channel->weight <= 1000);
@@ -173,6 +178,8 @@ static void expect_printed_reads_back(const struct settings *settings)
                back.config.flags == settings->config.flags &&
                back.config.pool_bytes_max == settings->config.pool_bytes_max &&
                back.config.idle_timeout_ns == settings->config.idle_timeout_ns);
+    FUZZ_CHECK(back.has_gossip == settings->has_gossip &&
+               memcmp(&back.gossip, &settings->gossip, sizeof back.gossip) == 0);
     close(fd);
     close(again_fd);
     free(text);

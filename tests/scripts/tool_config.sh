@@ -31,6 +31,8 @@ outbond outbound
 quiettime quiet-time
 crwaler crawler
 welcme welcome
+gossip-fanut gossip-fanout
+gossip-seen-mx gossip-seen-max
 NAMES
 for typed in x xy colour messages-per-hour weight; do
     printf '[node]\n%s = 1\n' "$typed" | wrong "wrong.ini:2: $typed: there is no such setting (WEIR_E_CONFIG)"
@@ -48,6 +50,31 @@ wrong "wrong.ini:2: frame-bytes-max: '1K' is not a size from 4096 to 65536 bytes
 [node]
 frame-bytes-max = 1K
 INI
+# How it gossips: each with its range, and what does not go together, if it gossips.
+while read -r key value said; do
+    printf '[node]\ngossip = yes\n%s = %s\n' "$key" "$value" | wrong "wrong.ini:3: $key: '$value' is $said (WEIR_E_CONFIG)"
+done <<'VALUES'
+gossip-fanout 1025 not a number from 1 to 1024
+gossip-fanout 0 not a number from 1 to 1024
+gossip-hop-max 256 not a number from 1 to 255
+gossip-seen-max 16777217 not a number from 1 to 16777216
+gossip-age-max 2h not a time from 1ms to 1h with its unit (as 500ms, 10s or 2m)
+gossip-msg-bytes-max 65M not a size from 1 to 67108864 bytes (as 65536, 64K or 1M)
+gossip-push-bytes-max none neither a size from 1 to 67108864 bytes nor all
+gossip-channel 65535 not a number from 1 to 65534
+gossip-push-only perhaps neither yes nor no
+VALUES
+printf '[node]\nask-interval = 99ms\n' | wrong "wrong.ini:2: ask-interval: '99ms' is not a time from 100ms to 24h with its unit (WEIR_E_CONFIG)"
+expect 2 "dials-at-once: '65' is not a number from 1 to 64" "$weir" node --seed 127.0.0.1:1 --dials-at-once 65 --print-config
+"$weir" node --seed 127.0.0.1:1 --feeler-interval 30s --save-interval 5s --no-feelers --print-config >finding.ini || bad "finding peers"
+for line in 'feeler-interval = 30s' 'save-interval = 5s' 'no-feelers = yes'; do
+    grep -qxF "$line" finding.ini || bad "no line '$line': $(cat finding.ini)"
+done
+expect 2 "gossip-send-bytes-max 65536 is below 1048584, which gossip-msg-bytes-max asks for" \
+    "$weir" node --gossip --gossip-send-bytes-max 64K --print-config
+expect 2 "gossip-want-delay 61s is above gossip-age-max 60s" "$weir" node --gossip --gossip-want-delay 61s --print-config
+expect 2 "channel 'default' has the id 65281, which is gossip-channel" \
+    "$weir" node --gossip --channel id=65281,name=default --print-config
 wrong "wrong.ini:5: weight: weight '1001' is not a number from 1 to 1000" <<'INI'
 # comment
 
@@ -79,6 +106,8 @@ network-id = from-the-file
 listen = 127.0.0.1:0
 listen = 127.0.0.1:0
 idle-timeout = 2m
+gossip-age-max = 30s
+gossip-fanout = 4
 shards = 2
 
 [channel votes]
@@ -92,7 +121,7 @@ msg-max = 2M
 INI
 # What holds, and where it comes from; read back, it is the same.
 "$weir" node --config good.ini --shards 1 --channel id=7,weight=9 --ban 192.0.2.0/24 --rate-send 2M --pin \
-    --proxy-password hidden --print-config >printed.ini || bad "--print-config"
+    --proxy-password hidden --gossip --gossip-fanout 9 --gossip-push-only --print-config >printed.ini || bad "--print-config"
 settings_of() { grep -v '^#' "$1"; }
 has() { grep -qxF "$2" "$1" || bad "no line '$2' in $1: $(cat "$1")"; }
 has printed.ini '# good.ini:2'
@@ -102,12 +131,16 @@ has printed.ini 'shards = 1'
 has printed.ini 'rate-send = 2M'
 has printed.ini 'ban = 192.0.2.0/24'
 has printed.ini 'pin = yes'
+has printed.ini 'gossip-fanout = 9'
+has printed.ini 'gossip-push-only = yes'
+has printed.ini 'gossip-seen-max = 65536'
+has printed.ini 'gossip-age-max = 30s'
 has printed.ini 'ping-interval = 15s'
 has printed.ini 'stats-mode = 0600'
 has printed.ini 'name = bulk'
 has printed.ini 'weight = 9'
 has printed.ini '# proxy-password is set, and not shown'
-! grep -q 'hidden\|shards = 2' printed.ini || bad "what was overruled, or is secret: $(cat printed.ini)"
+! grep -q 'hidden\|shards = 2\|gossip-fanout = 4' printed.ini || bad "what was overruled, or is secret: $(cat printed.ini)"
 [ "$(grep -c '^listen = ' printed.ini)" -eq 2 ] || bad "two listeners: $(cat printed.ini)"
 "$weir" node --config printed.ini --print-config >again.ini || bad "what was printed is not read: $(cat printed.ini)"
 diff <(settings_of printed.ini | sort) <(settings_of again.ini | sort) || bad "it is not the same"

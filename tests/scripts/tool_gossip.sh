@@ -34,3 +34,25 @@ grep -q "gossip: 0 said, 1 heard" middle.out || bad "no counts: $(cat middle.out
 grep -q "^gossip = yes" effective.ini && grep -q "^quiet-time = 2s" effective.ini || bad "$(cat effective.ini)"
 "$weir" node --config effective.ini --print-config >again.ini
 diff <(grep -v "^#" effective.ini) <(grep -v "^#" again.ini) || bad "read back it is another"
+
+# Its settings hold: a message may be too long, and one that has made its hops goes no further.
+expect 2 "--say needs --gossip" "$weir" node --listen 127.0.0.1:0 --gossip-fanout 3 --say hello
+expect 1 "WEIR_E_TOO_BIG" "$weir" node --listen 127.0.0.1:0 --gossip --gossip-msg-bytes-max 4 --say hello
+printf '[node]\nlisten = 127.0.0.1:0\ngossip = yes\ngossip-hop-max = 1\ngossip-channel = 77\n' >short.ini
+start end "$weir" node --config short.ini --quiet --json
+end=$pid
+wait_until grep -q listening end.out
+at=$(sed -n 's/.*"address":"\([^"]*\)".*/\1/p' end.out | head -n 1)
+start beyond "$weir" node --peer "$at" --gossip --gossip-channel 77 --quiet
+beyond=$pid
+wait_for "up: " beyond.out
+start near "$weir" node --peer "$at" --gossip --gossip-channel 77 --quiet --say "so far and no further"
+near=$pid
+wait_for '"text": *"so far and no further"' end.out
+for node in "$near" "$end" "$beyond"; do
+    kill -TERM "$node"
+    ended "$node" 10
+    same 0 "a node after SIGTERM"
+done
+grep -q '"delivered": *1,.*"pushed": *0,.*"served": *0' end.out || bad "it was handed on: $(cat end.out)"
+grep -q "gossip: 0 said, 0 heard" beyond.out || bad "it went further: $(cat beyond.out)"
