@@ -71,6 +71,12 @@ static void peer_up(struct weir_discovery *disco, weir_peer id, const struct wei
     disco_pex_greet(disco, peer);
 }
 
+bool disco_is_stopping(const struct weir_discovery *disco)
+{
+    int state = atomic_load(&disco->node->state);
+    return state == WEIR_NODE_STOPPING || state == WEIR_NODE_STOPPED;
+}
+
 /* Who sends us away, or hangs up at once, is not asked again at once. */
 static void rest(struct weir_discovery *disco, const struct disco_peer *peer, int reason,
                  uint64_t now_ns)
@@ -91,7 +97,8 @@ static void peer_down(struct weir_discovery *disco, weir_peer id, int reason, ui
         return;
     if (peer->has_about && peer->place.family != WEIR_ADDR_NONE)
         weir_book_seen(disco->book, &peer->place, disco_wall_s(disco));
-    rest(disco, peer, reason, now_ns);
+    if (!disco_is_stopping(disco))
+        rest(disco, peer, reason, now_ns);
     disco_peer_unmark(disco, peer);
     disco_peer_remove(disco, id);
 }

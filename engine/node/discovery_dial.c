@@ -338,6 +338,10 @@ static void choose_anchors(struct weir_discovery *disco)
 
 void disco_dial_keep(struct weir_discovery *disco, uint64_t now_ns)
 {
+    if (disco_is_stopping(disco)) { /* the anchors are those who were there before */
+        disco->next_round_ns = now_ns + CALM_NS;
+        return;
+    }
     weir_book_settle(disco->book, disco_wall_s(disco));
     forget_lost(disco, now_ns);
     fill_outbound(disco, now_ns);

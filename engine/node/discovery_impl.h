@@ -137,6 +137,8 @@ void disco_peer_mark(struct weir_discovery *disco, struct disco_peer *peer);
 void disco_peer_unmark(struct weir_discovery *disco, struct disco_peer *peer);
 /* Where a peer listens is known now: if it is unlisted by its id, the place is from now on. */
 void disco_peer_placed(struct weir_discovery *disco, const struct disco_peer *peer);
+/* The node is stopping: who goes now goes because of us, and says nothing about himself. */
+bool disco_is_stopping(const struct weir_discovery *disco);
 bool disco_is_own(const struct weir_discovery *disco, const struct weir_place *place);
 
 /* discovery_dial.c */
