@@ -9,6 +9,7 @@ endif()
 set(CMAKE_C_FLAGS_RELEASE "-O3 -g1 -DNDEBUG")
 set(CMAKE_C_FLAGS_PROFILE "-O3 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -DNDEBUG")
 set(CMAKE_C_FLAGS_DEBUG "-Og -g3")
+set(CMAKE_C_FLAGS_CHECKED "-O2 -g1") # assertions on, and fast
 set(CMAKE_C_FLAGS_SANITIZE "-O1 -g -fno-omit-frame-pointer")
 set(CMAKE_C_FLAGS_COVERAGE "-O0 -g --coverage")
 
@@ -35,7 +36,9 @@ target_link_options(weir_flags INTERFACE
 if(CMAKE_BUILD_TYPE STREQUAL Coverage)
     target_link_options(weir_flags INTERFACE --coverage)
 endif()
-if(WEIR_FUZZ AND NOT WEIR_FUZZ_AFL)
+if(WEIR_FUZZ_EDGES)
+    target_compile_options(weir_flags INTERFACE -fsanitize-coverage=inline-8bit-counters,pc-table)
+elseif(WEIR_FUZZ AND NOT WEIR_FUZZ_AFL)
     target_compile_options(weir_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 if(WEIR_SANITIZE)
