@@ -2,8 +2,6 @@
  * table, and that comes back from its own text.
  *
  * input: a byte, odd: the hash of each line is mended first, so that what stands behind it is reached; then the file. */
-#include <inttypes.h>
-
 #include "engine/base/hash.h"
 #include "engine/peers/bans.h"
 #include "tests/fuzz/fuzz.h"
@@ -30,13 +28,12 @@ static void mend(char *text, size_t len)
     for (size_t at = 0; at < len;) {
         size_t own = line_len(text, at, len);
         size_t body = own > HASH_LEN + 1 ? own - HASH_LEN - 1 : 0;
-        char hash[HASH_LEN + 1];
         if (body && text[at + body] == ' ') {
             /* The last line's is of all before it, that of others of their own. */
             bool is_end = own > 4 && memcmp(text + at, "end ", 4) == 0;
-            snprintf(hash, sizeof(hash), "%016" PRIx64,
-                     weir_hash_ops()->xxh3(is_end ? text : text + at, is_end ? at : body, 0));
-            memcpy(text + at + body + 1, hash, HASH_LEN);
+            uint64_t hash = weir_hash_ops()->xxh3(is_end ? text : text + at, is_end ? at : body, 0);
+            for (uint32_t i = 0; i < HASH_LEN; i++)
+                text[at + body + 1 + i] = "0123456789abcdef"[hash >> (60 - 4 * i) & 15];
         }
         at += own + 1;
     }

@@ -153,20 +153,21 @@ static void expect_same_channel(const struct weir_channel *printed, const struct
 /* What is printed reads back to what is printed, unless a value cannot stand in a file. */
 static void expect_printed_reads_back(const struct settings *settings)
 {
-    char *text, path[64], why[SETTINGS_WHY_BYTES];
+    static struct memory_file file, again_file;
+    char *text, why[SETTINGS_WHY_BYTES];
     size_t len, again_len;
     bool is_all, is_all_again;
     if (!settings_check(settings, why))
         return;
     text = print_lines(settings, &len, &is_all);
-    int fd = memory_file((const uint8_t *)text, len, path);
+    memory_file(&file, text, len);
     static struct settings back, again;
-    FUZZ_CHECK(read_once(path, &back) == -1);
+    FUZZ_CHECK(read_once(file.path, &back) == -1);
     /* Its order may differ once, because defaults have become settings. */
     char *lines = print_lines(&back, &again_len, &is_all_again);
     FUZZ_CHECK(is_all_again); /* it came from lines */
-    int again_fd = memory_file((const uint8_t *)lines, again_len, path);
-    FUZZ_CHECK(read_once(path, &again) == -1);
+    memory_file(&again_file, lines, again_len);
+    FUZZ_CHECK(read_once(again_file.path, &again) == -1);
     size_t third_len;
     char *third = print_lines(&again, &third_len, &is_all_again);
     FUZZ_CHECK(third_len == again_len && memcmp(third, lines, third_len) == 0);
@@ -180,8 +181,6 @@ static void expect_printed_reads_back(const struct settings *settings)
                back.config.idle_timeout_ns == settings->config.idle_timeout_ns);
     FUZZ_CHECK(back.has_gossip == settings->has_gossip &&
                memcmp(&back.gossip, &settings->gossip, sizeof back.gossip) == 0);
-    close(fd);
-    close(again_fd);
     free(text);
     free(lines);
     free(third);
@@ -191,10 +190,10 @@ static void expect_printed_reads_back(const struct settings *settings)
 
 static void read_file(const uint8_t *data, size_t size)
 {
-    char path[64];
-    int fd = memory_file(data, size, path);
+    static struct memory_file file;
+    memory_file(&file, data, size);
     static struct settings settings[2];
-    int codes[2] = {read_once(path, &settings[0]), read_once(path, &settings[1])};
+    int codes[2] = {read_once(file.path, &settings[0]), read_once(file.path, &settings[1])};
     FUZZ_CHECK(codes[0] == codes[1]);
     expect_same(&settings[0], &settings[1]);
     expect_in_range(&settings[0]);
@@ -204,7 +203,6 @@ static void read_file(const uint8_t *data, size_t size)
     }
     settings_free(&settings[0]);
     settings_free(&settings[1]);
-    close(fd);
 }
 
 static void read_channel(const uint8_t *data, size_t size)

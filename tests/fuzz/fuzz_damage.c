@@ -32,7 +32,7 @@ static struct damage damage_of(const struct program *program, const uint8_t *dam
     return (struct damage){program->frame_cnt, 0};
 }
 
-static void hear(const struct program *program, const uint8_t *damaged, uint64_t split)
+static void hear(const struct program *program, uint8_t *damaged, uint64_t split)
 {
     static struct end end;
     struct damage damage = damage_of(program, damaged);
@@ -44,7 +44,7 @@ static void hear(const struct program *program, const uint8_t *damaged, uint64_t
         struct weir_frame frames[8];
         struct weir_feed feed;
         have += have < program->len ? fuzz_chunk(&split, program->len - have) : 0;
-        uint8_t *window = fuzz_copy(damaged + at, have - at);
+        uint8_t *window = fuzz_window(damaged + at, have - at);
         CODEC->feed(end.state, window, have - at, frames, 8, &feed);
         CODEC->verify(frames, feed.frame_cnt);
         for (uint32_t i = 0; i < feed.frame_cnt && !fault; i++) {
@@ -58,7 +58,7 @@ static void hear(const struct program *program, const uint8_t *damaged, uint64_t
             FUZZ_CHECK(
                 memcmp(frames[i].payload, program->bytes + want->at + MODEL_HEAD, want->len) == 0);
         }
-        free(window);
+        fuzz_window_end(window);
         at += feed.consumed;
         FUZZ_CHECK(fault || feed.consumed || have < program->len);
     }

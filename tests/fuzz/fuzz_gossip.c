@@ -43,9 +43,11 @@ static void read_one(const uint8_t *data, size_t size)
 
 #define SEEN_MAX 8u
 
-/* Each byte is an id; time passes by its upper bits. */
+/* Each byte is an id; time passes by its upper bits. So many fill and empty its two generations often enough. */
+#define IDS_MAX 512u
 static void filter(const uint8_t *data, size_t size)
 {
+    size = size < IDS_MAX ? size : IDS_MAX;
     struct weir_seen *seen;
     uint64_t now = 1, last[256] = {0}, fresh = 0;
     FUZZ_CHECK(weir_seen_create(&seen, SEEN_MAX, 50, 1) == 0);

@@ -32,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct stats_view view;
     static struct top_screen screen;
-    char path[64], why[STATS_WHY_BYTES] = "";
+    static struct memory_file file;
+    char why[STATS_WHY_BYTES] = "";
     if (size == 0)
         return 0;
     uint8_t *bytes = fuzz_copy(data + 1, size - 1);
@@ -40,8 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         mend(bytes, size - 1);
     else if (size > 40)
         bytes[24] &= 0xFE; /* an odd number is waited for, a tenth of a second each time */
-    int fd = memory_file(bytes, size - 1, path);
-    if (stats_read(&view, path, why)) {
+    memory_file(&file, bytes, size - 1);
+    if (stats_read(&view, file.path, why)) {
         expect_printable(view.head.network_id, sizeof(view.head.network_id));
         for (uint32_t i = 0; i < view.head.record_cnt; i++) {
             char value[8];
@@ -55,7 +56,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         FUZZ_CHECK(why[0] != '\0' && view.head.record_cnt == 0);
     }
-    close(fd);
     free(bytes);
     return 0;
 }

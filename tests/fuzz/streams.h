@@ -47,14 +47,21 @@ static inline void streams_check_error(const struct streams *streams)
     FUZZ_CHECK(streams->err[streams->err_len - 1] == '\n');
 }
 
-/* A file that is only in memory; `ret_path` has room for 64 bytes. Returns its descriptor. */
-static inline int memory_file(const void *bytes, size_t len, char *ret_path)
+/* A file that is only in memory, made once and written anew for each input. */
+struct memory_file {
+    char path[64]; /* empty: not made yet */
+    int fd;
+};
+
+static inline void memory_file(struct memory_file *file, const void *bytes, size_t len)
 {
-    int fd = memfd_create("fuzz", MFD_CLOEXEC);
-    FUZZ_CHECK(fd >= 0);
-    FUZZ_CHECK(len == 0 || write(fd, bytes, len) == (ssize_t)len);
-    snprintf(ret_path, 64, "/proc/self/fd/%d", fd);
-    return fd;
+    if (file->path[0] == '\0') {
+        file->fd = memfd_create("fuzz", MFD_CLOEXEC);
+        FUZZ_CHECK(file->fd >= 0);
+        snprintf(file->path, sizeof file->path, "/proc/self/fd/%d", file->fd);
+    }
+    FUZZ_CHECK(ftruncate(file->fd, (off_t)len) == 0);
+    FUZZ_CHECK(len == 0 || pwrite(file->fd, bytes, len, 0) == (ssize_t)len);
 }
 
 #endif
