@@ -22,7 +22,7 @@ static void v2_begin(void *opaque, const struct weir_offer *offer, bool is_diale
 static void v2_arm(void *opaque, const struct weir_arm *arm)
 {
     struct native_v2_state *state = opaque;
-    memcpy(state->seed, arm->seed, sizeof state->seed);
+    memcpy(state->u.handshake.seed, arm->seed, sizeof state->u.handshake.seed);
     state->has_expected = arm->peer_id != NULL;
     if (arm->peer_id)
         memcpy(state->peer_id, arm->peer_id, sizeof state->peer_id);
@@ -30,9 +30,9 @@ static void v2_arm(void *opaque, const struct weir_arm *arm)
     if (state->has_peer_key)
         memcpy(state->peer_key, arm->peer_key, sizeof state->peer_key);
     WEIR_CHECK(arm->from_len <= WEIR_COOKIE_FROM_MAX);
-    state->from_len = (uint8_t)arm->from_len;
+    state->u.handshake.from_len = (uint8_t)arm->from_len;
     if (arm->from_len)
-        memcpy(state->from, arm->from, arm->from_len);
+        memcpy(state->u.handshake.from, arm->from, arm->from_len);
 }
 
 static void v2_end(void *opaque)
@@ -41,10 +41,11 @@ static void v2_end(void *opaque)
     if (!state->offer) /* never begun */
         return;
     if (weir_v2_is_noise(state))
-        weir_noise_handshake_wipe(&state->u.handshake.noise);
-    weir_v2_lane_wipe(&state->send);
-    weir_v2_lane_wipe(&state->recv);
-    weir_wipe(state->seed, sizeof state->seed);
+        weir_v2_noise_wipe(state);
+    if (state->has_records) {
+        weir_v2_lane_wipe(&state->u.records.send);
+        weir_v2_lane_wipe(&state->u.records.recv);
+    }
     state->offer = NULL;
 }
 
@@ -181,14 +182,15 @@ static int v2_sniff(const uint8_t *data, size_t len, uint16_t *ret_reason)
 static const struct weir_agreed *v2_agreed(const void *opaque)
 {
     const struct native_v2_state *state = opaque;
-    return state->phase == NATIVE_V2_READY || state->phase == NATIVE_V2_BROKEN ? &state->u.agreed
-                                                                               : NULL;
+    return state->phase == NATIVE_V2_READY || state->phase == NATIVE_V2_BROKEN
+               ? &state->u.records.agreed
+               : NULL;
 }
 
 static const uint8_t *v2_session(const void *opaque)
 {
     const struct native_v2_state *state = opaque;
-    return state->session;
+    return state->u.records.session;
 }
 
 static const uint8_t *v2_peer_key(const void *opaque)
@@ -207,7 +209,7 @@ static bool v2_seal(void *opaque, const struct weir_seal_piece *pieces, uint32_t
                     bool is_last_of_key, uint8_t *ret_head, uint8_t *ret_tail)
 {
     struct native_v2_state *state = opaque;
-    return weir_v2_seal(state->offer->secret->crypto, &state->send, pieces, piece_cnt,
+    return weir_v2_seal(state->offer->secret->crypto, &state->u.records.send, pieces, piece_cnt,
                         is_last_of_key, ret_head, ret_tail);
 }
 

@@ -162,38 +162,51 @@ struct native_v2_state {
     bool has_peer_key; /* dialer: it knows peer_key; when agreed: peer_key may be used again */
     bool was_ik;       /* a handshake with IK came to nothing on this stream: it is XX now */
     bool has_cookie;   /* the listener has asked for it, the dialer was asked */
-    uint8_t from_len;
-    uint8_t from[WEIR_COOKIE_FROM_MAX];
     uint8_t preface[NATIVE_V2_PREFACE_BYTES]; /* the dialer's, as it is in the prologue */
-    uint8_t seed[WEIR_KEY_BYTES];
     uint8_t peer_key[WEIR_KEY_BYTES];
-    uint8_t session[WEIR_SESSION_BYTES]; /* of Noise's transcript hash; once has_records */
-    uint8_t peer_id[WEIR_KEY_BYTES];     /* expected, and from its proof on the one that it is */
-    struct native_v2_lane send, recv;
+    uint8_t peer_id[WEIR_KEY_BYTES]; /* expected, and from its proof on the one that it is */
+    /* A handshake and what comes of it are never there at the same time: weir_v2_noise_end() makes the one of the other.
+     * So a silent connection pays for the larger one only. */
     union {
-        struct {
+        struct { /* until has_records; wiped by then */
             struct weir_noise_handshake noise;
             union {
-                uint8_t message2[NATIVE_V2_MESSAGE2_BYTES]; /* the listener's, made when 1 came */
-                uint8_t cookie[NATIVE_V2_COOKIE_BYTES];     /* before that; the dialer's */
+                uint8_t message2[NATIVE_V2_MESSAGE2_BYTES]; /* the listener's in XX: made when 1
+                                                               came, until it is pulled */
+                struct {                                    /* before that; the dialer's */
+                    uint8_t seed[WEIR_KEY_BYTES];
+                    uint8_t cookie[NATIVE_V2_COOKIE_BYTES];
+                    uint8_t from_len;
+                    uint8_t from[WEIR_COOKIE_FROM_MAX];
+                };
             };
-        } handshake;               /* until the third message */
-        struct weir_agreed agreed; /* from then on; valid in READY and BROKEN; may be cut */
-    } u;                           /* last: see weir_codec.channel_bytes */
+        } handshake;
+        struct { /* with has_records */
+            struct native_v2_lane send, recv;
+            uint8_t session[WEIR_SESSION_BYTES]; /* of Noise's transcript hash */
+            struct weir_agreed agreed;           /* valid in READY and BROKEN; may be cut */
+        } records;
+    } u; /* last: see weir_codec.channel_bytes */
 };
-#define NATIVE_V2_CHANNEL_BYTES (sizeof(((struct native_v2_state *)NULL)->u.agreed.channels[0]))
+#define NATIVE_V2_CHANNEL_BYTES \
+    (sizeof(((struct native_v2_state *)NULL)->u.records.agreed.channels[0]))
 #define NATIVE_V2_STATE_MIN \
     (offsetof(struct native_v2_state, u) + sizeof(((struct native_v2_state *)NULL)->u.handshake))
-_Static_assert(offsetof(struct native_v2_state, u.agreed.channels) +
+_Static_assert(offsetof(struct native_v2_state, u.records.agreed.channels) +
                        WEIR_CHANNELS_MAX * NATIVE_V2_CHANNEL_BYTES ==
                    sizeof(struct native_v2_state),
                "the channels are the end of the state, so that it may be cut");
 _Static_assert(sizeof(struct native_v2_state) <= 2048, "what a stranger costs");
+_Static_assert(NATIVE_V2_STATE_MIN <= 768, "what a silent connection costs");
+_Static_assert(offsetof(struct native_v2_state, u.records.agreed.channels) <= NATIVE_V2_STATE_MIN,
+               "so that to zero the one is to zero the other, but for the channels");
 
 /* ---- native_v2_shake.c --------------------------------------------------------------------- */
 
 /* The handshake's half of the union is in use: until the third message was made or read. */
 bool weir_v2_is_noise(const struct native_v2_state *state);
+/* Wipes and zeroes that half, seed and all. */
+void weir_v2_noise_wipe(struct native_v2_state *state);
 /* Ends a handshake. A peer whose records we can write is told why in one; before that a reason in clear
  * is all there is, and it is sent only where it says nothing that a stranger should not know. */
 void weir_v2_fail(struct native_v2_state *state, uint16_t fault, bool is_told);

@@ -19,11 +19,12 @@ static bool cookie_make(const struct native_v2_state *state, uint32_t secret_idx
 {
     static const char label[] = "weir-cookie-v1";
     const struct weir_secret *secret = state->offer->secret;
-    const struct weir_piece pieces[] = {{label, sizeof label - 1},
-                                        {&state->from_len, sizeof state->from_len},
-                                        {state->from, state->from_len},
-                                        {state->preface, sizeof state->preface},
-                                        *message1};
+    const struct weir_piece pieces[] = {
+        {label, sizeof label - 1},
+        {&state->u.handshake.from_len, sizeof state->u.handshake.from_len},
+        {state->u.handshake.from, state->u.handshake.from_len},
+        {state->preface, sizeof state->preface},
+        *message1};
     return weir_hmac(secret->crypto, WEIR_DIGEST_SHA256, secret->gate->secrets[secret_idx],
                      WEIR_COOKIE_SECRET_BYTES, pieces, sizeof pieces / sizeof pieces[0],
                      ret_cookie);

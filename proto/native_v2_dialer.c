@@ -99,9 +99,9 @@ static void again_feed(struct native_v2_state *state, struct weir_feed *ret_feed
 {
     static const char label[] = "weir-noise-xx-after-ik";
     const struct weir_piece piece = {label, sizeof label - 1};
-    if (!state->has_peer_key ||
-        !weir_hmac(state->offer->secret->crypto, WEIR_DIGEST_SHA256, state->seed,
-                   sizeof state->seed, &piece, 1, state->seed)) {
+    uint8_t *seed = state->u.handshake.seed;
+    if (!state->has_peer_key || !weir_hmac(state->offer->secret->crypto, WEIR_DIGEST_SHA256, seed,
+                                           WEIR_KEY_BYTES, &piece, 1, seed)) {
         weir_v2_fail(state, WEIR_R_BAD_HELLO, false);
         return;
     }
@@ -171,7 +171,7 @@ void weir_v2_message2_feed(struct native_v2_state *state, const uint8_t *data, s
     if (!weir_v2_is_there(all, len, ret_feed))
         return;
     ret_feed->consumed = all;
-    weir_wipe(state->seed, sizeof state->seed); /* message 1 is not wanted again */
+    weir_wipe(state->u.handshake.seed, WEIR_KEY_BYTES); /* message 1 is not wanted again */
     uint8_t payload[WEIR_PROOF_BYTES + NATIVE_V2_OFFER_BYTES];
     size_t payload_len = 0;
     int error = weir_noise_read(&state->u.handshake.noise, data + all - message_len, message_len,

@@ -67,8 +67,8 @@ static uint16_t plain_feed(struct native_v2_state *state, uint8_t *data,
                 state->plain_left != 0)
                 return WEIR_R_BAD_CONTROL;
             /* The record may have been the last by its number or its bytes as well: one end, one new key. */
-            if (state->recv.key_cnt == state->plain_key &&
-                !weir_v2_rekey(state->offer->secret->crypto, &state->recv))
+            if (state->u.records.recv.key_cnt == state->plain_key &&
+                !weir_v2_rekey(state->offer->secret->crypto, &state->u.records.recv))
                 return WEIR_R_INTERNAL;
             continue; /* nobody else's business */
         }
@@ -91,10 +91,10 @@ bool weir_v2_frames_feed(struct native_v2_state *state, uint8_t *data, size_t le
     while (fault == 0 && ret_feed->frame_cnt < frame_max) {
         if (state->plain_left == 0) {
             size_t need;
-            state->plain_key = state->recv.key_cnt;
+            state->plain_key = state->u.records.recv.key_cnt;
             int32_t opened =
-                weir_v2_open(state->offer->secret->crypto, &state->recv, data + ret_feed->consumed,
-                             len - ret_feed->consumed, &need);
+                weir_v2_open(state->offer->secret->crypto, &state->u.records.recv,
+                             data + ret_feed->consumed, len - ret_feed->consumed, &need);
             if (opened < 0) {
                 fault = (uint16_t)-opened;
                 break;

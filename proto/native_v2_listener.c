@@ -53,7 +53,7 @@ static void ik_judge(struct native_v2_state *state, int error, const uint8_t *pr
         state->out |= NATIVE_V2_OUT_AGAIN;
         return;
     }
-    weir_wipe(state->seed, sizeof state->seed);
+    weir_wipe(state->u.handshake.seed, sizeof state->u.handshake.seed);
     uint16_t fault = error ? weir_v2_reason_of(error) : weir_v2_proof_judge(state, proof);
     if (fault != 0) {
         weir_v2_fail(state, fault, false);
@@ -158,7 +158,7 @@ void weir_v2_message1_feed(struct native_v2_state *state, const uint8_t *data, s
         ik_judge(state, error, payload);
         return;
     }
-    weir_wipe(state->seed, sizeof state->seed);
+    weir_wipe(state->u.handshake.seed, sizeof state->u.handshake.seed);
     if (!error)
         error = weir_noise_read(noise, data + head, message1_len, payload, sizeof payload,
                                 &payload_len);

@@ -11,14 +11,19 @@ bool weir_v2_is_noise(const struct native_v2_state *state)
     return !state->has_records && state->phase != NATIVE_V2_FAILED;
 }
 
+void weir_v2_noise_wipe(struct native_v2_state *state)
+{
+    weir_noise_handshake_wipe(&state->u.handshake.noise);
+    weir_wipe(&state->u.handshake, sizeof state->u.handshake);
+}
+
 void weir_v2_fail(struct native_v2_state *state, uint16_t fault, bool is_told)
 {
     uint8_t out = 0;
     if (is_told)
         out = state->has_records ? NATIVE_V2_OUT_GOODBYE : NATIVE_V2_OUT_REFUSAL;
     if (weir_v2_is_noise(state))
-        weir_noise_handshake_wipe(&state->u.handshake.noise);
-    weir_wipe(state->seed, sizeof state->seed);
+        weir_v2_noise_wipe(state);
     state->phase = NATIVE_V2_FAILED;
     state->fault = fault;
     state->out = out;
@@ -78,7 +83,7 @@ int weir_v2_noise_begin(struct native_v2_state *state)
     memcpy(at, state->offer->network_id, id_len);
     at += id_len;
     struct weir_noise_keys keys = {.s = &secret->identity->s,
-                                   .e_private = state->seed,
+                                   .e_private = state->u.handshake.seed,
                                    .rs = state->has_peer_key ? state->peer_key : NULL,
                                    .psk = secret->network_key};
     return weir_noise_handshake_init(&state->u.handshake.noise, secret->crypto, &protocol,
@@ -89,15 +94,16 @@ int weir_v2_noise_end(struct native_v2_state *state)
 {
     const struct weir_crypto *crypto = state->offer->secret->crypto;
     struct weir_noise_cipher send, recv;
+    uint8_t session[WEIR_SESSION_BYTES];
     int error = weir_noise_finish(&state->u.handshake.noise, &send, &recv);
-    memcpy(state->session, state->u.handshake.noise.symmetric.h, sizeof state->session);
-    weir_noise_handshake_wipe(&state->u.handshake.noise);
-    memset(&state->u.agreed, 0, offsetof(struct weir_agreed, channels));
     if (error)
         return error;
+    memcpy(session, state->u.handshake.noise.symmetric.h, sizeof session);
+    weir_v2_noise_wipe(state); /* what takes its place begins as zeros */
     state->has_records = true;
-    bool is_good = weir_v2_lane_init(crypto, &state->send, &send, true);
-    is_good = weir_v2_lane_init(crypto, &state->recv, &recv, false) && is_good;
+    memcpy(state->u.records.session, session, sizeof session);
+    bool is_good = weir_v2_lane_init(crypto, &state->u.records.send, &send, true);
+    is_good = weir_v2_lane_init(crypto, &state->u.records.recv, &recv, false) && is_good;
     return is_good ? WEIR_NOISE_OK : WEIR_NOISE_NOMEM;
 }
 
@@ -124,7 +130,7 @@ uint16_t weir_v2_proof_judge(struct native_v2_state *state, const uint8_t *proof
 uint16_t weir_v2_hello_judge(struct native_v2_state *state, const uint8_t *hello, uint32_t len)
 {
     static const uint8_t nobody[WEIR_KEY_BYTES];
-    struct weir_agreed *agreed = &state->u.agreed;
+    struct weir_agreed *agreed = &state->u.records.agreed;
     uint16_t fault = weir_native_hello_read(hello, len, state->offer, agreed);
     if (fault != 0)
         return fault;
@@ -145,8 +151,8 @@ static size_t record_write(struct native_v2_state *state, uint8_t *ret_bytes, ui
 {
     uint8_t *plain = ret_bytes + WEIR_SEAL_HEAD;
     struct weir_seal_piece piece = {plain, plain, frame_len};
-    if (!weir_v2_seal(state->offer->secret->crypto, &state->send, &piece, 1, false, ret_bytes,
-                      plain + frame_len))
+    if (!weir_v2_seal(state->offer->secret->crypto, &state->u.records.send, &piece, 1, false,
+                      ret_bytes, plain + frame_len))
         return 0;
     return WEIR_SEAL_HEAD + (size_t)frame_len + WEIR_SEAL_TAIL;
 }
@@ -178,7 +184,8 @@ void weir_v2_hello_feed(struct native_v2_state *state, uint8_t *data, size_t len
         weir_v2_fail(state, WEIR_R_BAD_HELLO, false);
         return;
     }
-    int32_t opened = weir_v2_open(state->offer->secret->crypto, &state->recv, data, len, &need);
+    int32_t opened =
+        weir_v2_open(state->offer->secret->crypto, &state->u.records.recv, data, len, &need);
     if (opened < 0) {
         weir_v2_fail(state, (uint16_t)-opened, false);
         return;

@@ -78,27 +78,28 @@ Test(rekey, what_we_seal_has_a_new_key_when_the_time_is_over)
         struct native_v2_state *ours = state_of(peer->conn->codec_state);
         struct native_v2_state *theirs = state_of(peer->state);
         (void)opened(peer);
-        cr_assert_eq(ours->send.key_cnt, 1);
+        cr_assert_eq(ours->u.records.send.key_cnt, 1);
         solo_advance(siege.box, 117 * S); /* 119 s after the handshake */
         cr_assert_eq(box_send(peer->conn, 0, 10, 1), 0);
         box_turn(siege.box);
         cr_assert_eq(opened(peer), 1);
-        cr_assert_eq(ours->send.key_cnt, 1, "a second before its time");
+        cr_assert_eq(ours->u.records.send.key_cnt, 1, "a second before its time");
         for (uint64_t round = 1; round <= 3; round++) {
             solo_advance(siege.box, round == 1 ? 2 * S : 121 * S);
-            cr_assert_eq(ours->send.key_cnt, round, "nothing was sealed");
+            cr_assert_eq(ours->u.records.send.key_cnt, round, "nothing was sealed");
             cr_assert_eq(box_send(peer->conn, 0, 10, round), 0);
             box_turn(siege.box);
             cr_assert_eq(opened(peer), 1);
-            cr_assert_eq(ours->send.key_cnt, round + 1);
-            cr_assert_eq(theirs->recv.key_cnt, round + 1, "it follows");
+            cr_assert_eq(ours->u.records.send.key_cnt, round + 1);
+            cr_assert_eq(theirs->u.records.recv.key_cnt, round + 1, "it follows");
             cr_assert_eq(box_send(peer->conn, 0, 10, round), 0);
             box_turn(siege.box);
             cr_assert_eq(opened(peer), 1);
-            cr_assert_eq(ours->send.key_cnt, round + 1, "once");
+            cr_assert_eq(ours->u.records.send.key_cnt, round + 1, "once");
         }
-        cr_assert_eq(theirs->send.key_cnt, 1, "the other direction has a clock of its own");
-        cr_assert_eq(ours->recv.key_cnt, 1);
+        cr_assert_eq(theirs->u.records.send.key_cnt, 1,
+                     "the other direction has a clock of its own");
+        cr_assert_eq(ours->u.records.recv.key_cnt, 1);
         siege_end();
     }
 }
@@ -114,14 +115,14 @@ Test(rekey, what_we_open_has_a_new_key_when_the_other_side_says_so)
         for (uint64_t round = 1; round <= 3; round++) {
             solo_advance(siege.box, 1000 * S); /* whatever our own clock says */
             peer_sends(peer);
-            cr_assert_eq(ours->recv.key_cnt, round, "it has not said so");
+            cr_assert_eq(ours->u.records.recv.key_cnt, round, "it has not said so");
             peer_says(peer, frame, len, true);
-            cr_assert_eq(ours->recv.key_cnt, round + 1);
+            cr_assert_eq(ours->u.records.recv.key_cnt, round + 1);
             peer_sends(peer);
             cr_assert_eq(siege.box->msg_cnt, 2 * round);
         }
         cr_assert_eq(peer->conn->state, WEIR_CONN_READY);
-        cr_assert_eq(state_of(peer->state)->recv.key_cnt, 1);
+        cr_assert_eq(state_of(peer->state)->u.records.recv.key_cnt, 1);
         siege_end();
     }
 }

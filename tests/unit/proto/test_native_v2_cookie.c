@@ -108,7 +108,7 @@ Test(native_v2_cookie, it_is_bound_to_the_address)
 {
     struct v2_pair pair;
     ask(&pair, 0);
-    state_of(&pair.listener)->from[4] ^= 1;
+    state_of(&pair.listener)->u.handshake.from[4] ^= 1;
     cr_assert_eq(knock_of(&pair.listener, said, said_len), WEIR_KNOCK_FORGED);
     cr_assert_eq(pair.listener.fault, WEIR_R_BAD_HELLO);
     cr_assert(has_no_key(&pair.listener));
@@ -184,7 +184,7 @@ Test(native_v2_cookie, a_listener_that_asks_twice_is_none)
     v2_take(&pair.dialer, ask_bytes, sizeof ask_bytes, 4000);
     cr_assert_eq(pair.dialer.fault, WEIR_R_BAD_HELLO);
     static const uint8_t zeros[WEIR_KEY_BYTES];
-    cr_assert_arr_eq(state_of(&pair.dialer)->seed, zeros, sizeof zeros, "wiped");
+    cr_assert_arr_eq(state_of(&pair.dialer)->u.handshake.seed, zeros, sizeof zeros, "wiped");
     pair_close(&pair);
 }
 

@@ -137,8 +137,8 @@ Test(native_v2_records, a_key_is_changed_when_it_is_asked_for)
         record_put(&pair.dialer, NATIVE_RUN, 1, 4, 0, false);
         cr_assert_eq(records_take(&pair.listener, FRAMES, &last), 2);
         cr_assert_eq(last.kind, WEIR_FRAME_RUN);
-        cr_assert_eq(state_of(&pair.dialer)->send.key_cnt, 1 + round);
-        cr_assert_eq(state_of(&pair.listener)->recv.key_cnt, 1 + round);
+        cr_assert_eq(state_of(&pair.dialer)->u.records.send.key_cnt, 1 + round);
+        cr_assert_eq(state_of(&pair.listener)->u.records.recv.key_cnt, 1 + round);
     }
     pair_close(&pair);
 }
@@ -149,8 +149,8 @@ Test(native_v2_records, a_key_is_changed_by_count_and_by_bytes_on_both_sides_at_
     struct weir_frame last;
     pair_ready(&pair, 0);
     for (int what = 0; what < 2; what++) {
-        struct native_v2_lane *send = &state_of(&pair.dialer)->send;
-        struct native_v2_lane *recv = &state_of(&pair.listener)->recv;
+        struct native_v2_lane *send = &state_of(&pair.dialer)->u.records.send;
+        struct native_v2_lane *recv = &state_of(&pair.listener)->u.records.recv;
         uint64_t key_cnt = send->key_cnt;
         wire_len = 0;
         if (what == 0) { /* one record before the end of this key's, with the masks of that place */
@@ -178,8 +178,8 @@ Test(native_v2_records, a_key_that_ends_for_two_reasons_is_changed_once)
     struct v2_pair pair;
     struct weir_frame last;
     pair_ready(&pair, 0);
-    struct native_v2_lane *send = &state_of(&pair.dialer)->send;
-    struct native_v2_lane *recv = &state_of(&pair.listener)->recv;
+    struct native_v2_lane *send = &state_of(&pair.dialer)->u.records.send;
+    struct native_v2_lane *recv = &state_of(&pair.listener)->u.records.recv;
     uint64_t key_cnt = send->key_cnt;
     wire_len = 0;
     send->bytes = recv->bytes = NATIVE_V2_KEY_BYTES_MAX - 1;
@@ -196,7 +196,7 @@ Test(native_v2_records, a_counter_beyond_its_end_is_never_used, .signal = SIGABR
 {
     struct v2_pair pair;
     pair_ready(&pair, 0);
-    state_of(&pair.dialer)->send.cipher.n = NATIVE_V2_KEY_RECORDS_MAX;
+    state_of(&pair.dialer)->u.records.send.cipher.n = NATIVE_V2_KEY_RECORDS_MAX;
     record_put(&pair.dialer, NATIVE_RUN, 1, 4, 0, false);
 }
 

@@ -14,8 +14,8 @@ static struct direction direction_of(struct v2_pair *pair, int which)
 {
     struct v2_end *from = which ? &pair->listener : &pair->dialer;
     struct v2_end *to = which ? &pair->dialer : &pair->listener;
-    return (struct direction){from, to, &state_of(from)->send, &state_of(to)->recv,
-                              &state_of(from)->recv};
+    return (struct direction){from, to, &state_of(from)->u.records.send,
+                              &state_of(to)->u.records.recv, &state_of(from)->u.records.recv};
 }
 
 /* One record from one end to the other, whose key is number `key_cnt` after it. */
