@@ -1,7 +1,9 @@
 #include "proto/crypto.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <string.h>
 
 #include "engine/base/check.h"
@@ -54,6 +56,52 @@ static void cache_fini(struct weir_aead_cache *cache)
     OPENSSL_free(cache);
 }
 
+/* ---- what is looked up once ---------------------------------------------------------------------- */
+
+enum { X25519, ED25519 };
+static const char *const key_names[] = {[X25519] = "X25519", [ED25519] = "ED25519"};
+
+static const uint8_t base_point[WEIR_KEY_BYTES] = {9}; /* RFC 7748, 4.1 */
+
+/* A key object out of bytes, NULL when there is no memory. Named functions of libcrypto (EVP_PKEY_new_raw_*)
+ * look the algorithm up for each key, which takes twice as long as the rest. */
+static EVP_PKEY *key_make(const struct weir_crypto *crypto, uint32_t kind,
+                          const uint8_t *private_key, const uint8_t *public_key)
+{
+    EVP_PKEY *key = NULL;
+    OSSL_PARAM params[3], *at = params;
+    if (private_key)
+        *at++ = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, (void *)private_key,
+                                                  WEIR_KEY_BYTES);
+    *at++ = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)public_key,
+                                              WEIR_KEY_BYTES);
+    *at = OSSL_PARAM_construct_end();
+    return EVP_PKEY_fromdata(crypto->makers[kind], &key,
+                             private_key ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, params) == 1
+               ? key
+               : NULL;
+}
+
+static bool keys_init(struct weir_crypto *crypto)
+{
+    for (uint32_t i = 0; i < sizeof key_names / sizeof key_names[0]; i++) {
+        crypto->makers[i] = EVP_PKEY_CTX_new_from_name(NULL, key_names[i], NULL);
+        if (!crypto->makers[i] || EVP_PKEY_fromdata_init(crypto->makers[i]) != 1)
+            return false;
+    }
+    crypto->dh_peer = key_make(crypto, X25519, NULL, base_point);
+    crypto->verify_ctx = EVP_MD_CTX_new();
+    return crypto->dh_peer && crypto->verify_ctx;
+}
+
+static void keys_fini(struct weir_crypto *crypto)
+{
+    for (uint32_t i = 0; i < sizeof key_names / sizeof key_names[0]; i++)
+        EVP_PKEY_CTX_free(crypto->makers[i]);
+    EVP_PKEY_free(crypto->dh_peer);
+    EVP_MD_CTX_free(crypto->verify_ctx);
+}
+
 bool weir_crypto_init(struct weir_crypto *ret_crypto)
 {
     struct weir_crypto *crypto = ret_crypto;
@@ -70,7 +118,7 @@ bool weir_crypto_init(struct weir_crypto *ret_crypto)
         is_good = is_good && crypto->digests[i];
     }
     crypto->digest_ctx = EVP_MD_CTX_new();
-    if (!is_good || !crypto->digest_ctx) {
+    if (!is_good || !crypto->digest_ctx || !keys_init(crypto)) {
         weir_crypto_fini(crypto);
         return false;
     }
@@ -87,6 +135,7 @@ void weir_crypto_fini(struct weir_crypto *crypto)
     for (uint32_t i = 0; i < WEIR_DIGEST_CNT; i++)
         EVP_MD_free(crypto->digests[i]);
     EVP_MD_CTX_free(crypto->digest_ctx);
+    keys_fini(crypto);
     memset(crypto, 0, sizeof *crypto);
 }
 
@@ -294,14 +343,26 @@ bool weir_hmac(const struct weir_crypto *crypto, enum weir_digest_kind digest, c
 
 /* ---- keys ---------------------------------------------------------------------------------------- */
 
-bool weir_dh_key_init(struct weir_dh_key *ret_key, const uint8_t private_key[WEIR_KEY_BYTES])
+/* X25519 with a public key. No check of the other side's key but the one that RFC 7748 wants of the result: any
+ * 32 bytes are one. */
+static bool multiply(const struct weir_crypto *crypto, const struct weir_dh_key *key,
+                     const uint8_t public_key[WEIR_KEY_BYTES], uint8_t ret_shared[WEIR_KEY_BYTES])
 {
     size_t len = WEIR_KEY_BYTES;
-    ret_key->pair =
-        EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, private_key, WEIR_KEY_BYTES);
-    if (ret_key->pair &&
-        EVP_PKEY_get_raw_public_key(ret_key->pair, ret_key->public_key, &len) == 1 &&
-        len == WEIR_KEY_BYTES)
+    return EVP_PKEY_set1_encoded_public_key(crypto->dh_peer, public_key, WEIR_KEY_BYTES) == 1 &&
+           EVP_PKEY_derive_set_peer_ex(key->ctx, crypto->dh_peer, 0) == 1 &&
+           EVP_PKEY_derive(key->ctx, ret_shared, &len) == 1 && len == WEIR_KEY_BYTES;
+}
+
+/* The public key is computed as RFC 7748, 6.1 says, by the same function as a shared one: libcrypto's own way goes
+ * through Edwards coordinates and takes a seventh longer. So the pair is made with a public half that is none. */
+bool weir_dh_key_init(const struct weir_crypto *crypto, struct weir_dh_key *ret_key,
+                      const uint8_t private_key[WEIR_KEY_BYTES])
+{
+    ret_key->pair = key_make(crypto, X25519, private_key, base_point);
+    ret_key->ctx = ret_key->pair ? EVP_PKEY_CTX_new(ret_key->pair, NULL) : NULL;
+    if (ret_key->ctx && EVP_PKEY_derive_init(ret_key->ctx) == 1 &&
+        multiply(crypto, ret_key, base_point, ret_key->public_key))
         return true;
     weir_dh_key_fini(ret_key);
     return false;
@@ -309,25 +370,18 @@ bool weir_dh_key_init(struct weir_dh_key *ret_key, const uint8_t private_key[WEI
 
 void weir_dh_key_fini(struct weir_dh_key *key)
 {
+    EVP_PKEY_CTX_free(key->ctx);
     EVP_PKEY_free(key->pair); /* which clears the private half */
-    key->pair = NULL;
+    key->ctx = key->pair = NULL;
     weir_wipe(key->public_key, sizeof key->public_key);
 }
 
-bool weir_dh(const struct weir_dh_key *key, const uint8_t public_key[WEIR_KEY_BYTES],
-             uint8_t ret_shared[WEIR_KEY_BYTES])
+bool weir_dh(const struct weir_crypto *crypto, const struct weir_dh_key *key,
+             const uint8_t public_key[WEIR_KEY_BYTES], uint8_t ret_shared[WEIR_KEY_BYTES])
 {
     static const uint8_t zero[WEIR_KEY_BYTES];
-    size_t len = WEIR_KEY_BYTES;
-    EVP_PKEY *peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, public_key, WEIR_KEY_BYTES);
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key->pair, NULL);
-    bool is_good = peer && ctx && EVP_PKEY_derive_init(ctx) == 1 &&
-                   EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
-                   EVP_PKEY_derive(ctx, ret_shared, &len) == 1 && len == WEIR_KEY_BYTES &&
-                   !weir_is_same(ret_shared, zero, sizeof zero);
-    EVP_PKEY_CTX_free(ctx);
-    EVP_PKEY_free(peer);
-    return is_good;
+    return multiply(crypto, key, public_key, ret_shared) &&
+           !weir_is_same(ret_shared, zero, sizeof zero);
 }
 
 bool weir_ed25519_public(const uint8_t private_key[WEIR_KEY_BYTES],
@@ -355,14 +409,15 @@ bool weir_ed25519_sign(const uint8_t private_key[WEIR_KEY_BYTES], const void *da
     return is_good;
 }
 
-bool weir_ed25519_verify(const uint8_t public_key[WEIR_KEY_BYTES], const void *data, size_t len,
+bool weir_ed25519_verify(const struct weir_crypto *crypto, const uint8_t public_key[WEIR_KEY_BYTES],
+                         const void *data, size_t len,
                          const uint8_t signature[WEIR_SIGNATURE_BYTES])
 {
-    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_key, WEIR_KEY_BYTES);
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool is_good = key && ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
-                   EVP_DigestVerify(ctx, signature, WEIR_SIGNATURE_BYTES, data, len) == 1;
-    EVP_MD_CTX_free(ctx);
+    EVP_PKEY *key = key_make(crypto, ED25519, NULL, public_key);
+    bool is_good =
+        key && EVP_DigestVerifyInit(crypto->verify_ctx, NULL, NULL, NULL, key) == 1 &&
+        EVP_DigestVerify(crypto->verify_ctx, signature, WEIR_SIGNATURE_BYTES, data, len) == 1;
+    EVP_MD_CTX_reset(crypto->verify_ctx); /* it would go on with the key that it has */
     EVP_PKEY_free(key);
     return is_good;
 }

@@ -42,7 +42,8 @@ struct weir_aead {
 
 /* An X25519 key pair. The private half exists only inside `pair`. {0} has none. */
 struct weir_dh_key {
-    void *pair; /* libcrypto's; owned */
+    void *pair; /* libcrypto's; owned. Its own public half is not set */
+    void *ctx;  /* multiplies with it; likewise */
     uint8_t public_key[WEIR_KEY_BYTES];
 };
 
@@ -59,6 +60,9 @@ struct weir_crypto {
     struct weir_aead
         aeads[WEIR_CIPHER_CNT]; /* keyed anew for each use: for keys that are used once */
     struct weir_aead_cache *caches[WEIR_CIPHER_CNT]; /* for keys that are used often; owned */
+    void *makers[2];                                 /* of keys out of bytes: X25519, Ed25519 */
+    void *dh_peer;    /* the other side's X25519 key, set anew for each use */
+    void *verify_ctx; /* of signatures */
 };
 
 /* Looks everything up. Returns false, with nothing to free, when libcrypto lacks an algorithm (a FIPS
@@ -151,19 +155,21 @@ bool weir_hmac(const struct weir_crypto *crypto, enum weir_digest_kind digest, c
 /* ---- keys ---------------------------------------------------------------------------------- */
 
 /* Makes the pair of a private key (RFC 7748; any 32 bytes are one). */
-bool weir_dh_key_init(struct weir_dh_key *ret_key, const uint8_t private_key[WEIR_KEY_BYTES]);
+bool weir_dh_key_init(const struct weir_crypto *crypto, struct weir_dh_key *ret_key,
+                      const uint8_t private_key[WEIR_KEY_BYTES]);
 void weir_dh_key_fini(struct weir_dh_key *key); /* wipes it */
 
 /* X25519. Returns false when the result is all zero, because the public key is of low order. */
-bool weir_dh(const struct weir_dh_key *key, const uint8_t public_key[WEIR_KEY_BYTES],
-             uint8_t ret_shared[WEIR_KEY_BYTES]);
+bool weir_dh(const struct weir_crypto *crypto, const struct weir_dh_key *key,
+             const uint8_t public_key[WEIR_KEY_BYTES], uint8_t ret_shared[WEIR_KEY_BYTES]);
 
 /* Ed25519 (RFC 8032). A private key is the 32-byte seed. */
 bool weir_ed25519_public(const uint8_t private_key[WEIR_KEY_BYTES],
                          uint8_t ret_public[WEIR_KEY_BYTES]);
 bool weir_ed25519_sign(const uint8_t private_key[WEIR_KEY_BYTES], const void *data, size_t len,
                        uint8_t ret_signature[WEIR_SIGNATURE_BYTES]);
-bool weir_ed25519_verify(const uint8_t public_key[WEIR_KEY_BYTES], const void *data, size_t len,
+bool weir_ed25519_verify(const struct weir_crypto *crypto, const uint8_t public_key[WEIR_KEY_BYTES],
+                         const void *data, size_t len,
                          const uint8_t signature[WEIR_SIGNATURE_BYTES]);
 
 /* ---- secrets ------------------------------------------------------------------------------- */

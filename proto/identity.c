@@ -25,7 +25,7 @@ bool weir_identity_init(struct weir_identity *ret_identity, const struct weir_cr
     memset(identity, 0, sizeof *identity);
     bool is_good =
         weir_hmac(crypto, WEIR_DIGEST_SHA256, secret, WEIR_KEY_BYTES, &label, 1, private_key) &&
-        weir_dh_key_init(&identity->s, private_key);
+        weir_dh_key_init(crypto, &identity->s, private_key);
     weir_wipe(private_key, sizeof private_key);
     if (is_good) {
         signed_write(identity->s.public_key, to_sign);
@@ -44,9 +44,11 @@ void weir_identity_fini(struct weir_identity *identity)
     memset(identity->proof, 0, sizeof identity->proof);
 }
 
-bool weir_identity_check(const uint8_t proof[WEIR_PROOF_BYTES], const uint8_t rs[WEIR_KEY_BYTES])
+bool weir_identity_check(const struct weir_crypto *crypto, const uint8_t proof[WEIR_PROOF_BYTES],
+                         const uint8_t rs[WEIR_KEY_BYTES])
 {
     uint8_t was_signed[SIGNED_BYTES];
     signed_write(rs, was_signed);
-    return weir_ed25519_verify(proof, was_signed, sizeof was_signed, proof + WEIR_KEY_BYTES);
+    return weir_ed25519_verify(crypto, proof, was_signed, sizeof was_signed,
+                               proof + WEIR_KEY_BYTES);
 }

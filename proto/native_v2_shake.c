@@ -116,7 +116,7 @@ void weir_v2_offer_write(uint8_t ret_offer[NATIVE_V2_OFFER_BYTES])
 
 uint16_t weir_v2_proof_judge(struct native_v2_state *state, const uint8_t *proof)
 {
-    if (!weir_identity_check(proof, state->u.handshake.noise.rs))
+    if (!weir_identity_check(state->offer->secret->crypto, proof, state->u.handshake.noise.rs))
         return WEIR_R_BAD_IDENTITY;
     if (state->has_expected && !weir_is_same(proof, state->peer_id, WEIR_KEY_BYTES))
         return WEIR_R_WRONG_ID;

@@ -97,7 +97,7 @@ static int mix_dh(struct weir_noise_handshake *handshake, enum weir_noise_token 
                        token == (handshake->is_initiator ? WEIR_NOISE_ES : WEIR_NOISE_SE);
     uint8_t shared[WEIR_KEY_BYTES];
     int error = WEIR_NOISE_BAD_KEY;
-    if (weir_dh(is_own_s ? handshake->s : &handshake->e,
+    if (weir_dh(handshake->symmetric.crypto, is_own_s ? handshake->s : &handshake->e,
                 is_remote_s ? handshake->rs : handshake->re, shared))
         error = weir_noise_mix_key(&handshake->symmetric, shared, sizeof shared);
     weir_wipe(shared, sizeof shared);
@@ -119,7 +119,7 @@ static int token_write(struct weir_noise_handshake *handshake, enum weir_noise_t
     int error = WEIR_NOISE_OK;
     switch (token) {
     case WEIR_NOISE_E:
-        if (!weir_dh_key_init(&handshake->e, handshake->e_private))
+        if (!weir_dh_key_init(handshake->symmetric.crypto, &handshake->e, handshake->e_private))
             return WEIR_NOISE_NOMEM;
         weir_wipe(handshake->e_private, sizeof handshake->e_private);
         memcpy(*at, handshake->e.public_key, WEIR_KEY_BYTES);

@@ -42,7 +42,7 @@ static inline void sides_open(struct sides *ret_sides, const char *name, const c
         uint8_t s_private[WEIR_KEY_BYTES];
         key_of((uint8_t)(i + 1), s_private);
         key_of((uint8_t)(i + 11), side->e_private);
-        cr_assert(weir_dh_key_init(&side->s, s_private));
+        cr_assert(weir_dh_key_init(&sides->crypto, &side->s, s_private));
     }
     for (int i = 0; i < 2; i++) {
         struct side *side = i ? &sides->resp : &sides->init;

@@ -5,7 +5,9 @@
 
 Test(crypto, ed25519_signs_as_in_rfc_8032)
 {
-    uint8_t private_key[32], public_key[32], expected[64], signature[64];
+    struct weir_crypto crypto;
+    uint8_t private_key[32], public_key[32], expected[64], signature[64], another[32];
+    cr_assert(weir_crypto_init(&crypto));
     hex_read("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", private_key, 32);
     hex_read("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bac"
              "c61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
@@ -15,13 +17,61 @@ Test(crypto, ed25519_signs_as_in_rfc_8032)
     cr_assert_eq(public_key[31], 0x1a);
     cr_assert(weir_ed25519_sign(private_key, "", 0, signature));
     cr_assert_arr_eq(signature, expected, 64);
-    cr_assert(weir_ed25519_verify(public_key, "", 0, signature));
-    cr_assert_not(weir_ed25519_verify(public_key, "x", 1, signature));
+    cr_assert(weir_ed25519_verify(&crypto, public_key, "", 0, signature));
+    cr_assert_not(weir_ed25519_verify(&crypto, public_key, "x", 1, signature));
     for (unsigned bit = 0; bit < 512; bit += 7) {
         signature[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        cr_assert_not(weir_ed25519_verify(public_key, "", 0, signature), "bit %u", bit);
+        cr_assert_not(weir_ed25519_verify(&crypto, public_key, "", 0, signature), "bit %u", bit);
         signature[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
+    /* What the crypto keeps between two checks has nothing of the key of the first. */
+    private_key[0] ^= 1;
+    cr_assert(weir_ed25519_public(private_key, another));
+    cr_assert_not(weir_ed25519_verify(&crypto, another, "", 0, signature));
+    cr_assert(weir_ed25519_verify(&crypto, public_key, "", 0, signature));
+    cr_assert(weir_ed25519_sign(private_key, "", 0, signature));
+    cr_assert_not(weir_ed25519_verify(&crypto, public_key, "", 0, signature));
+    cr_assert(weir_ed25519_verify(&crypto, another, "", 0, signature));
+    weir_crypto_fini(&crypto);
+}
+
+Test(crypto, x25519_agrees_as_in_rfc_7748)
+{
+    /* Section 6.1. */
+    static const char *const private_keys[2] = {
+        "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
+        "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
+    };
+    static const char *const public_keys[2] = {
+        "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
+        "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f",
+    };
+    struct weir_crypto crypto;
+    struct weir_dh_key keys[2];
+    uint8_t expected[32], shared[32], base[32] = {9};
+    cr_assert(weir_crypto_init(&crypto));
+    for (int i = 0; i < 2; i++) {
+        uint8_t private_key[32];
+        hex_read(private_keys[i], private_key, 32);
+        hex_read(public_keys[i], expected, 32);
+        cr_assert(weir_dh_key_init(&crypto, &keys[i], private_key));
+        cr_assert_arr_eq(keys[i].public_key, expected, 32);
+    }
+    hex_read("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742", expected, 32);
+    for (int round = 0; round < 3; round++) { /* with other keys in between */
+        for (int i = 0; i < 2; i++) {
+            cr_assert(weir_dh(&crypto, &keys[i], keys[1 - i].public_key, shared));
+            cr_assert_arr_eq(shared, expected, 32);
+            cr_assert(weir_dh(&crypto, &keys[i], base, shared));
+            cr_assert_arr_eq(shared, keys[i].public_key, 32,
+                             "a public key is that of the base point");
+        }
+    }
+    weir_dh_key_fini(&keys[0]);
+    weir_dh_key_fini(&keys[0]); /* twice is once */
+    cr_assert(weir_dh(&crypto, &keys[1], base, shared), "keys are each for themselves");
+    weir_dh_key_fini(&keys[1]);
+    weir_crypto_fini(&crypto);
 }
 
 Test(crypto, hmac_is_that_of_rfc_4231)

@@ -45,7 +45,7 @@ static void side_open(struct side *side, const struct weir_crypto *crypto,
     const struct bytes *prologue = is_initiator ? &vector->init_prologue : &vector->resp_prologue;
     cr_assert(weir_noise_protocol_parse(vector->name, &protocol), "%s", vector->name);
     if (s->is_there)
-        cr_assert(weir_dh_key_init(&side->s, s->data));
+        cr_assert(weir_dh_key_init(crypto, &side->s, s->data));
     struct weir_noise_keys keys = {
         .s = s->is_there ? &side->s : NULL,
         .e_private = e->data,
