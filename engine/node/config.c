@@ -12,9 +12,14 @@
 #define RATE_MSGS_MAX 1000000000u
 #define DAY_NS (UINT64_C(86400) * WEIR_NS_PER_S)
 
+bool weir_log_is_wanted(const weir_node *node, int level)
+{
+    return node->cfg.log && (uint32_t)level <= node->cfg.log_level;
+}
+
 void weir_log(weir_node *node, int level, const char *format, ...)
 {
-    if (!node->cfg.log || (uint32_t)level > node->cfg.log_level)
+    if (!weir_log_is_wanted(node, level))
         return;
     char line[512];
     va_list args;

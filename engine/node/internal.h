@@ -380,6 +380,7 @@ int weir_channel_take(weir_node *node, const struct weir_channel *channel,
 /* Copies a caller's struct of `*from` bytes over `to_bytes` zero bytes. WEIR_E_VERSION, WEIR_E_CONFIG. */
 int weir_struct_take(void *to, size_t to_bytes, const void *from);
 
+bool weir_log_is_wanted(const weir_node *node, int level);
 void weir_log(weir_node *node, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
