@@ -266,6 +266,7 @@ struct weir_hub {
         drain_until_ns; /* the node stops, and this is how long its messages may take; 0: not */
     bool has_unheard;   /* while it stopped, messages were given up that may not have been read */
     uint64_t now_ns;    /* of this turn */
+    uint64_t heard_all_ns; /* of the last one that left nothing unread that had come before it */
 
     struct weir_conn *conns; /* cfg->peers_max of them: type-stable memory */
     struct weir_conn_channel *conn_channels;

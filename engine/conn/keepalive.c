@@ -3,6 +3,8 @@
 #include "engine/conn/conn.h"
 #include "weir/error.h"
 
+#define UNHEARD_NS \
+    (10 * WEIR_NS_PER_MS)           /* until it is looked at again whether an answer was there */
 #define FIRST_PING_NS WEIR_NS_PER_S /* so that a new peer's round-trip time is known soon */
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -60,9 +62,20 @@ void weir_keepalive_set(struct weir_conn *conn)
     uint64_t due = next_deadline(conn);
     if (due == UINT64_MAX)
         weir_wheel_cancel(hub->wheel, &conn->timer);
-    else
+    else if (due <= hub->now_ns)
         weir_wheel_set(hub->wheel, &conn->timer,
-                       due > hub->now_ns ? due : hub->now_ns + WEIR_NS_PER_MS);
+                       hub->now_ns +
+                           (conn->state == WEIR_CONN_READY ? UNHEARD_NS : WEIR_NS_PER_MS));
+    else
+        weir_wheel_set(hub->wheel, &conn->timer, due);
+}
+
+/* Whether what ends a deadline may have come and not been read: a shard that did not run for a while, or has no buffer left,
+ * is itself late. One that never catches up judges all the same, in twice the time. */
+static bool is_unheard(const struct weir_conn *conn, uint64_t since_ns, uint64_t timeout_ns)
+{
+    return conn->hub->heard_all_ns < since_ns + timeout_ns &&
+           conn->hub->now_ns < since_ns + 2 * timeout_ns;
 }
 
 static void fire_ready(struct weir_conn *conn)
@@ -70,12 +83,14 @@ static void fire_ready(struct weir_conn *conn)
     const struct weir_config *cfg = conn->hub->cfg;
     uint64_t now = conn->hub->now_ns;
     if (now >= conn->last_rx_ns + cfg->idle_timeout_ns) {
-        weir_conn_close(conn, WEIR_R_IDLE, false);
+        if (!is_unheard(conn, conn->last_rx_ns, cfg->idle_timeout_ns))
+            weir_conn_close(conn, WEIR_R_IDLE, false);
     } else if (has_unsent(conn) && now >= conn->last_tx_ns + cfg->stall_timeout_ns) {
         weir_conn_abort(conn, WEIR_R_STALLED);
     } else if (now >= ping_due(conn)) {
         if (conn->ping_sent_ns) {
-            weir_conn_close(conn, WEIR_R_PING_TIMEOUT, false);
+            if (!is_unheard(conn, conn->ping_sent_ns, cfg->ping_timeout_ns))
+                weir_conn_close(conn, WEIR_R_PING_TIMEOUT, false);
         } else {
             conn->flags |= WEIR_CONN_WANT_PING;
             conn->last_ping_ns = now; /* not again before it was sent */

@@ -418,6 +418,8 @@ static inline int64_t box_turn(struct box *box)
             weir_conn_event(hub, &events[i]);
         box_verify(box);
     }
+    if (cnt < BOX_EVENTS && !hub->starved && !hub->is_starved_io)
+        hub->heard_all_ns = hub->now_ns;
     weir_verify_flush(hub);
     box_verify(box);
     weir_verify_resume(hub);
