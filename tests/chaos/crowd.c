@@ -45,6 +45,8 @@ static struct {
 
 static struct member *members;
 static uint32_t hub_cnt, hub_lost_cnt, link_cnt, link_lost_cnt;
+static uint32_t hub_late_cnt, link_late_cnt; /* of those lost: no answer to a ping in time */
+static weir_ns round_most_ns;                /* the longest that a node waited for its next turn */
 static uint64_t reasons[WEIR_REASONS_MAX];
 static uint32_t *delays_us[MESSAGES_MAX], delay_cnts[MESSAGES_MAX];
 static uint64_t heard_cnt, damaged_cnt, twice_cnt;
@@ -140,9 +142,11 @@ static void on_peer(void *ctx, weir_peer peer, int event, int reason)
         member->hub = (weir_peer){0};
         hub_cnt--;
         hub_lost_cnt++;
+        hub_late_cnt += reason == WEIR_R_PING_TIMEOUT;
     } else {
         link_cnt--;
         link_lost_cnt++;
+        link_late_cnt += reason == WEIR_R_PING_TIMEOUT;
     }
 }
 
@@ -218,8 +222,10 @@ static void report(void)
                         info.rtt_ns != 0;
     }
     printf("{\"event\":\"crowd\",\"nodes\":%u,\"hub\":%u,\"links\":%u,\"hub_lost\":%u,"
-           "\"links_lost\":%u,\"heard\":%" PRIu64 ",\"answered\":%u}\n",
-           options.cnt, hub_cnt, link_cnt, hub_lost_cnt, link_lost_cnt, heard_cnt, answered_cnt);
+           "\"links_lost\":%u,\"hub_late\":%u,\"links_late\":%u,\"round_ms\":%" PRIu64
+           ",\"heard\":%" PRIu64 ",\"answered\":%u}\n",
+           options.cnt, hub_cnt, link_cnt, hub_lost_cnt, link_lost_cnt, hub_late_cnt, link_late_cnt,
+           round_most_ns / WEIR_NS_PER_MS, heard_cnt, answered_cnt);
     fflush(stdout);
 }
 
@@ -294,7 +300,7 @@ static bool obey(void)
 static void run(void)
 {
     uint32_t dialing = 0;
-    weir_ns next_report = 0;
+    weir_ns next_report = 0, begun = weir_node_now(members[0].node);
     while (obey()) {
         uint64_t done = 0;
         for (uint32_t i = 0; i < options.cnt; i++) {
@@ -306,6 +312,8 @@ static void run(void)
              i < DIALS_AT_ONCE && dialing < options.cnt && dialing < hub_cnt + DIALS_AT_ONCE; i++)
             dial(&members[dialing++]);
         weir_ns now = weir_node_now(members[0].node);
+        round_most_ns = now - begun > round_most_ns ? now - begun : round_most_ns;
+        begun = now;
         if (now >= next_report) {
             report();
             next_report = now + SAY_NS;

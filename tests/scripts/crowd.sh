@@ -10,6 +10,8 @@ result = json.load(open("crowd.json"))
 node = result["node"]
 assert result["messages"] > 0 and result["deliveries"] == result["messages"] * 59 and result["missed"] == 0
 assert node["pings_sent"] >= 60 and node["pings_late"] == 0 and node["ping_timeouts"] == 0, node
+assert set(result["missed_pings"]) == {"while_dialing", "after"} and not any(sum(part.values()) for part in result["missed_pings"].values())
+assert result["longest_round_ms"]["at_all"] >= result["longest_round_ms"]["while_dialing"]
 assert node["messages_received"] > 0 and node["rss_most_bytes"] > 0, node
 PY
 grep -q '^connections lost         0$' crowd.out || bad "the table: $(cat crowd.out)"
