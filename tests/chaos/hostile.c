@@ -3,8 +3,9 @@
  *     hostile [--check] [--seconds S] [--rounds N] [--only PART-OF-A-NAME] [--json FILE]
  *
  * For each attack, windows of three kinds take turns in one run, because figures of two runs cannot be compared:
- * quiet, attacked, and, where it can be had, the *floor*: the same flood at a bare listener beside the victim. The
- * table has the good peers' round trips in all three (medians over the windows), what the victim held, and its caps.
+ * quiet, attacked, and the *floor*: strangers' floods at a bare listener beside the victim, and, where peers are
+ * bad, as many ordinary ones instead. The table has the good peers' round trips in all three (medians over the
+ * windows), what the victim held, and its caps.
  *
  * A real attacker has a machine of its own. Here the victim has a processor of its own, and the attacker shares the
  * other one with the good peers, in the idle class, which gives way at once. What its system calls do in the kernel
@@ -157,7 +158,7 @@ static void run_attack(const struct attack *attack, double seconds, int rounds)
     weir_config_init(&cfg);
     attempt_cnt = 0;
     hostile_start(children, 0, 0, true);
-    if (attack->has_floor && !is_check)
+    if (!attack->floor && !is_check)
         bare = bare_start(cfg.handshakes_max);
     hostile_place(false);
     const struct sched_param param = {0};
@@ -165,9 +166,9 @@ static void run_attack(const struct attack *attack, double seconds, int rounds)
     usleep(300000);
     for (int i = 0; i < rounds; i++) {
         window(NULL, seconds, &quiet);
-        attacked_address = hostile->bare_address;
-        if (bare > 0)
-            window(attack, seconds, &floor);
+        attacked_address = bare > 0 ? hostile->bare_address : hostile->address;
+        if (!is_check)
+            window(attack->floor ? attack->floor : attack, seconds, &floor);
         attacked_address = hostile->address;
         window(attack, seconds, &loud);
     }

@@ -159,6 +159,22 @@ static void begin_bad_peers(void)
         keep(join(4096));
 }
 
+static void begin_ordinary_peers(void)
+{
+    for (int i = 0; i < BAD_PEERS; i++)
+        keep(join(0));
+}
+
+/* All that has come. */
+static void step_ordinary_readers(uint64_t step)
+{
+    static uint8_t bytes[1 << 18];
+    (void)step;
+    for (int i = 0; i < sock_cnt; i++)
+        while (recv(socks[i], bytes, sizeof(bytes), MSG_DONTWAIT) == (ssize_t)sizeof(bytes)) {
+        }
+}
+
 /* One byte a second from each, spread over the second. */
 static void step_slow_readers(uint64_t step)
 {
@@ -219,14 +235,19 @@ struct attack {
     void (*begin)(void);
     void (*step)(uint64_t step); /* every millisecond */
     uint64_t attempts_min;       /* the window is as long as these take */
-    bool has_floor;              /* a listener that is not a node can be attacked in the same way */
+    const struct attack
+        *floor; /* what is done for the floor; NULL: the same, to the bare listener */
 };
 
+/* Peers that take everything: what as many more peers cost the others, whatever they do. */
+static const struct attack ordinary_peers = {"16 ordinary peers", begin_ordinary_peers,
+                                             step_ordinary_readers, 0, NULL};
+
 static const struct attack attacks[] = {
-    {"16 peers that read 1 byte/s", begin_bad_peers, step_slow_readers, 0, false},
-    {"16 peers that never read", begin_bad_peers, nothing, 0, false},
-    {"600 slow handshakes", begin_loris, step_loris, 0, true},
-    {"20,000 connection attempts", begin_nothing, step_attempts, ATTEMPTS, true},
+    {"16 peers that read 1 byte/s", begin_bad_peers, step_slow_readers, 0, &ordinary_peers},
+    {"16 peers that never read", begin_bad_peers, nothing, 0, &ordinary_peers},
+    {"600 slow handshakes", begin_loris, step_loris, 0, NULL},
+    {"20,000 connection attempts", begin_nothing, step_attempts, ATTEMPTS, NULL},
 };
 
 #endif
