@@ -30,6 +30,50 @@ Test(native_v2, both_ends_agree_whatever_pieces_the_bytes_come_in)
     }
 }
 
+/* Whether a state has these 32 bytes anywhere. */
+static bool has_bytes(const struct v2_end *end, const uint8_t *bytes)
+{
+    for (size_t at = 0; at + WEIR_KEY_BYTES <= sizeof end->state; at++) {
+        if (memcmp(end->state + at, bytes, WEIR_KEY_BYTES) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void change_message3(uint32_t turn, uint8_t *bytes, size_t *len)
+{
+    if (turn == 2)
+        bytes[*len - 1] ^= 1;
+}
+
+Test(native_v2, what_only_a_handshake_needs_is_gone_when_it_is_over)
+{
+    /* It lies where keys for records are later, and is longer than they are. */
+    for (uint8_t variant = 0; variant < 2; variant++) {
+        struct v2_pair pair;
+        uint8_t seeds[2][WEIR_KEY_BYTES];
+        pair_open(&pair);
+        pair.dialer.secret.network_key = pair.listener.secret.network_key = pair.network_key[0];
+        pair_begin(&pair, NULL);
+        for (uint8_t i = 0; i < 2; i++) {
+            struct v2_end *end = i ? &pair.listener : &pair.dialer;
+            key_of((uint8_t)(i + 11), seeds[i]);
+            cr_assert(has_bytes(end, seeds[i]), "it was armed with it");
+        }
+        if (variant == 1)
+            change = change_message3;
+        pair_run(&pair, 4000);
+        change = NULL;
+        cr_assert_eq(pair.listener.is_ready, variant == 0);
+        for (uint8_t i = 0; i < 2; i++) {
+            const struct v2_end *end = i ? &pair.listener : &pair.dialer;
+            cr_assert_not(has_bytes(end, seeds[i]), "the private half of its ephemeral key");
+            cr_assert_not(has_bytes(end, pair.network_key[0]), "the network's key");
+        }
+        pair_close(&pair);
+    }
+}
+
 static uint16_t faults[2]; /* of the dialer, of the listener */
 
 static void run_and_close(struct v2_pair *pair, const uint8_t *expected)
