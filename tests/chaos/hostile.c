@@ -1,11 +1,12 @@
 /* hostile: what one bad peer, or many strangers, cost everybody else. A report, and a test.
  *
- *     hostile [--check] [--seconds S] [--rounds N] [--only PART-OF-A-NAME] [--json FILE]
+ *     hostile [--check] [--seconds S] [--rounds N] [--settle S] [--only PART-OF-A-NAME] [--json FILE]
  *
  * For each attack, windows of three kinds take turns in one run, because figures of two runs cannot be compared:
  * quiet, attacked, and the *floor*: strangers' floods at a bare listener beside the victim, and, where peers are
  * bad, as many ordinary ones instead. The table has the good peers' round trips in all three (medians over the
- * windows), what the victim held, and its caps.
+ * windows), what the victim held, and its caps. Round trips count when an attack has gone on for a second (--settle):
+ * before that, more peers come and fill their queues, which every peer does.
  *
  * A real attacker has a machine of its own. Here the victim has a processor of its own, and the attacker shares the
  * other one with the good peers, in the idle class, which gives way at once. What its system calls do in the kernel
@@ -27,6 +28,7 @@
 #define ROUNDS_MAX 64
 
 static bool is_check;
+static double settle_s = 1; /* of an attack before its round trips count */
 static int failed_cnt;
 static FILE *json;
 
@@ -77,16 +79,21 @@ static double median(const double *values, int cnt)
 
 static void window(const struct attack *attack, double seconds, struct figures *figures)
 {
-    uint64_t buckets[HOSTILE_BUCKETS];
-    for (uint32_t i = 0; i < HOSTILE_BUCKETS; i++)
-        buckets[i] = hostile->buckets[i];
+    uint64_t buckets[HOSTILE_BUCKETS], step = 0;
     hostile->pool_peak = hostile->handshakes_peak = 0;
     if (attack)
         attack->begin();
+    weir_ns until = weir_now() + (weir_ns)(settle_s * (double)WEIR_NS_PER_S);
+    for (; attack && weir_now() < until; step++) {
+        attack->step(step);
+        usleep(1000);
+    }
     uint64_t attempts = attempt_cnt;
-    weir_ns until = weir_now() + (weir_ns)(seconds * (double)WEIR_NS_PER_S);
-    for (uint64_t step = 0;
-         weir_now() < until || (attack && attempt_cnt - attempts < attack->attempts_min); step++) {
+    for (uint32_t i = 0; i < HOSTILE_BUCKETS; i++)
+        buckets[i] = hostile->buckets[i];
+    until = weir_now() + (weir_ns)(seconds * (double)WEIR_NS_PER_S);
+    for (; weir_now() < until || (attack && attempt_cnt - attempts < attack->attempts_min);
+         step++) {
         if (attack)
             attack->step(step);
         if (hostile->rss_kib > figures->rss_peak_kib)
@@ -256,20 +263,25 @@ static void run_strangers(const char *name, size_t sent)
 
 int main(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"check", no_argument, NULL, 'c'},        {"seconds", required_argument, NULL, 's'},
-        {"rounds", required_argument, NULL, 'r'}, {"only", required_argument, NULL, 'o'},
-        {"json", required_argument, NULL, 'j'},   {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"check", no_argument, NULL, 'c'},
+                                          {"seconds", required_argument, NULL, 's'},
+                                          {"rounds", required_argument, NULL, 'r'},
+                                          {"only", required_argument, NULL, 'o'},
+                                          {"json", required_argument, NULL, 'j'},
+                                          {"settle", required_argument, NULL, 'S'},
+                                          {NULL, 0, NULL, 0}};
     const char *only = NULL;
     double seconds = 3;
     int key, rounds = 3;
     while ((key = getopt_long(argc, argv, "", names, NULL)) != -1) {
         if (key == 'c')
-            is_check = true, seconds = 1.5, rounds = 1;
+            is_check = true, seconds = 1.5, rounds = 1, settle_s = 0;
         else if (key == 's')
             seconds = atof(optarg);
         else if (key == 'r')
             rounds = atoi(optarg) < ROUNDS_MAX ? atoi(optarg) : ROUNDS_MAX;
+        else if (key == 'S')
+            settle_s = atof(optarg);
         else if (key == 'o')
             only = optarg;
         else if (key == 'j' && (json = fopen(optarg, "w")) != NULL)

@@ -19,7 +19,8 @@
 #define ATTEMPTS_HELD 1000
 #define OPENING_BYTES_MAX (WEIR_HANDSHAKE_OUT_MAX + WEIR_NATIVE_HEAD + NATIVE_HELLO_BYTES_MAX)
 #define BAD_PEERS 16
-#define LORIS 600
+#define LORIS 600 /* more than handshakes_max: those who find no place come again and again */
+#define LORIS_SEATED 200 /* all find a place, and keep it until their handshake's time is over */
 
 static int socks[SOCKS_MAX];
 static int sock_cnt;
@@ -184,12 +185,22 @@ static void step_slow_readers(uint64_t step)
             (void)!recv(socks[i], &byte, 1, MSG_DONTWAIT);
 }
 
-static void begin_loris(void)
+static void begin_loris_of(int cnt)
 {
     loris_len = opening(loris_bytes);
     loris_at = 0;
-    for (int i = 0; i < LORIS; i++)
+    for (int i = 0; i < cnt; i++)
         keep(dial(0));
+}
+
+static void begin_loris(void)
+{
+    begin_loris_of(LORIS);
+}
+
+static void begin_loris_seated(void)
+{
+    begin_loris_of(LORIS_SEATED);
 }
 
 /* A byte of the handshake each tenth of a second, from a hundredth of them in every step; whoever was closed comes
@@ -246,6 +257,7 @@ static const struct attack ordinary_peers = {"16 ordinary peers", begin_ordinary
 static const struct attack attacks[] = {
     {"16 peers that read 1 byte/s", begin_bad_peers, step_slow_readers, 0, &ordinary_peers},
     {"16 peers that never read", begin_bad_peers, nothing, 0, &ordinary_peers},
+    {"200 slow handshakes", begin_loris_seated, step_loris, 0, NULL},
     {"600 slow handshakes", begin_loris, step_loris, 0, NULL},
     {"20,000 connection attempts", begin_nothing, step_attempts, ATTEMPTS, NULL},
 };
