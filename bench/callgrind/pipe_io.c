@@ -109,6 +109,13 @@ static void op_bound_unsent(struct weir_io *io, int sock, uint32_t bytes)
     (void)bytes;
 }
 
+static void op_bound_unread(struct weir_io *io, int sock, bool is_contended)
+{
+    (void)io;
+    (void)sock;
+    (void)is_contended;
+}
+
 static int op_recv(struct weir_io *io, int sock, uint64_t token)
 {
     (void)sock;
@@ -213,6 +220,7 @@ static const struct weir_io_ops ops = {
     .connect = op_connect,
     .tune = op_tune,
     .bound_unsent = op_bound_unsent,
+    .bound_unread = op_bound_unread,
     .recv = op_recv,
     .recv_done = op_recv_done,
     .send = op_send,

@@ -42,6 +42,7 @@
 #include <stdint.h>
 
 #include "engine/base/addr.h"
+#include "engine/base/check.h"
 #include "engine/base/wheel.h"
 #include "engine/conn/gate.h"
 #include "engine/conn/item.h"
@@ -99,6 +100,7 @@ enum weir_conn_flags {
     WEIR_CONN_DIAL_COUNTED = 1u << 27, /* limits of dials per address and subnet count it */
     WEIR_CONN_KNEW_KEY = 1u << 28,     /* dialed: it began with the key that the peer had before */
     WEIR_CONN_QUEUED = 1u << 29, /* on the gate's line: a message of its handshake is in `carry` */
+    WEIR_CONN_CONTENDED_IN = 1u << 30, /* several channels were heard of lately */
 };
 
 /* What one connection keeps per attached channel. Fields marked (any) are read by other threads. */
@@ -155,8 +157,9 @@ struct weir_conn {
     /* sending */
     struct weir_tx *tx; /* the send in flight or half done; NULL: none */
     struct weir_sched sched;
-    uint64_t active;                /* channels with queued items */
-    uint64_t busy_now, busy_before; /* channels picked in this and in the last half second */
+    uint64_t active;                  /* channels with queued items */
+    uint64_t busy_now, busy_before;   /* channels picked in this and in the last half second */
+    uint64_t heard_now, heard_before; /* channels heard of, likewise */
     uint64_t busy_since_ns;
     uint64_t urgent_alone_ns; /* when urgent frames last had a send of their own */
     uint64_t pong_value;
@@ -355,6 +358,21 @@ void weir_conn_end_codec(struct weir_conn *conn);
 
 /* Walks a connection's invariants (debug and simulation). */
 void weir_conn_verify(const struct weir_conn *conn);
+
+#define WEIR_BUSY_HALF_LIFE_NS (UINT64_C(500) * WEIR_NS_PER_MS)
+
+/* What was busy in this half second is what was in the last, when one is over; after two nothing is left of it. */
+static inline void weir_conn_age_busy(struct weir_conn *conn)
+{
+    uint64_t age_ns = conn->hub->now_ns - conn->busy_since_ns;
+    if (WEIR_LIKELY(age_ns <= WEIR_BUSY_HALF_LIFE_NS))
+        return;
+    bool is_old = age_ns > 2 * WEIR_BUSY_HALF_LIFE_NS;
+    conn->busy_before = is_old ? 0 : conn->busy_now;
+    conn->heard_before = is_old ? 0 : conn->heard_now;
+    conn->busy_now = conn->heard_now = 0;
+    conn->busy_since_ns = conn->hub->now_ns;
+}
 
 static inline void weir_conn_mark_dirty(struct weir_conn *conn)
 {

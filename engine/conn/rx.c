@@ -72,6 +72,7 @@ static uint16_t admit(struct weir_conn *conn, struct weir_frame *frame, bool is_
         return WEIR_R_BAD_CHANNEL;
     struct weir_conn_channel *channel = &conn->channels[idx];
     frame->channel_idx = idx;
+    conn->heard_now |= UINT64_C(1) << idx;
     if (WEIR_UNLIKELY(frame->len > channel->rx_limit - channel->rx_used))
         return WEIR_R_CREDIT;
     uint32_t off = 0;
@@ -354,6 +355,19 @@ static size_t carry_on(struct weir_conn *conn, const uint8_t *data, size_t len)
     return take;
 }
 
+/* While several channels are heard of, the kernel holds less that nobody has read: what comes for one waits behind what came
+ * for the others. */
+static void note_heard(struct weir_conn *conn)
+{
+    weir_conn_age_busy(conn);
+    uint64_t heard = conn->heard_now | conn->heard_before;
+    bool is_contended = (heard & (heard - 1)) != 0;
+    if (WEIR_LIKELY(is_contended == ((conn->flags & WEIR_CONN_CONTENDED_IN) != 0)))
+        return;
+    conn->flags ^= WEIR_CONN_CONTENDED_IN;
+    conn->hub->io->ops->bound_unread(conn->hub->io, conn->sock, is_contended);
+}
+
 void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
 {
     struct weir_hub *hub = conn->hub;
@@ -388,6 +402,8 @@ void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
         data += took;
         len -= took;
     }
+    if (WEIR_LIKELY(conn->state == WEIR_CONN_READY))
+        note_heard(conn);
     if (WEIR_PLANTED(EARLY))
         hub->io->ops->recv_done(hub->io, event->buf_idx);
     else

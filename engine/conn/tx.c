@@ -7,7 +7,6 @@
 #include "engine/base/probe.h"
 #include "weir/error.h"
 
-#define BUSY_HALF_LIFE_NS (UINT64_C(500) * WEIR_NS_PER_MS)
 #define URGENT_ALONE_BYTES 16384u
 #define URGENT_ALONE_NS (UINT64_C(100) * WEIR_NS_PER_US)
 #define FRAGMENT_MIN 4096u /* a smaller one is worth sending only as the last of its message */
@@ -127,12 +126,7 @@ static void gather_goodbye(struct weir_conn *conn, struct weir_tx *tx)
 static void note_busy(struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
-    if (hub->now_ns - conn->busy_since_ns > BUSY_HALF_LIFE_NS) {
-        conn->busy_before =
-            hub->now_ns - conn->busy_since_ns > 2 * BUSY_HALF_LIFE_NS ? 0 : conn->busy_now;
-        conn->busy_now = 0;
-        conn->busy_since_ns = hub->now_ns;
-    }
+    weir_conn_age_busy(conn);
     conn->busy_now |= conn->active;
     uint64_t busy = conn->busy_now | conn->busy_before;
     bool is_contended = (busy & (busy - 1)) != 0;

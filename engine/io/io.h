@@ -61,8 +61,9 @@ struct weir_io_config {
     uint32_t recv_buf_bytes;                       /* one provided buffer */
     uint32_t recv_buf_cnt;                         /* a power of two */
     uint32_t socket_recv_bytes, socket_send_bytes; /* 0: the system's autotuning */
-    uint32_t near_recv_bytes;   /* SO_RCVBUF where the first round trip took less than 50 us and
-                               * socket_recv_bytes is 0; 0: as for others */
+    /* SO_RCVBUF where the first round trip took less than 50 us and socket_recv_bytes is 0, and the same while bound_unread()
+     * says that channels compete. 0: as for others. */
+    uint32_t near_recv_bytes, near_recv_contended;
     const char *tcp_congestion; /* NULL: the system's; valid while the io lives */
     /* How long turn() looks for events before it sleeps, where its last waits were that short; 0: it
      * sleeps at once. UINT64_MAX: it never sleeps. */
@@ -105,6 +106,9 @@ struct weir_io_ops {
     void (*tune)(struct weir_io *io, int sock);
     /* Bounds the bytes the kernel holds unsent (TCP_NOTSENT_LOWAT; 0: no bound). No error: advice. */
     void (*bound_unsent)(struct weir_io *io, int sock, uint32_t bytes);
+    /* Bounds the bytes of a near peer that the kernel holds unread: near_recv_contended of them, or near_recv_bytes again. Sockets
+     * that tune() did not take for near stay as they are. No error: advice. */
+    void (*bound_unread)(struct weir_io *io, int sock, bool is_contended);
     int (*recv)(struct weir_io *io, int sock, uint64_t token);
     void (*recv_done)(struct weir_io *io, uint32_t buf_idx);
     /* `more_follows`: MSG_MORE-like hint may be ignored. */

@@ -261,6 +261,7 @@ static const struct weir_io_ops uring_ops = {
     .connect = weir_uring_connect,
     .tune = weir_uring_tune,
     .bound_unsent = weir_uring_bound_unsent,
+    .bound_unread = weir_uring_bound_unread,
     .recv = weir_uring_recv,
     .recv_done = weir_uring_recv_done,
     .send = weir_uring_send,

@@ -165,6 +165,7 @@ int weir_uring_listen(struct weir_io *io, const struct weir_addr *addr, bool is_
                       struct weir_addr *ret_addr);
 void weir_uring_tune(struct weir_io *io, int sock);
 void weir_uring_bound_unsent(struct weir_io *io, int sock, uint32_t bytes);
+void weir_uring_bound_unread(struct weir_io *io, int sock, bool is_contended);
 bool weir_uring_peer_addr(struct weir_io *io, int sock, struct weir_addr *ret_addr);
 void weir_uring_close(struct weir_io *io, int sock);
 /* Makes a stream socket of the address's family, tuned; fills `ret_any`. Returns the socket or

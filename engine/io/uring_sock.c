@@ -168,6 +168,22 @@ void weir_uring_bound_unsent(struct weir_io *io, int sock, uint32_t bytes)
     set_option(weir_uring_of(io), sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes ? (int)bytes : -1);
 }
 
+void weir_uring_bound_unread(struct weir_io *io, int sock, bool is_contended)
+{
+    struct weir_uring *u = weir_uring_of(io);
+    const uint32_t wide = u->cfg.near_recv_bytes, narrow = u->cfg.near_recv_contended;
+    if (u->cfg.socket_recv_bytes || !wide || !narrow)
+        return;
+    /* A near socket is known by the size that it was given, of which the kernel makes twice. */
+    int now = 0;
+    socklen_t len = sizeof(now);
+    u->stats.syscalls++;
+    if (getsockopt(sock, SOL_SOCKET, SO_RCVBUF, &now, &len) != 0 ||
+        (uint32_t)now != 2 * (is_contended ? wide : narrow))
+        return;
+    set_option(u, sock, SOL_SOCKET, SO_RCVBUF, (int)(is_contended ? narrow : wide));
+}
+
 bool weir_uring_has_congestion(const char *name)
 {
     int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -58,7 +58,7 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(user_agent, "weir/0.1.0");
     DEFAULT(log_level, WEIR_LOG_INFO);
     DEFAULT(frame_bytes_max, 65536);
-    DEFAULT(send_bytes_max, 256 * 1024);
+    DEFAULT(send_bytes_max, 512 * 1024);
     DEFAULT(send_bytes_contended, 132 * 1024);
     DEFAULT(notsent_lowat_bytes, 128 * 1024);
     DEFAULT(socket_send_bytes, UINT32_MAX);

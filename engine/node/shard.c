@@ -9,7 +9,9 @@
 
 #define END_ROUNDS 1000                   /* of at most a millisecond each, for what is in flight */
 #define STOP_STEP_NS (2 * WEIR_NS_PER_MS) /* how often a stopping shard looks whether it is done */
-#define NEAR_RECV_BYTES (128u * 1024u)    /* SO_RCVBUF of near peers; docs/performance.md */
+/* SO_RCVBUF of near peers, with one channel and with several; docs/performance.md. */
+#define NEAR_RECV_BYTES (256u * 1024u)
+#define NEAR_RECV_CONTENDED (128u * 1024u)
 #define PUBLISH_TURNS 16
 #define POOL_CACHE_SHARE 4 /* a quarter of the pool may lie ready for reuse */
 
@@ -68,6 +70,7 @@ int weir_shard_create(struct weir_shard **ret_shard, weir_node *node, uint32_t i
         .recv_buf_cnt = cfg->recv_buf_cnt,
         .socket_recv_bytes = own_size(cfg->socket_recv_bytes),
         .near_recv_bytes = cfg->socket_recv_bytes ? 0 : NEAR_RECV_BYTES,
+        .near_recv_contended = NEAR_RECV_CONTENDED,
         .socket_send_bytes = own_size(cfg->socket_send_bytes),
         .tcp_congestion = cfg->tcp_congestion,
         .spin_ns = cfg->flags & WEIR_CONFIG_BUSY_POLL ? UINT64_MAX : cfg->spin_ns,

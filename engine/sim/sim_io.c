@@ -122,6 +122,12 @@ static void sim_io_tune(struct weir_io *io, int fd)
     (void)sock_of(io, fd);
 }
 
+static void sim_io_bound_unread(struct weir_io *io, int fd, bool is_contended)
+{
+    (void)sock_of(io, fd);
+    (void)is_contended;
+}
+
 static void sim_io_bound_unsent(struct weir_io *io, int fd, uint32_t bytes)
 {
     (void)sock_of(io, fd);
@@ -485,6 +491,7 @@ static const struct weir_io_ops sim_ops = {
     .connect = sim_io_connect,
     .tune = sim_io_tune,
     .bound_unsent = sim_io_bound_unsent,
+    .bound_unread = sim_io_bound_unread,
     .recv = sim_io_recv,
     .recv_done = sim_io_recv_done,
     .send = sim_io_send,

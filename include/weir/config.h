@@ -73,12 +73,12 @@ struct weir_config {
     uint32_t log_level;       /* default WEIR_LOG_INFO */
     uint32_t frame_bytes_max; /* payload of one frame, 4,096 .. 65,536; default 65,536 */
     uint32_t
-        send_bytes_max; /* one send when one channel is busy, plus up to a frame; default 262,144 */
+        send_bytes_max; /* one send when one channel is busy, plus up to a frame; default 524,288 */
     uint32_t send_bytes_contended; /* the same when several compete; default 135,168 */
     uint32_t notsent_lowat_bytes;  /* TCP_NOTSENT_LOWAT when several compete; default 131,072 */
     uint32_t
-        socket_recv_bytes; /* SO_RCVBUF; default 0: 128 KiB for a peer whose round trip takes less
-                                    * than 50 us (what waits unread in the kernel delays an urgent message
+        socket_recv_bytes; /* SO_RCVBUF; default 0: 256 KiB for a peer whose round trip takes less
+                                    * than 50 us, 128 while several channels are heard of (what waits unread in the kernel delays an urgent message
                                     * and falls out of the cache), the system's autotuning for others;
                                     * UINT32_MAX: autotuning for all */
     uint32_t socket_send_bytes; /* SO_SNDBUF; default UINT32_MAX: the system's autotuning */

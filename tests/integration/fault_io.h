@@ -154,6 +154,11 @@ static inline void fault_bound_unsent(struct weir_io *io, int sock, uint32_t byt
     fault_real(io)->ops->bound_unsent(fault_real(io), sock, bytes);
 }
 
+static inline void fault_bound_unread(struct weir_io *io, int sock, bool is_contended)
+{
+    fault_real(io)->ops->bound_unread(fault_real(io), sock, is_contended);
+}
+
 static inline int fault_recv(struct weir_io *io, int sock, uint64_t token)
 {
     int error = 0;
@@ -265,6 +270,7 @@ static const struct weir_io_ops fault_ops = {
     .connect = fault_connect,
     .tune = fault_tune,
     .bound_unsent = fault_bound_unsent,
+    .bound_unread = fault_bound_unread,
     .recv = fault_recv,
     .recv_done = fault_recv_done,
     .send = fault_send,

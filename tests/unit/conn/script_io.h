@@ -41,6 +41,7 @@ struct script_sock {
     uint64_t send_hash;
     uint32_t send_cnt, recv_cnt; /* calls */
     uint32_t unsent_bound;
+    bool is_unread_bound;
     uint8_t *out; /* every byte that was taken */
     size_t out_len, out_cap;
 };
@@ -245,6 +246,11 @@ static inline void script_op_bound_unsent(struct weir_io *io, int sock, uint32_t
     script_at(script_of(io), sock)->unsent_bound = bytes;
 }
 
+static inline void script_op_bound_unread(struct weir_io *io, int sock, bool is_contended)
+{
+    script_at(script_of(io), sock)->is_unread_bound = is_contended;
+}
+
 static inline int script_op_recv(struct weir_io *io, int sock, uint64_t token)
 {
     struct script_sock *at = script_at(script_of(io), sock);
@@ -363,6 +369,7 @@ static const struct weir_io_ops script_ops = {
     .connect = script_op_connect,
     .tune = script_op_tune,
     .bound_unsent = script_op_bound_unsent,
+    .bound_unread = script_op_bound_unread,
     .recv = script_op_recv,
     .recv_done = script_op_recv_done,
     .send = script_op_send,

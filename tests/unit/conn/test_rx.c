@@ -315,3 +315,33 @@ Test(rx, an_end_in_the_middle_of_anything_leaves_nothing_behind)
     peer_free(script_peer);
     solo_free(probe);
 }
+
+/* One that talks beside another waits behind what the kernel holds of that: so it is to hold less. */
+Test(rx, the_kernel_holds_less_while_several_channels_are_heard_of)
+{
+    struct box *box = solo_new(2);
+    struct script_io *script = solo_open(box);
+    struct peer *peer = peer_ready(box);
+    const bool *is_bound = &script->socks[peer->sock].is_unread_bound;
+    for (int i = 0; i < 3; i++) {
+        peer_run(peer, CHANNEL, 1, 10, 1);
+        peer_say(peer, 4096);
+        cr_assert(!*is_bound, "there is one channel");
+    }
+    peer_run(peer, CHANNEL + 1, 1, 10, 2);
+    peer_say(peer, 4096);
+    cr_assert(*is_bound);
+    /* It stays so for half a second at least, and is over a second later. */
+    solo_advance(box, 300 * WEIR_NS_PER_MS);
+    peer_run(peer, CHANNEL, 1, 10, 3);
+    peer_say(peer, 4096);
+    cr_assert(*is_bound);
+    for (int i = 0; i < 3; i++) {
+        solo_advance(box, 600 * WEIR_NS_PER_MS);
+        peer_run(peer, CHANNEL, 1, 10, 4);
+        peer_say(peer, 4096);
+    }
+    cr_assert(!*is_bound);
+    peer_free(peer);
+    solo_free(box);
+}

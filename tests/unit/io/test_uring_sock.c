@@ -157,6 +157,43 @@ Test(uring_sock, sockets_are_tuned_before_they_connect_and_when_accepted)
     io->ops->free(io);
 }
 
+/* Only one whose handshake took less than 50 us is near, which a busy machine may not grant: it is then as any other. */
+Test(uring_sock, a_near_socket_holds_less_unread_while_channels_compete)
+{
+    struct weir_io_config cfg = fixture_config;
+    cfg.near_recv_bytes = 100000;
+    cfg.near_recv_contended = 50000;
+    struct weir_io *io = fixture_io(&cfg);
+    for (int i = 0; i < 20; i++) {
+        struct fixture_pair pair =
+            fixture_pair_at(io, i % 2 ? fixture_unix("@near") : "127.0.0.1:0");
+        int before = option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF);
+        bool is_near = before == 200000;
+        io->ops->bound_unread(io, pair.accepted, true);
+        CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == (is_near ? 100000 : before));
+        io->ops->bound_unread(io, pair.accepted, true); /* as it is */
+        CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == (is_near ? 100000 : before));
+        io->ops->bound_unread(io, pair.accepted, false);
+        CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == before);
+        fixture_pair_end(io, &pair, 0);
+    }
+    io->ops->free(io);
+}
+
+/* A size that somebody asked for is nobody else's to change. */
+Test(uring_sock, a_socket_of_a_size_of_its_own_keeps_it)
+{
+    struct weir_io_config cfg = fixture_config;
+    cfg.socket_recv_bytes = cfg.near_recv_bytes = 100000;
+    cfg.near_recv_contended = 50000;
+    struct weir_io *io = fixture_io(&cfg);
+    struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
+    io->ops->bound_unread(io, pair.accepted, true);
+    CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == 200000);
+    fixture_pair_end(io, &pair, 0);
+    io->ops->free(io);
+}
+
 Test(uring_sock, the_other_ends_address_is_known)
 {
     const char *texts[] = {"127.0.0.1:0", "[::1]:0", fixture_unix("@peer")};

@@ -9,7 +9,7 @@ static const struct field config_fields[] = {
     CONFIG(peers_max, 1024, 1, 1000000),
     CONFIG(log_level, WEIR_LOG_INFO, WEIR_LOG_ERROR, WEIR_LOG_DEBUG),
     CONFIG(frame_bytes_max, 65536, 4096, 65536),
-    CONFIG(send_bytes_max, 262144, 4096, 64 * MIB),
+    CONFIG(send_bytes_max, 524288, 4096, 64 * MIB),
     CONFIG(send_bytes_contended, 135168, 4096, 64 * MIB),
     CONFIG(notsent_lowat_bytes, 131072, 4096, UINT64_C(1) << 30),
     FIELD(weir_config, socket_recv_bytes, 0, 4096, UINT64_C(1) << 30, UINT32_MAX),
