@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/socket.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -174,12 +175,11 @@ void weir_uring_bound_unread(struct weir_io *io, int sock, bool is_contended)
     const uint32_t wide = u->cfg.near_recv_bytes, narrow = u->cfg.near_recv_contended;
     if (u->cfg.socket_recv_bytes || !wide || !narrow)
         return;
-    /* A near socket is known by the size that it was given, of which the kernel makes twice. */
-    int now = 0;
-    socklen_t len = sizeof(now);
+    /* A near socket is one whose size was set. Not known by the size itself: net.core.rmem_max may have cut it. */
+    int locks = 0;
+    socklen_t len = sizeof(locks);
     u->stats.syscalls++;
-    if (getsockopt(sock, SOL_SOCKET, SO_RCVBUF, &now, &len) != 0 ||
-        (uint32_t)now != 2 * (is_contended ? wide : narrow))
+    if (getsockopt(sock, SOL_SOCKET, SO_BUF_LOCK, &locks, &len) != 0 || !(locks & SOCK_RCVBUF_LOCK))
         return;
     set_option(u, sock, SOL_SOCKET, SO_RCVBUF, (int)(is_contended ? narrow : wide));
 }

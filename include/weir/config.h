@@ -76,24 +76,26 @@ struct weir_config {
         send_bytes_max; /* one send when one channel is busy, plus up to a frame; default 524,288 */
     uint32_t send_bytes_contended; /* the same when several compete; default 135,168 */
     uint32_t notsent_lowat_bytes;  /* TCP_NOTSENT_LOWAT when several compete; default 131,072 */
-    uint32_t
-        socket_recv_bytes; /* SO_RCVBUF; default 0: 256 KiB for a peer whose round trip takes less
+    uint32_t socket_recv_bytes;    /* SO_RCVBUF; default 0: 256 KiB (at most the sysctl
+                                    * net.core.rmem_max, 208 KiB on many systems) for a peer whose round trip takes less
                                     * than 50 us, 128 while several channels are heard of (what waits unread in the kernel delays an urgent message
                                     * and falls out of the cache), the system's autotuning for others;
                                     * UINT32_MAX: autotuning for all */
-    uint32_t socket_send_bytes; /* SO_SNDBUF; default UINT32_MAX: the system's autotuning */
-    uint32_t recv_buf_bytes;    /* one provided receive buffer; default 65,536 */
-    uint32_t recv_buf_cnt;      /* of them per shard, a power of two; default 8 */
-    uint64_t pool_bytes_max;    /* all message memory of one shard; default 1 GiB */
-    uint64_t peer_bytes_max;    /* queued, partial and kept bytes of one peer; default 256 MiB */
+    uint32_t socket_send_bytes;    /* SO_SNDBUF; default UINT32_MAX: the system's autotuning */
+    uint32_t recv_buf_bytes;       /* one provided receive buffer; default 65,536 */
+    uint32_t recv_buf_cnt;         /* of them per shard, a power of two; default 8 */
+    uint64_t pool_bytes_max;       /* all message memory of one shard; default 1 GiB */
+    uint64_t peer_bytes_max;       /* queued, partial and kept bytes of one peer; default 256 MiB */
     uint32_t mailbox_bytes_max; /* calls from other threads waiting for one shard; default 64 MiB */
     uint32_t handshakes_max;    /* connections per shard that are not ready yet; default 256 */
     uint32_t dials_max;         /* addresses a node keeps dialing; default 1024 */
     weir_ns handshake_timeout_ns; /* from connected to ready; default 10 s */
     weir_ns dial_timeout_ns;      /* until connected; default 5 s */
     weir_ns ping_interval_ns;     /* default 15 s */
-    weir_ns ping_timeout_ns;      /* an answer later than this closes; default 20 s */
-    weir_ns idle_timeout_ns;      /* no byte at all for this long closes; default 60 s */
+    /* A shard that is itself late (it did not run, or has no receive buffer left) reads first what has come; it judges after
+     * twice the time at the latest. */
+    weir_ns ping_timeout_ns;   /* an answer later than this closes; default 20 s */
+    weir_ns idle_timeout_ns;   /* no byte at all for this long closes; default 60 s */
     weir_ns stall_timeout_ns;  /* bytes to send and none taken for this long closes; default 60 s */
     weir_ns redial_min_ns;     /* first wait before dialing again; default 250 ms */
     weir_ns redial_max_ns;     /* longest; default 30 s */
