@@ -1,17 +1,11 @@
 /* Whom discovery dials, on real sockets: a feeler makes a place a tried one, anchors come first after a restart, who brings
  * nothing gives his place up, and from a name somebody is found who can do what is needed. */
-#include "tests/integration/harness.h"
+#include "tests/integration/member.h"
 
 IT_SUITE(places);
 
 #define OTHERS 5u
 #define NOBODY "127.99.0.1:1" /* no program of this machine listens there */
-
-struct member {
-    struct it_node own;
-    weir_discovery *disco;
-    weir_gossip *gossip;
-};
 
 static struct member own, others[OTHERS];
 static char book[64];
@@ -38,21 +32,9 @@ static void start(struct member *member, const char *name,
     it_init(&member->own, name);
     if (member == &own)
         own.own.on_peer = note_dialed;
-    it_create(&member->own, "127.0.0.1:0");
-    IT_OK(weir_discovery_attach(&member->disco, member->own.node, disco));
     struct weir_gossip_config gossip;
     weir_gossip_config_init(&gossip);
-    if (has_gossip)
-        IT_OK(weir_gossip_create(&member->gossip, member->own.node, &gossip));
-    IT_OK(weir_node_start(member->own.node));
-}
-
-static void stop(struct member *member)
-{
-    IT_OK(weir_node_stop(member->own.node, 30 * WEIR_NS_PER_S));
-    it_free(&member->own);
-    weir_discovery_free(member->disco);
-    weir_gossip_free(member->gossip);
+    member_start(member, disco, has_gossip ? &gossip : NULL);
 }
 
 /* The others dial nobody and tell nobody of themselves: `own` knows what the test tells it. */
@@ -135,7 +117,7 @@ IT_TEST(places, a_feeler_makes_a_place_a_tried_one)
     int error = weir_discovery_add(own.disco, others[0].own.address);
     cr_assert(error == 0 || error == WEIR_E_LIMIT);
     if (error == WEIR_E_LIMIT) { /* once in 4,096 times both have the same slot */
-        stop(&own);
+        member_stop(&own);
         start(&own, "own", &disco, false);
         IT_OK(weir_discovery_add(own.disco, others[0].own.address));
     }
@@ -147,8 +129,8 @@ IT_TEST(places, a_feeler_makes_a_place_a_tried_one)
     /* And goes at once: it was to find out, no more. */
     IT_WAIT(others[0].own.downs >= 1 && others[0].own.downs == others[0].own.ups);
     cr_assert_geq(others[0].own.down_by[WEIR_R_NOT_NEEDED], 1);
-    stop(&own);
-    stop(&others[0]);
+    member_stop(&own);
+    member_stop(&others[0]);
 }
 
 /* A node that was stopped, as by its operator, knows its two oldest outbound peers when it comes back. */
@@ -161,7 +143,7 @@ IT_TEST(places, who_was_there_longest_is_dialed_first_after_a_restart)
     start_others(4, false);
     start(&own, "own", &disco, false);
     tell_of(0, 4);
-    stop(&own);
+    member_stop(&own);
     disco.dials_at_once =
         1; /* so that the order in which they come is that in which they were dialed */
     atomic_store(&dialed_cnt, 0);
@@ -172,9 +154,9 @@ IT_TEST(places, who_was_there_longest_is_dialed_first_after_a_restart)
                       strcmp(dialed[i], others[1].own.address) == 0,
                   "%s was dialed as number %u, before %s or %s", dialed[i], i,
                   others[0].own.address, others[1].own.address);
-    stop(&own);
+    member_stop(&own);
     for (uint32_t i = 0; i < 4; i++)
-        stop(&others[i]);
+        member_stop(&others[i]);
     unlink(book);
 }
 
@@ -201,9 +183,9 @@ IT_TEST(places, who_brings_nothing_gives_his_place_to_another)
     IT_EQ(mute->down_by[WEIR_R_NOT_NEEDED], 1);
     cr_assert(last->ups >= 1);
     cr_assert_geq(info_now().replaced, 1);
-    stop(&own);
+    member_stop(&own);
     for (uint32_t i = 0; i < OTHERS; i++)
-        stop(&others[i]);
+        member_stop(&others[i]);
 }
 
 /* All that anybody knows is the name of one who keeps no archive. Of the two who do one asks to be told to nobody. */
@@ -232,9 +214,9 @@ IT_TEST(places, from_a_name_an_archive_is_found_and_a_private_one_is_not)
     cr_assert(!is_found(&others[0], others[2].own.address) &&
               !is_found(&own, others[2].own.address));
     cr_assert(!is_found(&own, others[0].own.address), "the seed has no archive");
-    stop(&own);
+    member_stop(&own);
     for (uint32_t i = 0; i < 3; i++)
-        stop(&others[i]);
+        member_stop(&others[i]);
 }
 
 /* An operator's list of whom nobody is told: of two places that a node knows one is on it. */
@@ -251,7 +233,7 @@ IT_TEST(places, who_is_unlisted_is_not_among_what_is_answered)
         error = weir_discovery_add(others[2].disco, others[1].own.address);
         cr_assert(error == 0 || error == WEIR_E_LIMIT);
         if (error != 0)
-            stop(&others[2]);
+            member_stop(&others[2]);
     }
     disco = config();
     disco.seeds = others[2].own.address;
@@ -263,7 +245,7 @@ IT_TEST(places, who_is_unlisted_is_not_among_what_is_answered)
     cr_assert(knows(&own, others[1].own.address, NULL, &is_tried));
     cr_assert(!knows(&own, others[0].own.address, NULL, &is_tried));
     IT_EQ(others[0].own.ups, 0);
-    stop(&own);
+    member_stop(&own);
     for (uint32_t i = 0; i < 3; i++)
-        stop(&others[i]);
+        member_stop(&others[i]);
 }

@@ -1,46 +1,19 @@
 /* A node whose only outbound peer tells it nothing dials elsewhere, on real sockets. */
-#include "tests/integration/harness.h"
+#include "tests/integration/member.h"
 
 IT_SUITE(useful);
 
-struct member {
-    struct it_node own;
-    weir_discovery *disco;
-    weir_gossip *gossip;
-    _Atomic uint64_t heard;
-};
-
 static struct member mute, talker, own;
-
-static void on_messages(void *ctx, struct weir_gossip_msg *msgs, uint32_t msg_cnt)
-{
-    (void)msgs;
-    atomic_fetch_add(&((struct member *)ctx)->heard, msg_cnt);
-}
 
 static void start(struct member *member, const char *name, uint32_t shard_cnt,
                   const struct weir_discovery_config *disco, bool has_gossip)
 {
     struct weir_gossip_config gossip;
+    weir_gossip_config_init(&gossip);
+    gossip.flags = WEIR_GOSSIP_NO_CATCH_UP;
     it_init(&member->own, name);
     member->own.cfg.shard_cnt = shard_cnt;
-    it_create(&member->own, "127.0.0.1:0");
-    IT_OK(weir_discovery_attach(&member->disco, member->own.node, disco));
-    weir_gossip_config_init(&gossip);
-    gossip.ctx = member;
-    gossip.on_messages = on_messages;
-    gossip.flags = WEIR_GOSSIP_NO_CATCH_UP;
-    if (has_gossip)
-        IT_OK(weir_gossip_create(&member->gossip, member->own.node, &gossip));
-    IT_OK(weir_node_start(member->own.node));
-}
-
-static void stop(struct member *member)
-{
-    IT_OK(weir_node_stop(member->own.node, 30 * WEIR_NS_PER_S));
-    it_free(&member->own);
-    weir_discovery_free(member->disco);
-    weir_gossip_free(member->gossip);
+    member_start(member, disco, has_gossip ? &gossip : NULL);
 }
 
 IT_TEST(useful, who_hears_nothing_new_dials_elsewhere)
@@ -68,7 +41,7 @@ IT_TEST(useful, who_hears_nothing_new_dials_elsewhere)
     IT_WAIT(mute.own.downs == mute.own.ups);
     IT_OK(weir_discovery_read(own.disco, &info));
     cr_assert(info.replaced >= 1 && info.quiets >= 1);
-    stop(&own);
-    stop(&talker);
-    stop(&mute);
+    member_stop(&own);
+    member_stop(&talker);
+    member_stop(&mute);
 }

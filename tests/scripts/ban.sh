@@ -18,9 +18,7 @@ at=$(address_of node)
 expect 5 "" "$weir" send "$at" data
 start friend "$weir" node --peer "unix:$work/socket" --quiet
 wait_for "up: " friend.out # a unix socket is not banned
-kill -TERM "$node"
-ended "$node" 10
-same 0 "node after SIGTERM"
+terminate "$node"
 grep -q "closed by reason: banned 1" node.out || bad "no count of the refusal: $(cat node.out)"
 [ "$(grep -c 'weir-ban ' node.err)" -eq 3 ] || bad "not one line per ban: $(cat node.err)"
 [ "$(grep -c ' never manual banned ' bans)" -eq 3 ] || bad "the file of bans: $(cat bans)"

@@ -47,8 +47,6 @@ started+=("$sleeper")
 expect 1 "is no node with --ban-path" "$weir" ban --ban-path other --pid "$sleeper" 192.0.2.9
 kill -0 "$sleeper" || bad "the wrong process was ended"
 
-kill -TERM "$node"
-ended "$node" 10
-same 0 "node after SIGTERM"
+terminate "$node"
 [ "$(grep -c ' manual banned ' bans)" -eq 1 ] || bad "the file of bans: $(cat bans)"
 [ ! -e bans.asks ] && [ ! -e bans.asks.taken ] || bad "something was left over"

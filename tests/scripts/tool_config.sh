@@ -180,9 +180,7 @@ wait_for "1 channels" other.out
 start stranger "$weir" node --peer "$at" --network-id other --quiet
 wait_for handshake-crypto stranger.out
 wait_for '"rates"' node.out
-kill -TERM "$node"
-ended "$node" 10
-same 0 "node after SIGTERM"
+terminate "$node"
 python3 - <<'PY' || bad "the JSON lines"
 import json
 events = [json.loads(line) for line in open("node.out")]

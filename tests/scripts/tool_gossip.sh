@@ -20,11 +20,7 @@ first=$pid
 wait_for "gossip of peer .*, 0 hops, .*: the dam is?\[31m open" middle.out
 wait_for '"text": *"the dam is?\[31m open"' last.out
 wait_for '"hops": *1' last.out
-for node in "$first" "$last" "$middle"; do
-    kill -TERM "$node"
-    ended "$node" 10
-    same 0 "a node after SIGTERM"
-done
+terminate "$first" "$last" "$middle"
 grep -q "gossip: 1 said, 0 heard" first.out || bad "no counts: $(cat first.out)"
 grep -q "gossip: 0 said, 1 heard" middle.out || bad "no counts: $(cat middle.out)"
 
@@ -49,10 +45,6 @@ wait_for "up: " beyond.out
 start near "$weir" node --peer "$at" --gossip --gossip-channel 77 --quiet --say "so far and no further"
 near=$pid
 wait_for '"text": *"so far and no further"' end.out
-for node in "$near" "$end" "$beyond"; do
-    kill -TERM "$node"
-    ended "$node" 10
-    same 0 "a node after SIGTERM"
-done
+terminate "$near" "$end" "$beyond"
 grep -q '"delivered": *1,.*"pushed": *0,.*"served": *0' end.out || bad "it was handed on: $(cat end.out)"
 grep -q "gossip: 0 said, 0 heard" beyond.out || bad "it went further: $(cat beyond.out)"

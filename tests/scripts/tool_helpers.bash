@@ -121,3 +121,13 @@ ended() {
 same() {
     [ "$code" -eq "$1" ] || bad "$2: exit $code instead of $1"
 }
+
+# terminate PID...: each ends with 0 after a SIGTERM.
+terminate() {
+    local node
+    for node; do
+        kill -TERM "$node"
+        ended "$node" 10
+        same 0 "a node after SIGTERM"
+    done
+}

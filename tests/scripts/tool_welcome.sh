@@ -17,7 +17,5 @@ wait_for "up: " first.out
 expect 5 "" "$weir" send "$at" node.ini
 start friend "$weir" node --peer "$at" --key friend.key --redial-max 1s --quiet
 wait_for "up: " friend.out
-kill -TERM "$node"
-ended "$node" 10
-same 0 "node after SIGTERM"
+terminate "$node"
 grep -q "closed by reason: limit-inbound" node.out || bad "nobody was refused: $(cat node.out)"
