@@ -101,6 +101,9 @@ static inline bool weir_v2_pattern_is_ik(uint8_t pattern)
 #define NATIVE_V2_RECORD_MAX 65534u
 #define NATIVE_V2_PLAIN_MAX (NATIVE_V2_RECORD_MAX - WEIR_TAG_BYTES)
 #define NATIVE_V2_FRAME_BYTES_MAX (NATIVE_V2_PLAIN_MAX - NATIVE_V2_HEAD)
+/* The first record of each side, with the longest HELLO. */
+#define NATIVE_V2_FIRST_MAX \
+    (NATIVE_V2_LENGTH_BYTES + NATIVE_V2_HEAD + NATIVE_HELLO_BYTES_MAX + WEIR_TAG_BYTES)
 
 /* A key is used for so many records and bytes at most; both sides count. */
 #define NATIVE_V2_KEY_RECORDS_MAX (UINT64_C(1) << 20)

@@ -184,15 +184,15 @@ void weir_v2_hello_feed(struct native_v2_state *state, uint8_t *data, size_t len
         weir_v2_fail(state, WEIR_R_BAD_HELLO, false);
         return;
     }
-    int32_t opened =
-        weir_v2_open(state->offer->secret->crypto, &state->u.records.recv, data, len, &need);
+    /* A longer one is never all there, however much came with it. */
+    int32_t opened = weir_v2_open(state->offer->secret->crypto, &state->u.records.recv, data,
+                                  weir_min_u64(len, NATIVE_V2_FIRST_MAX), &need);
     if (opened < 0) {
         weir_v2_fail(state, (uint16_t)-opened, false);
         return;
     }
     if (opened == 0) {
-        if (need >
-            NATIVE_V2_LENGTH_BYTES + NATIVE_V2_HEAD + NATIVE_HELLO_BYTES_MAX + WEIR_TAG_BYTES)
+        if (need > NATIVE_V2_FIRST_MAX)
             weir_v2_fail(state, WEIR_R_HANDSHAKE_BYTES, false);
         ret_feed->need = need;
         return;

@@ -284,3 +284,50 @@ Test(native_v2, a_reason_in_clear_is_believed_only_when_it_is_a_possible_one)
         pair_close(&pair);
     }
 }
+
+/* ---- the first record ---------------------------------------------------------------------------- */
+
+/* Lets the dialer wait for the listener's hello, and gives it one frame as the first record instead. Returns what the
+ * dialer makes of it. */
+static uint16_t first_record(uint8_t kind, uint16_t channel, uint32_t aux, uint32_t len,
+                             uint32_t more, size_t step)
+{
+    struct v2_pair pair;
+    static uint8_t plain[4000], record[4018], said[WEIR_HANDSHAKE_OUT_MAX];
+    pair_open(&pair);
+    pair_begin(&pair, NULL);
+    for (int i = 0; i < 3; i++) {
+        struct v2_end *from = i % 2 ? &pair.listener : &pair.dialer;
+        size_t said_len = V2->pull(from->state, said, sizeof said);
+        v2_take(i % 2 ? &pair.dialer : &pair.listener, said, said_len, 4000);
+    }
+    cr_assert(pair.listener.is_ready && !pair.dialer.is_ready);
+    memset(plain, 0, sizeof plain);
+    V2->frame_head(plain, kind, channel, aux, NULL, len);
+    uint32_t all = NATIVE_V2_HEAD + len + more;
+    struct weir_seal_piece piece = {plain, record + WEIR_SEAL_HEAD, all};
+    cr_assert(
+        V2->seal(pair.listener.state, &piece, 1, false, record, record + WEIR_SEAL_HEAD + all));
+    v2_take(&pair.dialer, record, all + 18, step);
+    uint16_t fault = pair.dialer.fault;
+    pair_close(&pair);
+    return fault;
+}
+
+Test(native_v2, a_first_record_is_judged_the_same_in_any_pieces)
+{
+    enum { CONTROL = NATIVE_CHANNEL_CONTROL, LONGEST = NATIVE_HELLO_BYTES_MAX };
+    static const size_t steps[] = {1, 100, 4000};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        size_t step = steps[i];
+        cr_assert_eq(first_record(NATIVE_HELLO, CONTROL, 0, LONGEST, 0, step), WEIR_R_BAD_HELLO,
+                     "it is read");
+        cr_assert_eq(first_record(NATIVE_HELLO, CONTROL, 0, LONGEST + 1, 0, step),
+                     WEIR_R_HANDSHAKE_BYTES, "it is not, in steps of %zu", step);
+        cr_assert_eq(first_record(NATIVE_HELLO, CONTROL, 0, 0, 1, step), WEIR_R_BAD_HELLO);
+        cr_assert_eq(first_record(NATIVE_HELLO, 7, 0, 0, 0, step), WEIR_R_BAD_HELLO);
+        cr_assert_eq(first_record(NATIVE_HELLO, CONTROL, 1, 0, 0, step), WEIR_R_BAD_HELLO);
+        cr_assert_eq(first_record(NATIVE_PING, CONTROL, 0, 8, 0, step), WEIR_R_BAD_HELLO);
+        cr_assert_eq(first_record(NATIVE_GOODBYE, CONTROL, 0, 3, 0, step), WEIR_R_BAD_CONTROL);
+    }
+}
