@@ -76,6 +76,37 @@ def wire_seeds():
     yield "dump", "many", b"\x00" + example + good
 
 
+def short_frame(frame):
+    """A frame of version 1 as it stands in a record of version 2; nothing of what is none."""
+    if len(frame) < 32 or len(frame) < 32 + int.from_bytes(frame[8:12], "little"):
+        return b""
+    return bytes([frame[5], 0]) + frame[6:8] + frame[8:16] + frame[32:32 + int.from_bytes(frame[8:12], "little")]
+
+
+def payload_seeds():
+    """What fuzz_payload.c takes: its options, a split, then a HELLO, a first record, or records."""
+    frames = []
+    for name, data in vectors():
+        group, _, rest = name.partition(".")
+        if group in ("listener", "dialer"):
+            dialer = 8 if group == "dialer" else 0
+            frame = short_frame(data[9:])
+            if frame:
+                yield "payload", "hello." + name, bytes([dialer, 1, 0]) + frame[12:]
+                yield "payload", "first." + name, bytes([dialer | 1, 1, 0]) + frame
+        elif group == "stream":
+            frames.append(short_frame(data))
+            yield "payload", "first." + rest, bytes([1, 1, 0]) + frames[-1]
+            yield "payload", "record." + rest, bytes([2, 1, 0]) + struct.pack("<H", len(frames[-1]) - 1 & 0x1FF) + frames[-1]
+    rekey = struct.pack("<BBHII", 21, 0, 65535, 0, 0)
+    goodbye = struct.pack("<BBHIIHH", 20, 0, 65535, 4, 0, 64, 0)
+    ping = struct.pack("<BBHIIQ", 17, 0, 65535, 8, 0, 7)
+    yield "payload", "goodbye", bytes([1, 1, 0]) + goodbye
+    for name, records in (("rekey", (ping + rekey, ping)), ("rekey-early", (rekey + ping,)),
+                          ("many", (b"".join(frames[:4]), ping + goodbye))):
+        yield "payload", name, bytes([2, 9, 0]) + b"".join(struct.pack("<H", len(r) - 1) + r for r in records)
+
+
 def text_seeds():
     for i, text in enumerate(ADDRESSES):
         yield "addr", str(i), text.encode()
@@ -133,7 +164,7 @@ def pex_seeds():
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for target, name, data in (list(wire_seeds()) + list(text_seeds()) + list(book_seeds()) + list(ban_seeds()) +
+    for target, name, data in (list(wire_seeds()) + list(payload_seeds()) + list(text_seeds()) + list(book_seeds()) + list(ban_seeds()) +
                                list(pex_seeds())):
         folder = os.path.join(sys.argv[1], target)
         os.makedirs(folder, exist_ok=True)
