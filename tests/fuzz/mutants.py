@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""tests/fuzz/mutants.py [TARGET...]: is each fuzz target able to fail?
+"""tests/fuzz/mutants.py [--check | TARGET...]: is each fuzz target able to fail?
 
 Plants each fault of mutants.txt (or those of the targets that are named) in a copy of the sources below
 build-fuzz/mutants, builds the target and lets it look for the fault: in its kept inputs, then for MUTANT_SECONDS
 (60). Ends with 1 if one is not found, or if its text is not there any more.
+
+--check plants nothing and builds nothing: it says whether each fault could be planted, because its text occurs once in
+its file, and whether each target has one. Ordinary tests run that, so that who changes such a line hears of it.
 """
 
 import os
@@ -29,6 +32,36 @@ def mutants():
         old = "\n".join(line[2:] for line in lines[1:] if line.startswith("-"))
         new = "\n".join(line[2:] for line in lines[1:] if line.startswith("+"))
         yield target, path, old, new
+
+
+def label(target, path, old):
+    return f"{target}: {path}: {old.splitlines()[0].strip()[:60] if old else '(nothing)'}"
+
+
+def check():
+    """Says what of the list could not be planted."""
+    faults = []
+    missing = {name[5:-2] for name in os.listdir(os.path.join(ROOT, "tests/fuzz"))
+               if name.startswith("fuzz_") and name.endswith(".c")}
+    targets = set(missing)
+    for target, path, old, new in mutants():
+        missing.discard(target)
+        try:
+            with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+                count = file.read().count(old) if old else 0
+        except OSError as error:
+            faults.append(f"{label(target, path, old)}: {error.strerror}")
+            continue
+        if target not in targets:
+            faults.append(f"{label(target, path, old)}: there is no such target")
+        elif count != 1:
+            faults.append(f"{label(target, path, old)}: its text occurs {count} times")
+        elif old == new:
+            faults.append(f"{label(target, path, old)}: it changes nothing")
+    faults += [f"{target}: no fault is planted for it" for target in sorted(missing)]
+    for fault in faults:
+        print("mutants.txt:", fault)
+    sys.exit(1 if faults else 0)
 
 
 def copy_sources():
@@ -83,6 +116,8 @@ def is_found(target):
 
 def main():
     wanted = sys.argv[1:]
+    if wanted == ["--check"]:
+        check()
     copy_sources()
     if not os.path.exists(os.path.join(COPY, "build-fuzz", "build.ninja")):
         subprocess.run(["cmake", "--preset", "fuzz"], cwd=COPY, check=True, stdout=subprocess.DEVNULL)
@@ -95,9 +130,9 @@ def main():
         name = os.path.join(COPY, path)
         with open(name, encoding="utf-8") as file:
             text = file.read()
-        label = f"{target}: {path}: {old.splitlines()[0].strip()[:60]}"
+        what = label(target, path, old)
         if text.count(old) != 1:
-            print(f"STALE  {label}: occurs {text.count(old)} times")
+            print(f"STALE  {what}: occurs {text.count(old)} times")
             failures += 1
             continue
         try:
@@ -109,9 +144,9 @@ def main():
             with open(name, "w", encoding="utf-8") as file:
                 file.write(text)
         if found:
-            print(f"found  {label}\n       by its {found[0]}: {found[1][:110]}", flush=True)
+            print(f"found  {what}\n       by its {found[0]}: {found[1][:110]}", flush=True)
         else:
-            print(f"MISSED {label}", flush=True)
+            print(f"MISSED {what}", flush=True)
             failures += 1
     print(f"mutants: {count - failures} of {count} found")
     sys.exit(failures != 0)
