@@ -112,7 +112,7 @@ static void v2_feed(void *opaque, uint8_t *data, size_t len, struct weir_frame *
     struct native_v2_state *state = opaque;
     memset(ret_feed, 0, sizeof *ret_feed);
     ret_feed->need = 1;
-    switch ((enum native_v2_phase)state->phase) {
+    switch ((enum native_v2_phase)state->phase) { /* GCOVR_EXCL_BR_LINE: there is no other phase */
     case NATIVE_V2_WAIT_MESSAGE1:
         weir_v2_message1_feed(state, data, len, ret_feed);
         break;
@@ -148,7 +148,7 @@ static void v2_feed(void *opaque, uint8_t *data, size_t len, struct weir_frame *
 static bool v2_is_step(const void *opaque, const uint8_t *data, size_t len)
 {
     const struct native_v2_state *state = opaque;
-    switch ((enum native_v2_phase)state->phase) {
+    switch ((enum native_v2_phase)state->phase) { /* GCOVR_EXCL_BR_LINE: there is no other phase */
     case NATIVE_V2_WAIT_MESSAGE1:
         return len > NATIVE_V2_PREFACE_BYTES;
     case NATIVE_V2_WAIT_MESSAGE2:

@@ -46,7 +46,7 @@ struct weir_noise_cipher {
     bool is_seal; /* the direction of the lease */
 };
 
-/* InitializeKey(k); a NULL key is "empty". */
+/* InitializeKey(k). One that is zeroed is "empty". */
 int weir_noise_cipher_key(struct weir_noise_cipher *cipher, const uint8_t *key);
 
 /* SetNonce(n). */
@@ -183,7 +183,7 @@ int weir_noise_handshake_init(struct weir_noise_handshake *ret_handshake,
 bool weir_noise_is_our_turn(const struct weir_noise_handshake *handshake);
 bool weir_noise_is_done(const struct weir_noise_handshake *handshake);
 
-/* How many bytes the next message has beyond its payload. */
+/* How many bytes the next message has beyond its payload; 0 when there is none. */
 size_t weir_noise_overhead(const struct weir_noise_handshake *handshake);
 
 /* WriteMessage(): writes overhead + len bytes, at most `cap`. */

@@ -7,9 +7,7 @@
 int weir_noise_cipher_key(struct weir_noise_cipher *cipher, const uint8_t *key)
 {
     cipher->n = 0;
-    cipher->has_key = key != NULL;
-    if (!key)
-        return WEIR_NOISE_OK;
+    cipher->has_key = true;
     memmove(cipher->k, key, WEIR_KEY_BYTES);
     if (cipher->lease.slot && !weir_lease_key(&cipher->lease, cipher->k, cipher->is_seal))
         return WEIR_NOISE_NOMEM;

@@ -37,6 +37,7 @@ Test(noise, names_that_are_not_known_are_refused)
         "Noise_XX_25519_ChaChaPoly_SHA25",
         "Noise_XX_448_ChaChaPoly_SHA256",
         "Noise_XXpsk0_25519_ChaChaPoly_SHA256",
+        "Noise_XX_25519_ChaCha_SHA256",
         "Noise_X_25519_ChaChaPoly_SHA256",
         "noise_XX_25519_ChaChaPoly_SHA256",
         "Noise__25519_ChaChaPoly_SHA256",
@@ -259,6 +260,11 @@ Test(noise, a_message_out_of_turn_is_not_looked_at)
     sides_finish(&sides); /* nothing was harmed */
     cr_assert_eq(weir_noise_write(&sides.init.handshake, NULL, 0, message, sizeof message, &len),
                  WEIR_NOISE_TURN);
+    cr_assert_eq(weir_noise_read(&sides.init.handshake, message, 96, payload, sizeof payload, &len),
+                 WEIR_NOISE_TURN);
+    cr_assert_eq(weir_noise_overhead(&sides.init.handshake), 0);
+    weir_noise_handshake_wipe(&sides.init.handshake);
+    cr_assert_eq(weir_noise_overhead(&sides.init.handshake), 0);
     sides_close(&sides);
 }
 
@@ -281,6 +287,11 @@ Test(noise, a_message_that_does_not_fit_is_refused_and_harms_nothing)
     cr_assert_eq(weir_noise_read(&sides.resp.handshake, message, len, payload, 10, &len),
                  WEIR_NOISE_LONG);
     cr_assert(sides.resp.handshake.is_over, "a peer that sends too much is done with");
+    sides_close(&sides);
+    sides_open(&sides, XX, "", "", 0, 0);
+    cr_assert_eq(weir_noise_read(&sides.resp.handshake, message, WEIR_NOISE_MESSAGE_MAX + 1,
+                                 payload, sizeof payload, &len),
+                 WEIR_NOISE_LONG, "no such message, whatever there is room for");
     sides_close(&sides);
 }
 
