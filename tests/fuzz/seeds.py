@@ -107,6 +107,33 @@ def payload_seeds():
         yield "payload", name, bytes([2, 9, 0]) + b"".join(struct.pack("<H", len(r) - 1) + r for r in records)
 
 
+def clear_seeds():
+    """What fuzz_clear.c takes: its options, a split, then what the peer says."""
+    start = bytes([0x89]) + b"WEIR\r\n\x1a"
+    hears = {"dialer": 0, "listener": 1}  # as whom what they say is heard
+    for name, known in (("wire-v2", 0), ("wire-v2-cookie", 0), ("wire-v2-ik", 4)):
+        with open(os.path.join(ROOT, f"tests/vectors/{name}.txt"), encoding="utf-8") as file:
+            said = [line.split() for line in file if line.startswith(("dialer ", "listener "))]
+        for who, number in hears.items():
+            bytes_ = [bytes.fromhex(data) for sender, data in said if sender == who]
+            option = number | (known if number else 0)
+            yield "clear", f"{name}.{who}", bytes([option, 1, 0]) + bytes_[0]
+            yield "clear", f"{name}.{who}.all", bytes([option | 24, 1, 0]) + b"".join(bytes_[:2])
+    for reason in (36, 39, 64, 113, 114):
+        yield "clear", f"refused.{reason}", bytes([1, 1, 0]) + start + b"n" + struct.pack("<H", reason)
+    yield "clear", "ask-twice", bytes([1, 1, 0]) + 2 * (start + b"c" + bytes(range(32)))
+    yield "clear", "again", bytes([5, 1, 0]) + start + b"x" + start + b"c" + bytes(32) + start + b"s\xc4\0"
+    yield "clear", "again-unasked", bytes([1, 1, 0]) + start + b"x"
+    preface = start + bytes([0x53, 2, 2, 1, 0, 0x83, 0, 0])
+    for at, value in ((9, 3), (10, 1), (9, 0), (11, 0), (11, 5), (11, 2), (12, 2), (13, 2), (14, 1), (15, 1)):
+        changed = preface[:at] + bytes([value]) + preface[at + 1:]
+        yield "clear", f"preface.{at}.{value}", bytes([0, 1, 0]) + changed
+    first = preface + b"\x20\0" + bytes(32)
+    yield "clear", "back", bytes([24, 1, 0]) + first + bytes(41) + first
+    yield "clear", "back-forged", bytes([0, 1, 0]) + first + start + b"C" + bytes(32) + first
+    yield "clear", "knows-no-cookie", bytes([0, 1, 0]) + preface[:13] + b"\3\0\0\x20\0" + bytes(32)
+
+
 def text_seeds():
     for i, text in enumerate(ADDRESSES):
         yield "addr", str(i), text.encode()
@@ -164,7 +191,8 @@ def pex_seeds():
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for target, name, data in (list(wire_seeds()) + list(payload_seeds()) + list(text_seeds()) + list(book_seeds()) + list(ban_seeds()) +
+    for target, name, data in (list(wire_seeds()) + list(payload_seeds()) + list(clear_seeds()) +
+                               list(text_seeds()) + list(book_seeds()) + list(ban_seeds()) +
                                list(pex_seeds())):
         folder = os.path.join(sys.argv[1], target)
         os.makedirs(folder, exist_ok=True)
