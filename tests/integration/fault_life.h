@@ -28,11 +28,12 @@ enum life_scenario {
     LIFE_LETTERS,     /* every call from another thread */
     LIFE_PERSIST,     /* dialed again after each end, cancelled at last */
     LIFE_SHARDS,      /* two shards each: accepted sockets and broadcasts go by letter */
+    LIFE_SECURE,      /* the traffic encrypted, over two connections */
     LIFE_SCENARIOS
 };
 
 static const char *const life_names[LIFE_SCENARIOS] = {"traffic", "unix",    "broadcast", "hold",
-                                                       "letters", "persist", "shards"};
+                                                       "letters", "persist", "shards",    "secure"};
 
 struct life_peer {
     weir_peer peer;
@@ -206,8 +207,8 @@ static inline int life_make(struct life *life, int side, const char *listen)
     struct weir_channel channels[LIFE_CHANNELS];
     struct weir_config cfg;
     weir_config_init(&cfg);
-    cfg.secure = WEIR_SECURE_PLAIN;
-    cfg.flags = WEIR_CONFIG_CALLER_TURNS;
+    cfg.secure = life->scenario == LIFE_SECURE ? WEIR_SECURE_REQUIRE : WEIR_SECURE_PLAIN;
+    cfg.flags = WEIR_CONFIG_CALLER_TURNS | WEIR_CONFIG_TWINS;
     cfg.peers_max = LIFE_PEERS;
     cfg.dials_max = 8;
     cfg.shard_cnt = life->scenario == LIFE_SHARDS ? 2 : 1;
@@ -503,6 +504,10 @@ static inline void life_play(struct life *life)
         break;
     case LIFE_SHARDS:
         life_connect(life, 3);
+        life_connect(life, 3);
+        life_talk(life);
+        break;
+    case LIFE_SECURE:
         life_connect(life, 3);
         life_talk(life);
         break;

@@ -78,6 +78,11 @@ IT_TEST(fault_loops, every_allocation_fails_on_two_shards)
     fail_each_allocation(LIFE_SHARDS);
 }
 
+IT_TEST(fault_loops, every_allocation_fails_in_encrypted_traffic)
+{
+    fail_each_allocation(LIFE_SECURE);
+}
+
 /* ---- operations ---------------------------------------------------------------------------- */
 
 struct op_fault {
@@ -245,4 +250,9 @@ IT_TEST(fault_loops, every_operation_fails_in_dialing_again)
 IT_TEST(fault_loops, every_operation_fails_on_two_shards)
 {
     fail_each_operation(LIFE_SHARDS);
+}
+
+IT_TEST(fault_loops, every_operation_fails_in_encrypted_traffic)
+{
+    fail_each_operation(LIFE_SECURE);
 }
