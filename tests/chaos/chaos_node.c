@@ -1,11 +1,12 @@
 /* chaos_node: a node that checks its own traffic, to be killed, stopped, cut off and lied to.
  *
  *     chaos_node --id N [--listen ADDRESS] [--dial ADDRESS]... [--swarm N] [--rate BYTES] [--shards N]
- *                [--ping-ms N] [--seed N]
+ *                [--ping-ms N] [--seed N] [--secure]
  *
  * It sends checked streams (stream.h) to every peer that comes up, on four channels, at --rate bytes a
  * second to each, or as fast as they go with --rate 0. It dials each --dial again and again; with
- * --swarm N it keeps N connections to the first of them, each dialed anew at once when it ends.
+ * --swarm N it keeps N connections to the first of them, each dialed anew at once when it ends. Connections are
+ * plain; with --secure they are encrypted, and nothing else is taken.
  *
  * On standard output: "listening at ADDRESS", then a line of JSON four times a second, and a last one
  * ("is_final") after a stop by SIGTERM. A message that is wrong is reported on standard error and ends
@@ -49,6 +50,7 @@ static struct {
     uint32_t ping_ms;
     uint16_t id;
     uint64_t seed;
+    bool is_secure;
 } options = {.rate = 4 << 20, .shards = 1, .ping_ms = 500};
 
 static weir_node *node;
@@ -319,7 +321,8 @@ static int make(void)
                                    .on_writable = on_writable,
                                    .on_tick = on_tick};
     weir_config_init(&cfg);
-    cfg.secure = WEIR_SECURE_PLAIN;
+    cfg.secure = options.is_secure ? WEIR_SECURE_REQUIRE : WEIR_SECURE_PLAIN;
+    cfg.flags |= options.is_secure ? WEIR_CONFIG_TWINS : 0; /* a swarm is of one id */
     cfg.shard_cnt = options.shards;
     cfg.peers_max = PEERS_MAX;
     cfg.ping_interval_ns = options.ping_ms * WEIR_NS_PER_MS;
@@ -370,15 +373,12 @@ static void top_up_swarm(void)
 
 static bool parse(int argc, char **argv)
 {
-    static const struct option names[] = {{"id", required_argument, NULL, 'i'},
-                                          {"listen", required_argument, NULL, 'l'},
-                                          {"dial", required_argument, NULL, 'd'},
-                                          {"swarm", required_argument, NULL, 'w'},
-                                          {"rate", required_argument, NULL, 'r'},
-                                          {"shards", required_argument, NULL, 's'},
-                                          {"ping-ms", required_argument, NULL, 'p'},
-                                          {"seed", required_argument, NULL, 'e'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"id", required_argument, NULL, 'i'},      {"listen", required_argument, NULL, 'l'},
+        {"dial", required_argument, NULL, 'd'},    {"swarm", required_argument, NULL, 'w'},
+        {"rate", required_argument, NULL, 'r'},    {"shards", required_argument, NULL, 's'},
+        {"ping-ms", required_argument, NULL, 'p'}, {"seed", required_argument, NULL, 'e'},
+        {"secure", no_argument, NULL, 'c'},        {NULL, 0, NULL, 0}};
     int key;
     while ((key = getopt_long(argc, argv, "", names, NULL)) != -1) {
         uint64_t number = optarg ? strtoull(optarg, NULL, 0) : 0;
@@ -398,6 +398,8 @@ static bool parse(int argc, char **argv)
             options.ping_ms = (uint32_t)number;
         else if (key == 'e')
             options.seed = number;
+        else if (key == 'c')
+            options.is_secure = true;
         else
             return false;
     }
