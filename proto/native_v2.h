@@ -86,7 +86,12 @@ static inline bool weir_v2_pattern_is_ik(uint8_t pattern)
     (WEIR_KEY_BYTES + WEIR_KEY_BYTES + WEIR_TAG_BYTES + WEIR_PROOF_BYTES + NATIVE_V2_OFFER_BYTES + \
      WEIR_TAG_BYTES)
 #define NATIVE_V2_MESSAGE3_MIN (WEIR_KEY_BYTES + WEIR_TAG_BYTES + WEIR_PROOF_BYTES + WEIR_TAG_BYTES)
-#define NATIVE_V2_MESSAGE3_MAX (NATIVE_V2_MESSAGE3_MIN + NATIVE_HELLO_BYTES_MAX)
+#define NATIVE_V2_MESSAGE3_MAX \
+    2046u /* with its length 2 KiB, all a stranger may hold: a HELLO of 1,886 */
+_Static_assert(NATIVE_V2_MESSAGE3_MIN + NATIVE_HELLO_OUT_MAX <= NATIVE_V2_MESSAGE3_MAX,
+               "what we say ourselves is far from it");
+_Static_assert(NATIVE_V2_MESSAGE3_MAX <= NATIVE_V2_MESSAGE3_MIN + NATIVE_HELLO_BYTES_MAX,
+               "a HELLO is one that version 1 would take");
 
 /* A frame inside a record: kind, zero, channel, length, aux. */
 #define NATIVE_V2_HEAD 12u
