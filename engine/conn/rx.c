@@ -181,6 +181,8 @@ static void place_end(struct weir_conn *conn)
 /* A stranger pays for memory with bytes: of a hello that it only announces, no more is taken than its first
  * class, and then as much again as has come. */
 #define STRANGER_CARRY_BYTES 1024u
+/* And never more than this: the largest message of a handshake with its length. */
+#define STRANGER_BYTES_MAX 2048u
 
 /* Keeps the start of something that is not all there. */
 static bool carry_begin(struct weir_conn *conn, const uint8_t *data, size_t len, size_t need)
@@ -244,13 +246,15 @@ static void hold(struct weir_conn *conn, const uint8_t *data, size_t len)
 }
 
 /* Keeps what waits for its step, however many pieces it came in. Both sides of a handshake wait for each other, so there
- * is a bound to what may come before that. */
+ * is a bound to what may come before that: from a dialer one message, from a listener its hello behind it. */
 static void queue(struct weir_conn *conn, const uint8_t *data, size_t len)
 {
     struct weir_buf *old = conn->carry;
     size_t old_len = old ? old->len : 0;
     struct weir_buf *buf = NULL;
-    if (old_len + len > conn->codec->handshake_bytes_max) {
+    size_t bytes_max =
+        conn->flags & WEIR_CONN_IS_DIALER ? conn->codec->handshake_bytes_max : STRANGER_BYTES_MAX;
+    if (old_len + len > bytes_max) {
         fault(conn, WEIR_R_HANDSHAKE_BYTES);
         return;
     }
