@@ -82,7 +82,7 @@ IT_TEST(welcome, strangers_who_say_nothing_keep_nobody_out)
     for (uint32_t i = 0; i < TRIALS + 4; i++)
         raw_close(&raws[i]);
     IT_WAIT(it_metrics(&b)->handshakes == 0);
-    IT_EQ(b.node->shards[0]->trial_cnt, 0);
+    IT_WAIT(b.node->shards[0]->trial_cnt == 0); /* the shard counts it a moment later */
     it_stop(&a);
     it_stop(&c);
     it_stop(&b);
