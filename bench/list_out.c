@@ -21,6 +21,13 @@ static json_t *describe_case(uint32_t which)
     json_object_set_new(out, "better",
                         json_string(bench_figure_is_less_better(figure) ? "lower" : "higher"));
     json_object_set_new(out, "sizes", sizes);
+    if (bench_cases[which].axis != BENCH_AXIS_NONE) {
+        json_t *counts = json_array();
+        for (uint32_t i = 0; i < options.count_cnt; i++)
+            json_array_append_new(counts, json_integer(options.counts[i]));
+        json_object_set_new(out, "axis", json_string(bench_axis_names[bench_cases[which].axis]));
+        json_object_set_new(out, "counts", counts);
+    }
     json_object_set_new(out, "seconds", json_real(options.seconds));
     json_object_set_new(out, "repeat", json_integer(options.repeat));
     json_object_set_new(out, "subject", json_string(options.subject->name));

@@ -81,5 +81,6 @@ def estimate_s(listed, call):
                   case.get("counts", []))
     impl_cnt = 1 if options["--against"] == "none" else 2 + options["--against"].count(",")
     window_cnt = 2 if call[0] in ("urgent", "stall", "send", "handshake", "flood") else 1
-    run_s = min(0.5, max(0.1, seconds / 4)) + window_cnt * seconds + 0.1
+    beside_s = 1 if call[0] == "wake" else 0  # what begins after the window
+    run_s = min(0.5, max(0.1, seconds / 4)) + window_cnt * seconds + beside_s + 0.1
     return max(1, len(sizes)) * max(1, len(counts)) * impl_cnt * int(options["--repeat"]) * run_s

@@ -218,7 +218,7 @@ def parse():
     mode.add_argument("--quick", dest="mode", action="store_const", const="quick",
                       help="under 3 minutes: short runs, 3 of each, rivals raw, spin and uring")
     mode.add_argument("--full", dest="mode", action="store_const", const="full",
-                      help="every rival, more sizes, the system's congestion control as well; half an hour or more")
+                      help="every rival, longer runs, the system's congestion control as well; about an hour")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results", metavar="DIR",
                         help="default: bench/results")
     parser.add_argument("--cases", type=word_list, metavar="LIST", help="only these cases")

@@ -52,6 +52,17 @@ def check_plan():
     assert abs(plan.estimate_s(LISTED, full[2]) - 2 * 2 * 2 * 5 * 2.6) < 1e-6, plan.estimate_s(LISTED, full[2])
 
 
+def check_estimate():
+    """A case's own counts are known, so that the limit of a call follows from all of its runs."""
+    listed = json.loads(subprocess.run([BENCH, "--list", "--json"], check=True, capture_output=True, text=True).stdout)
+    cases = {case["name"]: case for case in listed["cases"]}
+    assert cases["connections"]["counts"] == [1, 64, 1000, 10000] and cases["broadcast"]["axis"] == "peers", cases
+    assert "counts" not in cases["rtt"], cases["rtt"]
+    call = ["connections", "--repeat", "1", "--against", "raw"]
+    one = plan.estimate_s(listed, [*call, "--connections", "1"])
+    assert abs(plan.estimate_s(listed, call) - 4 * one) < 1e-6
+
+
 def document_of(**ratios):
     result = {"impl": "weir", "size": 64, "ratio_to": ratios, "spread": {}}
     return {"cases": [{"case": "throughput", "inputs": {"busy": False, "congestion": "cubic"}, "results": [result]}]}
@@ -71,6 +82,10 @@ def check_goals():
     assert verdict(document_of(uring=0.5))["is_met"] is False
     assert "uring 0.50 (not met)" in verdict(document_of(uring=0.5))["seen"]
     assert verdict({"cases": []})["is_met"] is None
+    shards = [{"case": "shards", "inputs": {"busy": False, "congestion": "cubic"}, "results": [
+        {"impl": "weir", "size": 64, "shards": cnt, "msgs_per_s": cnt * 10} for cnt in (1, 2)]}]
+    row = next(row for row in goals.judge({"cases": shards}) if row["case"] == "shards 2")
+    assert row["is_met"] is True and row["seen"] == "64 B: 2 shards 2.00 × 1", row
 
 
 def check_load():
@@ -159,6 +174,7 @@ def main():
         print("no weir-bench in this build")
         return 77
     check_plan()
+    check_estimate()
     check_goals()
     check_load()
     probe = subprocess.run([BENCH, "rtt", "--seconds", "0.05", "--repeat", "1", "--against", "raw", "--json"],
