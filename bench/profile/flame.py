@@ -18,7 +18,20 @@ WIDTH, ROW, MARGIN, LEAST = 1400, 17, 12, 0.4  # pixels; narrower frames are lef
 CHARACTER = 6.6  # pixels of one, at the font below
 COLORS = {"engine": "#e4572e", "bench": "#f3a712", "kernel": "#76b041", "library": "#4e9fd1", "thread": "#bbbbbb",
           "unknown": "#dddddd"}
+# What a function that was found at the top of a stack is for, whoever's it is: the first that matches.
+PARTS = (
+    ("kernel's copy", re.compile(r"_?copy_(from|to)_iter|rep_movs_alternative|copy_user\w*|__arch_copy\w*")),
+    ("hash", re.compile(r"XXH3?_\w+|weir_hash_\w+|xxh3\w*")),
+    ("copies", re.compile(r"_*mem(cpy|move)\w*|weir_sendq_copy")),
+    ("looking for events", re.compile(r"(__vdso_)?clock_gettime|weir_uring_(enter|clock)|(__)?io_uring_peek\w*")),
+)
+REST = {"kernel": "rest of the kernel", "engine": "rest of weir", "bench": "weir-bench", "library": "libraries"}
 GROUP_TEXTS = {"engine": "weir", "bench": "weir-bench and rivals", "kernel": "kernel", "library": "libraries"}
+
+
+def part_of(name, group):
+    """Which part of the work a function is."""
+    return next((part for part, pattern in PARTS if pattern.fullmatch(bare(name))), REST.get(group, group))
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -124,24 +137,26 @@ def draw(root, title):
 # ---- the table -----------------------------------------------------------------------------------
 
 def count_top(samples):
-    """By thread: samples in all, by whose code ran, and in each function itself and below it."""
+    """By thread: samples in all, by whose code ran, by part, and in each function itself and below it."""
     threads = {}
     for frames in samples:
-        total, groups, own, below = threads.setdefault(
-            frames[0][0], ([0], collections.Counter(), collections.Counter(), collections.Counter()))
+        total, groups, parts, own, below = threads.setdefault(
+            frames[0][0], ([0], *(collections.Counter() for _ in range(4))))
         total[0] += 1
         name, group = frames[-1]
         groups[group] += 1
+        parts[part_of(name, group)] += 1
         own[name] += 1
         below.update({name for name, _ in frames[1:]})  # a function that calls itself counts once
     return threads
 
 
 def table(threads, top):
-    for thread, (total, groups, own, below) in sorted(threads.items(), key=lambda item: -item[1][0][0]):
+    for thread, (total, groups, parts, own, below) in sorted(threads.items(), key=lambda item: -item[1][0][0]):
         shares = ", ".join(f"{GROUP_TEXTS.get(group, group)} {percent(cnt, total[0])}"
                            for group, cnt in groups.most_common())
         yield f"{thread}: {total[0]} samples: {shares}"
+        yield "  parts: " + ", ".join(f"{part} {percent(cnt, total[0])}" for part, cnt in parts.most_common())
         yield f"  {'self':>8} {'with callees':>12}  function"
         for name, cnt in own.most_common(top):
             yield f"  {percent(cnt, total[0]):>8} {percent(below.get(name, cnt), total[0]):>12}  {name}"

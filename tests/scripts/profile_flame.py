@@ -91,6 +91,7 @@ def check_success(box):
     check_graph(box.folder / "out" / "throughput.svg")
     assert re.search(r"^weir-sender: 3 samples: ", done.stdout, re.M), done.stdout
     assert re.search(r"^ +33.33 % +100.00 %  weir_shard_turn$", done.stdout, re.M), done.stdout
+    assert re.search(r"^  parts: kernel's copy 33.33 %, hash 33.33 %, \S.* 33.33 %$", done.stdout, re.M), done.stdout
     assert done.stdout.index("weir-sender:") < done.stdout.index("my shard 1:")
     done = box.run("rtt", "--repeat", "3", "--against", "raw", "--seconds", "1", paranoid=1)
     assert done.returncode == 0 and "only user space is recorded" in done.stderr, done.stderr
