@@ -199,6 +199,64 @@ Test(native_v2, its_own_bytes_sent_back_are_refused)
     cr_assert_eq(faults[0], WEIR_R_BAD_HELLO);
 }
 
+#define TURNS 4u
+
+static struct {
+    uint8_t bytes[WEIR_HANDSHAKE_OUT_MAX];
+    size_t len;
+} heard[TURNS];
+
+static void change_nothing_and_listen(uint32_t turn, uint8_t *bytes, size_t *len)
+{
+    if (turn < TURNS) {
+        memcpy(heard[turn].bytes, bytes, *len);
+        heard[turn].len = *len;
+    }
+}
+
+/* What the one side says is what it said in the handshake before: turns 0 and 2, or 1 and 3. */
+static void change_replay(uint32_t turn, uint8_t *bytes, size_t *len)
+{
+    if (turn < TURNS && turn % 2 == change_turn) {
+        memcpy(bytes, heard[turn].bytes, heard[turn].len);
+        *len = heard[turn].len;
+    }
+}
+
+/* Who has heard a whole handshake cannot hold it again with either side: what was said then is for an ephemeral key of
+ * the other that is no more. With the same key (which no node has twice) it would be. */
+Test(native_v2, what_was_said_in_another_handshake_is_refused)
+{
+    for (change_turn = 0; change_turn < 2; change_turn++) {
+        for (uint8_t is_new = 0; is_new < 2; is_new++) {
+            struct v2_pair pair;
+            pair_open(&pair);
+            pair_begin(&pair, NULL);
+            change = change_nothing_and_listen;
+            pair_run(&pair, 4000);
+            cr_assert(pair.dialer.is_ready && pair.listener.is_ready);
+            struct v2_end *deceived = change_turn == 0 ? &pair.listener : &pair.dialer;
+            V2->end(pair.dialer.state);
+            V2->end(pair.listener.state);
+            pair.dialer.is_ready = pair.listener.is_ready = false;
+            pair_begin(&pair, NULL);
+            if (is_new) {
+                uint8_t seed[WEIR_KEY_BYTES];
+                key_of(77, seed);
+                V2->begin(deceived->state, &deceived->offer, deceived == &pair.dialer);
+                struct weir_arm arm = {.seed = seed, .from = (const uint8_t *)"x", .from_len = 1};
+                V2->arm(deceived->state, &arm);
+            }
+            change = change_replay;
+            pair_run(&pair, 4000);
+            change = NULL;
+            cr_assert_eq(deceived->is_ready, !is_new, "turn %u, new key %u", change_turn, is_new);
+            cr_assert_eq(deceived->fault, is_new ? WEIR_R_HANDSHAKE_CRYPTO : 0);
+            pair_close(&pair);
+        }
+    }
+}
+
 static void change_low_order(uint32_t turn, uint8_t *bytes, size_t *len)
 {
     (void)len;
