@@ -39,6 +39,30 @@ cmp data got/data || bad "the file that came through the proxy differs"
 # The proxy looks the name up; and its own may be a name too.
 expect 0 "" "$weir" send "localhost:$port" --proxy "localhost:$open" --quiet data
 
+# The same proxy behind a unix socket, as Tor may have its own.
+cat >relay.py <<'PY'
+import socket, sys, threading
+path, port = sys.argv[1], int(sys.argv[2])
+def pump(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(path)
+    listener.listen()
+    print("ready", flush=True)
+    while True:
+        near, far = listener.accept()[0], socket.create_connection(("127.0.0.1", port))
+        for pair in (near, far), (far, near):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
+PY
+start relay python3 relay.py "$work/socks" "$open"
+wait_for "ready" relay.out
+expect 0 "" "$weir" send "localhost:$port" --proxy "unix:$work/socks" --quiet data
+
 proxy closed -u weir -P 'se:cret'
 closed=$proxy_port
 printf 'weir:se:cret\n' >auth
