@@ -99,15 +99,7 @@ static inline void shake_check_agreed(const struct shaken *shaken, const struct 
 {
     const struct weir_agreed *agreed = &shaken->agreed;
     FUZZ_CHECK(agreed->version == 1);
-    FUZZ_CHECK(agreed->frame_bytes_max == model->frame_bytes_max);
-    FUZZ_CHECK(agreed->features == model->features);
-    FUZZ_CHECK(agreed->channel_cnt == model->channel_cnt);
-    for (uint32_t i = 0; i < agreed->channel_cnt; i++) {
-        FUZZ_CHECK(agreed->channels[i].local_idx < offer->channel_cnt);
-        FUZZ_CHECK(offer->channels[agreed->channels[i].local_idx].id == model->channels[i].id);
-        FUZZ_CHECK(agreed->channels[i].msg_bytes_max == model->channels[i].msg_bytes_max);
-        FUZZ_CHECK(agreed->channels[i].window_bytes == model->channels[i].window_bytes);
-    }
+    model_check_agreed(agreed, model, offer);
     size_t agent_len = strnlen(agreed->user_agent, sizeof agreed->user_agent);
     FUZZ_CHECK(agent_len <= WEIR_USER_AGENT_BYTES_MAX);
     for (size_t i = 0; i < agent_len; i++)

@@ -183,4 +183,20 @@ static inline struct model_shake model_handshake(const uint8_t *data, size_t len
     return shake;
 }
 
+/* Whether a codec agreed on what the model says. Which version that is, and how long a name may be, is not said here. */
+static inline void model_check_agreed(const struct weir_agreed *agreed,
+                                      const struct model_shake *model,
+                                      const struct weir_offer *offer)
+{
+    FUZZ_CHECK(agreed->features == model->features);
+    FUZZ_CHECK(agreed->frame_bytes_max == model->frame_bytes_max);
+    FUZZ_CHECK(agreed->channel_cnt == model->channel_cnt);
+    for (uint32_t i = 0; i < agreed->channel_cnt; i++) {
+        FUZZ_CHECK(agreed->channels[i].local_idx < offer->channel_cnt);
+        FUZZ_CHECK(offer->channels[agreed->channels[i].local_idx].id == model->channels[i].id);
+        FUZZ_CHECK(agreed->channels[i].msg_bytes_max == model->channels[i].msg_bytes_max);
+        FUZZ_CHECK(agreed->channels[i].window_bytes == model->channels[i].window_bytes);
+    }
+}
+
 #endif
