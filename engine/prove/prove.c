@@ -305,6 +305,17 @@ static uint64_t heal_bound(const struct run *run)
     return 2 * most_ns + 10 * WEIR_NS_PER_S;
 }
 
+/* How long it may take until each dial that was made before has come up or failed. */
+static uint64_t dials_bound(const struct run *run)
+{
+    uint64_t most_ns = 0;
+    for (uint32_t i = 0; i < run->node_cnt; i++) {
+        const struct weir_config *cfg = &run->nodes[i].cfg;
+        most_ns = weir_max_u64(most_ns, cfg->dial_timeout_ns + cfg->handshake_timeout_ns);
+    }
+    return most_ns + WEIR_NS_PER_S;
+}
+
 /* Whether everybody is there to stay: a stop of the last moment has been called and shows nowhere yet. */
 static bool is_complete(const struct run *run)
 {
@@ -342,9 +353,11 @@ static void heal(struct run *run)
         if (run->nodes[i].node)
             weir_world_pause(run->world, run->nodes[i].node, 0);
     actor_cancel(run);
-    if (run->classes &
-        PROVE_DIAL) /* dials at random may have taken the places of those that are meant */
+    if (run->classes & PROVE_DIAL) {
+        /* Dials at random may have taken the places of those that are meant, and who is under way now takes more. */
+        (void)pass(run, weir_world_now(run->world) + dials_bound(run), NULL);
         actor_part(run);
+    }
     uint64_t bound_ns = heal_bound(run);
     if (!pass(run, weir_world_now(run->world) + bound_ns, is_joined))
         (void)oracle_is_joined(run, true);
