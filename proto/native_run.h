@@ -13,6 +13,7 @@
 #ifndef WEIR_PROTO_NATIVE_RUN_H
 #define WEIR_PROTO_NATIVE_RUN_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -23,13 +24,40 @@
 #define WEIR_RUN_MSG_MAX \
     UINT16_MAX /* the longest message a run can carry, were the frame that long */
 
-/* Appends one message at `at`, where WEIR_RUN_PREFIX + len bytes are free. Returns the end. */
+/* Copies `len` bytes, up to 128 by moves of fixed size that may overlap: a call of the library's memcpy costs as much as
+ * the rest of queueing a small message. */
+static inline void weir_run_copy(uint8_t *to, const uint8_t *from, size_t len)
+{
+    if (len > 128) {
+        memcpy(to, from, len);
+    } else if (len > 64) {
+        memcpy(to, from, 64);
+        memcpy(to + len - 64, from + len - 64, 64);
+    } else if (len >= 32) {
+        memcpy(to, from, 32);
+        memcpy(to + len - 32, from + len - 32, 32);
+    } else if (len >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + len - 16, from + len - 16, 16);
+    } else if (len >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + len - 8, from + len - 8, 8);
+    } else if (len >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + len - 4, from + len - 4, 4);
+    } else if (len != 0) {
+        to[0] = from[0];
+        to[len / 2] = from[len / 2];
+        to[len - 1] = from[len - 1];
+    }
+}
+
+/* Appends one message at `at`, where WEIR_RUN_PREFIX + len bytes are free. `data` may be NULL when len is 0. Returns
+ * the end. */
 static inline uint8_t *weir_run_put(uint8_t *at, const void *data, uint16_t len)
 {
     weir_le16_put(at, len);
-    if (len !=
-        0) /* memcpy(_, NULL, 0) is undefined, and an empty message may well come with NULL */
-        memcpy(at + WEIR_RUN_PREFIX, data, len);
+    weir_run_copy(at + WEIR_RUN_PREFIX, data, len);
     return at + WEIR_RUN_PREFIX + len;
 }
 

@@ -17,6 +17,7 @@ static void enter(struct weir_conn *conn, enum weir_conn_state state)
     if (conn->flags & WEIR_CONN_PENDING)
         weir_gate_left(conn);
     if (conn->state == WEIR_CONN_READY) {
+        weir_burst_end(); /* nothing more is appended */
         atomic_store_explicit(&conn->live_gen, 0, memory_order_release);
         weir_uncount(&hub->metrics.ready_cnt, 1);
     }
@@ -379,6 +380,7 @@ void weir_conn_settle(struct weir_conn *conn)
 
 void weir_conn_verify(const struct weir_conn *conn)
 {
+    weir_burst_end();
     uint64_t queued = 0;
     for (uint32_t i = 0; i < conn->hub->channel_cnt; i++) {
         const struct weir_conn_channel *channel = &conn->channels[i];

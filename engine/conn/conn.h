@@ -44,6 +44,7 @@
 #include "engine/base/addr.h"
 #include "engine/base/check.h"
 #include "engine/base/wheel.h"
+#include "engine/conn/burst.h"
 #include "engine/conn/gate.h"
 #include "engine/conn/item.h"
 #include "engine/conn/prelude.h"

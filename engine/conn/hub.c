@@ -60,6 +60,7 @@ int weir_hub_init(struct weir_hub *hub)
 
 void weir_hub_fini(struct weir_hub *hub)
 {
+    weir_burst_end();
     for (uint32_t i = 0; hub->conns && i < hub->cfg->peers_max; i++) {
         struct weir_conn *conn = &hub->conns[i];
         if (conn->state == WEIR_CONN_FREE)

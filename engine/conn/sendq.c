@@ -2,10 +2,11 @@
 
 #include "engine/base/check.h"
 #include "engine/base/probe.h"
+#include "engine/conn/burst.h"
 #include "engine/conn/conn.h"
 #include "weir/error.h"
 
-#define PREFIX 2u /* a run's length in front of each message */
+#define PREFIX WEIR_RUN_PREFIX
 #define FIRST_RUN \
     4096u             /* capacity of the first run of an empty queue; later ones are full frames */
 #define SIDE_RUN 512u /* of one behind a message by reference, where there may be many such runs */
@@ -177,35 +178,9 @@ static inline int check(struct weir_conn *conn, uint32_t channel_idx, size_t len
     return 0;
 }
 
-/* Copies a message. Up to 128 bytes by moves of fixed size that may overlap: a call of the library's
- * memcpy costs as much as the rest of queueing a small message. */
-static inline void copy(uint8_t *to, const uint8_t *from, size_t len)
-{
-    if (len > 128) {
-        memcpy(to, from, len);
-    } else if (len >= 32) {
-        size_t last = len - 32;
-        for (size_t at = 0; at < last; at += 32)
-            memcpy(to + at, from + at, 32);
-        memcpy(to + last, from + last, 32);
-    } else if (len >= 16) {
-        memcpy(to, from, 16);
-        memcpy(to + len - 16, from + len - 16, 16);
-    } else if (len >= 8) {
-        memcpy(to, from, 8);
-        memcpy(to + len - 8, from + len - 8, 8);
-    } else {
-        for (size_t i = 0; i < len; i++)
-            to[i] = from[i];
-    }
-}
-
 static inline void run_append(struct weir_item *run, const void *data, size_t len)
 {
-    uint8_t *at = run->buf->data + run->len;
-    at[0] = (uint8_t)len;
-    at[1] = (uint8_t)(len >> 8);
-    copy(at + PREFIX, data, len);
+    weir_run_put(run->buf->data + run->len, data, (uint16_t)len);
     run->len += (uint32_t)(PREFIX + len);
     run->msg_cnt++;
 }
@@ -256,11 +231,73 @@ static int queue_whole(struct weir_conn *conn, uint32_t channel_idx, struct weir
     return 0;
 }
 
+/* ---- bursts ------------------------------------------------------------------------------------ */
+
+_Thread_local struct weir_burst weir_burst __attribute__((tls_model("initial-exec")));
+
+static inline uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+void weir_burst_follow(struct weir_conn *conn, uint32_t channel_idx)
+{
+    const struct weir_channel *cfg = &conn->hub->channels[channel_idx];
+    struct weir_conn_channel *channel = &conn->channels[channel_idx];
+    struct weir_burst *burst = &weir_burst;
+    struct weir_item *run = channel->tail;
+    bool is_second = burst->last == channel;
+    burst->last = channel;
+    if (!is_second || !run || run->kind != WEIR_ITEM_RUN || run->msg_cnt < 2)
+        return;
+    uint64_t used = atomic_load_explicit(&channel->queued_bytes, memory_order_relaxed);
+    if (cfg->overflow == WEIR_OVERFLOW_REFUSE)
+        used += atomic_load_explicit(&channel->remote_bytes, memory_order_relaxed);
+    uint64_t peer_used = conn->bytes_queued + conn->bytes_held;
+    uint64_t peer_max = conn->hub->cfg->peer_bytes_max;
+    uint64_t cap = least(run->buf->cap, channel->frame_bytes_max);
+    if (used >= cfg->send_bytes_max || peer_used >= peer_max || run->len >= cap)
+        return;
+    uint64_t bytes = least(cap - run->len, least(cfg->send_bytes_max - used, peer_max - peer_used));
+    burst->peer = ((uint64_t)conn->gen << 32) | (conn->hub->shard << 24) | conn->slot;
+    burst->cfg = conn->hub->cfg;
+    burst->channel = cfg->id;
+    burst->len_max = atomic_load_explicit(&channel->msg_bytes_max, memory_order_relaxed);
+    burst->begin = burst->at = run->buf->data + run->len;
+    burst->end = burst->at + bytes;
+    burst->msg_cnt = 0;
+    burst->channel_idx = channel_idx;
+    burst->conn = conn;
+    burst->run = run;
+    weir_count(&channel->queued_bytes, bytes);
+    conn->bytes_queued += bytes;
+}
+
+void weir_burst_settle(void)
+{
+    struct weir_burst *burst = &weir_burst;
+    struct weir_conn *conn = burst->conn;
+    uint64_t unused = (uint64_t)(burst->end - burst->at);
+    uint64_t bytes = (uint64_t)(burst->at - burst->begin);
+    burst->peer = 0;
+    burst->end = burst->at; /* no room for a peer that is none either */
+    burst->run->len += (uint32_t)bytes;
+    burst->run->msg_cnt += burst->msg_cnt;
+    weir_uncount(&conn->channels[burst->channel_idx].queued_bytes, unused);
+    conn->bytes_queued -= unused;
+    weir_count(&conn->hub->metrics.channels[burst->channel_idx].msgs_tx, burst->msg_cnt);
+    weir_count(&conn->hub->metrics.channels[burst->channel_idx].bytes_tx,
+               bytes - (uint64_t)burst->msg_cnt * PREFIX);
+}
+
+/* ---- queueing ---------------------------------------------------------------------------------- */
+
 int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *data, size_t len,
                     bool is_reserved)
 {
     struct weir_conn_channel *channel = &conn->channels[channel_idx];
     bool is_small = PREFIX + len <= channel->frame_bytes_max;
+    weir_burst_end();
     int error = check(conn, channel_idx, len, is_small ? PREFIX + len : len, is_reserved);
     if (WEIR_UNLIKELY(error))
         return error;
@@ -292,6 +329,7 @@ int weir_sendq_buf(struct weir_conn *conn, uint32_t channel_idx, struct weir_buf
                    bool is_reserved)
 {
     size_t len = take->len;
+    weir_burst_end();
     if (len == 0) { /* an empty message exists only inside a run */
         int error = weir_sendq_copy(conn, channel_idx, NULL, 0, is_reserved);
         weir_buf_unref(take);
@@ -309,6 +347,7 @@ int weir_sendq_shared(struct weir_conn *conn, uint32_t channel_idx, struct weir_
 {
     const struct weir_conn_channel *channel = &conn->channels[channel_idx];
     size_t len = shared->buf->len;
+    weir_burst_end();
     int error = check(conn, channel_idx, len, len, false);
     if (error)
         return error;
@@ -377,6 +416,7 @@ void weir_sendq_tell(struct weir_hub *hub)
                 continue;
             atomic_store_explicit(&conn->channels[idx].want_writable, false, memory_order_relaxed);
             hub->ops->writable(conn, idx);
+            weir_burst_end();
         }
         conn->roomy = 0;
         if (conn->bytes_queued > before)

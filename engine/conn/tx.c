@@ -405,6 +405,7 @@ static void flush_one(struct weir_conn *conn)
 
 void weir_tx_flush(struct weir_hub *hub)
 {
+    weir_burst_end();
     struct weir_conn *conn = hub->dirty_head;
     hub->dirty_head = hub->dirty_tail = NULL;
     while (conn) {

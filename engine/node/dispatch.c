@@ -21,6 +21,7 @@ static void flush(struct weir_hub *hub)
     WEIR_PROBE3(batch_begin, hub->shard, shard->batch_reactor, cnt);
     if (reactor->on_batch)
         reactor->on_batch(reactor->ctx, shard->batch, cnt);
+    weir_burst_end();
     WEIR_PROBE2(batch_end, hub->shard, shard->batch_reactor);
 }
 

@@ -108,6 +108,7 @@ void weir_expose_peers(struct weir_text *text, const struct weir_peer_row *rows,
 
 uint32_t weir_peer_rows(struct weir_shard *shard, struct weir_peer_row *ret_rows, uint32_t row_max)
 {
+    weir_burst_end();
     const struct weir_hub *hub = &shard->hub;
     uint32_t cnt = 0;
     uint32_t slot_cnt = atomic_load_explicit(&hub->slots_used, memory_order_relaxed);

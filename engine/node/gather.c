@@ -227,6 +227,7 @@ static void gather_node(weir_node *node, const struct weir_gather_sink *sink)
 
 void weir_gather(weir_node *node, const struct weir_gather_sink *sink)
 {
+    weir_burst_end();
     pthread_mutex_lock(&node->mutex);
     uint32_t shard_cnt = node->shard_cnt, series_cnt = node->series_cnt;
     pthread_mutex_unlock(&node->mutex);

@@ -101,7 +101,8 @@ struct weir_shard {
     uint64_t owner;        /* the thread that turns, by its weir_thread_id() */
     int init_error;
     bool has_thread;
-    bool is_done; /* stopped: turn answers WEIR_E_STATE */
+    bool is_in_turn; /* its callbacks run */
+    bool is_done;    /* stopped: turn answers WEIR_E_STATE */
     bool is_stopping;
     bool has_lost; /* the drain ended with bytes unsent */
     uint64_t drain_until_ns, give_up_ns;
@@ -257,6 +258,7 @@ struct weir_shard *weir_shard_here(weir_node *node);
 static inline struct weir_conn *weir_conn_of_peer(struct weir_shard *shard, weir_peer peer)
 {
     struct weir_conn *conn = &shard->hub.conns[weir_peer_slot(peer)];
+    weir_burst_end(); /* what is done with it now finds its accounts complete */
     if (atomic_load_explicit(&conn->live_gen, memory_order_relaxed) != weir_peer_gen(peer))
         return NULL;
     return conn;

@@ -59,6 +59,7 @@ static void add_shard(struct weir_metrics *sum, const struct weir_shard *shard,
 
 int weir_metrics_read(weir_node *node, struct weir_metrics *ret_metrics)
 {
+    weir_burst_end(); /* asked in a callback: what it sent counts */
     if (!node || !ret_metrics || ret_metrics->size < sizeof(uint32_t))
         return WEIR_E_MISUSE;
     uint32_t size = ret_metrics->size;

@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include "engine/base/check.h"
+#include "engine/conn/burst.h"
 #include "engine/node/internal.h"
 
 static void count_refused(struct weir_shard *shard, uint32_t idx)
@@ -119,10 +120,10 @@ static inline int channel_of(const weir_node *node, uint16_t channel, uint32_t *
     return 0;
 }
 
-int weir_try_send(weir_node *node, weir_peer peer, uint16_t channel, const void *data, size_t len)
+/* What is not the next message of a burst. */
+__attribute__((noinline)) static int queue_copy(weir_node *node, weir_peer peer, uint16_t channel,
+                                                const void *data, size_t len)
 {
-    if (WEIR_UNLIKELY(!node || (!data && len)))
-        return WEIR_E_MISUSE;
     uint32_t idx;
     int error = channel_of(node, channel, &idx);
     if (WEIR_UNLIKELY(error))
@@ -134,7 +135,10 @@ int weir_try_send(weir_node *node, weir_peer peer, uint16_t channel, const void 
         struct weir_conn *conn = weir_conn_of_peer(shard, peer);
         if (WEIR_UNLIKELY(!conn))
             return WEIR_E_GONE;
-        return weir_sendq_copy(conn, idx, data, len, false);
+        error = weir_sendq_copy(conn, idx, data, len, false);
+        if (WEIR_LIKELY(!error) && len <= WEIR_BURST_MSG_MAX && shard->is_in_turn)
+            weir_burst_follow(conn, idx);
+        return error;
     }
     if (len > WEIR_MSG_BYTES_MAX)
         return WEIR_E_TOO_BIG;
@@ -147,6 +151,15 @@ int weir_try_send(weir_node *node, weir_peer peer, uint16_t channel, const void 
     if (error)
         weir_note_free(note);
     return error;
+}
+
+int weir_try_send(weir_node *node, weir_peer peer, uint16_t channel, const void *data, size_t len)
+{
+    if (WEIR_UNLIKELY(!node || (!data && len)))
+        return WEIR_E_MISUSE;
+    if (weir_burst_append(peer.v, &node->cfg, channel, data, len))
+        return 0;
+    return queue_copy(node, peer, channel, data, len);
 }
 
 int weir_send_buf(weir_node *node, weir_peer peer, uint16_t channel, struct weir_buf *take)

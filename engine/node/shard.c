@@ -439,6 +439,7 @@ int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
     if (event_cnt < 0)
         return event_cnt;
     hub->now_ns = shard->stall.last_ns = shard->io->ops->now(shard->io);
+    shard->is_in_turn = true;
 
     for (int64_t i = 0; i < event_cnt; i++) {
         const struct weir_io_event *event = &shard->events[i];
@@ -470,6 +471,8 @@ int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
     if (WEIR_UNLIKELY(has_steps))
         weir_gate_step(hub, is_pressed);
     stage_end(shard, WEIR_STAGE_TX);
+    shard->is_in_turn = false;
+    weir_burst_end();
     uint64_t turns = atomic_load_explicit(&hub->metrics.turns, memory_order_relaxed);
     publish(shard, event_cnt == 0 || turns % PUBLISH_TURNS == 0);
     weir_count(&hub->metrics.turns, 1);

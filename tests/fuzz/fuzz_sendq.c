@@ -82,9 +82,17 @@ static void check(const struct model *model)
 
 static int send_one(struct weir_conn *conn, uint32_t idx, size_t len, uint64_t seed, uint32_t way)
 {
-    return way == 0   ? box_send(conn, idx, len, seed)
+    return way == 0   ? box_send_next(conn, idx, len, seed)
            : way == 1 ? box_send_buf(conn, idx, len, seed)
                       : box_send_shared(conn, idx, len, seed);
+}
+
+/* What is queued, without what a burst may still take. */
+static uint64_t queued_bytes(const struct weir_conn *conn, uint32_t idx)
+{
+    bool is_open = weir_burst.peer && weir_burst.conn == conn && weir_burst.channel_idx == idx;
+    return conn->channels[idx].queued_bytes -
+           (is_open ? (uint64_t)(weir_burst.end - weir_burst.at) : 0);
 }
 
 static void app_send(struct model *model, struct fuzz *fuzz, uint32_t idx)
@@ -99,7 +107,7 @@ static void app_send(struct model *model, struct fuzz *fuzz, uint32_t idx)
         return;
     }
     struct lane *lane = &model->lanes[idx];
-    uint64_t queued = conn->channels[idx].queued_bytes;
+    uint64_t queued = queued_bytes(conn, idx);
     bool is_run = way == 0 && WEIR_RUN_PREFIX + len <= conn->channels[idx].frame_bytes_max;
     uint64_t bytes = len + (is_run ? WEIR_RUN_PREFIX : 0);
     bool has_room = queued == 0 || queued + bytes <= lane->send_bytes_max;
@@ -206,6 +214,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         step(&model, &fuzz);
     if (!model.is_ended)
         listen_all(&model, 0);
+    FUZZ_CHECK(!weir_burst.peer);
     for (uint32_t i = 0; i < CHANNELS; i++)
         heard_end(&model.lanes[i].heard);
     peer_hang_up(model.peer);

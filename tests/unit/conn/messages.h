@@ -45,6 +45,23 @@ static inline int box_send(struct weir_conn *conn, uint32_t channel_idx, size_t 
     return error;
 }
 
+/* The same as weir_try_send does it: behind the last, where that began a burst. */
+static inline int box_send_next(struct weir_conn *conn, uint32_t channel_idx, size_t len,
+                                uint64_t seed)
+{
+    uint8_t *bytes = calloc(1, len + 1);
+    uint64_t peer = (uint64_t)conn->gen << 32 | conn->hub->shard << 24 | conn->slot;
+    box_fill(bytes, len, seed);
+    int error = 0;
+    if (!weir_burst_append(peer, conn->hub->cfg, conn->hub->channels[channel_idx].id, bytes, len)) {
+        error = weir_sendq_copy(conn, channel_idx, bytes, len, false);
+        if (!error)
+            weir_burst_follow(conn, channel_idx);
+    }
+    free(bytes);
+    return error;
+}
+
 /* Queues the same by reference. */
 static inline int box_send_buf(struct weir_conn *conn, uint32_t channel_idx, size_t len,
                                uint64_t seed)

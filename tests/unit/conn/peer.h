@@ -139,7 +139,7 @@ static inline void peer_run(struct peer *peer, uint16_t channel, uint32_t cnt, u
                             uint64_t seed)
 {
     uint8_t *run = malloc((size_t)cnt * (len + WEIR_RUN_PREFIX));
-    uint8_t *message = malloc(len + 1u);
+    uint8_t *message = calloc(1, len + 1u);
     uint8_t *at = run;
     for (uint32_t i = 0; i < cnt; i++) {
         box_fill(message, len, seed + i);
