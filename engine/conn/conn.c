@@ -141,7 +141,8 @@ void weir_conn_established(struct weir_conn *conn)
     else if (is_dialer)
         weir_conn_begin(conn, hub->secure_codec, hub->offer);
     conn->last_rx_ns = conn->last_tx_ns = hub->now_ns;
-    hub->io->ops->tune(hub->io, conn->sock);
+    if (conn->addr.family != WEIR_ADDR_UNIX)
+        hub->io->ops->tune(hub->io, conn->sock);
     if (!(conn->flags & (WEIR_CONN_OP_RECV | WEIR_CONN_STARVED))) /* else a prelude has armed it */
         weir_conn_arm_recv(conn);
     weir_conn_mark_dirty(conn);
@@ -239,8 +240,15 @@ static void drain(struct weir_conn *conn)
 {
     enter(conn, WEIR_CONN_DRAIN);
     conn->flags |= WEIR_CONN_RX_DEAD;
-    if (conn->sock >= 0)
+    /* What is in flight ends by it; and where bytes wait unread, close() alone would send a reset at once. Otherwise
+     * close() does all that a shutdown would, and the flush settles it. */
+    if (conn->flags &
+        (WEIR_CONN_OP_RECV | WEIR_CONN_OP_SEND | WEIR_CONN_OP_CONNECT | WEIR_CONN_STARVED)) {
         shut(conn, SHUT_RDWR);
+    } else {
+        conn->flags &= ~(uint32_t)WEIR_CONN_WANT_SHUTDOWN;
+        weir_conn_mark_dirty(conn);
+    }
     weir_keepalive_set(conn);
 }
 

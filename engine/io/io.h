@@ -102,7 +102,8 @@ struct weir_io_ops {
     /* Makes a socket and starts connecting it; `*ret_sock` is set at once. Errors: WEIR_E_ADDRESS,
      * WEIR_E_DESCRIPTORS, WEIR_E_NOMEM, WEIR_E_LIMIT (4,096 under way), WEIR_E_FULL, WEIR_E_SYSTEM. */
     int (*connect)(struct weir_io *io, const struct weir_addr *addr, uint64_t token, int *ret_sock);
-    /* Sets TCP_NODELAY, buffer sizes and congestion control on a connected socket. */
+    /* Sets what only a connected TCP socket tells: the receive buffer of a near peer. The other options (TCP_NODELAY,
+     * sizes asked for, congestion control) a socket has from its beginning: from connect(), or from its listener. */
     void (*tune)(struct weir_io *io, int sock);
     /* Bounds the bytes the kernel holds unsent (TCP_NOTSENT_LOWAT; 0: no bound). No error: advice. */
     void (*bound_unsent)(struct weir_io *io, int sock, uint32_t bytes);
@@ -122,7 +123,7 @@ struct weir_io_ops {
     int (*cancel)(struct weir_io *io, uint64_t token);
     void (*close)(struct weir_io *io, int sock);
     /* Writes the other end's address (of a dialing unix socket only the family, with an empty path);
-     * false when unknown. */
+     * false when unknown. Costs no system call for a socket that the last turn's accept brought. */
     bool (*peer_addr)(struct weir_io *io, int sock, struct weir_addr *ret_addr);
     /* Submits what was started and fills up to `event_max` events, waiting for the first at most
      * `wait_ns` (0: not at all, WEIR_NS_FOREVER: without limit). Returns the number of events (0 when

@@ -20,9 +20,37 @@ int weir_uring_accept(struct weir_io *io, int sock, uint64_t token)
     /* Not multishot, which io.h allows: that one takes all who wait in the backlog at once, in the enter that
      * looks for everybody's bytes. So a flood gets one connection a turn, and what it costs the others has
      * a bound; the kernel keeps the rest, or drops it. */
-    io_uring_prep_accept(sqe, sock, NULL, NULL, SOCK_CLOEXEC);
+    struct weir_uring_accept *accept = NULL;
+    for (uint32_t i = 0; i < WEIR_URING_LISTENERS_MAX && !accept; i++) {
+        if (!u->accepts[i].is_armed)
+            accept = &u->accepts[i];
+    }
+    /* The address comes with the socket, which spares a getpeername() for each. */
+    struct sockaddr *any = NULL;
+    socklen_t *len = NULL;
+    if (accept) {
+        accept->token = token;
+        accept->is_armed = true;
+        accept->len = sizeof(accept->any);
+        any = (struct sockaddr *)&accept->any;
+        len = &accept->len;
+    }
+    io_uring_prep_accept(sqe, sock, any, len, SOCK_CLOEXEC);
     weir_uring_mark(sqe, WEIR_IO_ACCEPT, token);
     return 0;
+}
+
+void weir_uring_accept_ended(struct weir_uring *u, uint64_t token, int res)
+{
+    for (uint32_t i = 0; i < WEIR_URING_LISTENERS_MAX; i++) {
+        struct weir_uring_accept *accept = &u->accepts[i];
+        if (!accept->is_armed || accept->token != token)
+            continue;
+        accept->is_armed = false;
+        if (res >= 0)
+            weir_uring_came(u, res, accept);
+        return;
+    }
 }
 
 int weir_uring_connect(struct weir_io *io, const struct weir_addr *addr, uint64_t token,

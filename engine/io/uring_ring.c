@@ -104,6 +104,9 @@ static bool translate(struct weir_uring *u, const struct io_uring_cqe *cqe,
             u->stats.recv_starved++;
         }
         break;
+    case WEIR_IO_ACCEPT:
+        weir_uring_accept_ended(u, event.token, event.res);
+        break;
     case WEIR_IO_CONNECT:
         weir_uring_connect_ended(u, event.token);
         break;
@@ -149,6 +152,7 @@ static int64_t uring_turn(struct weir_io *io, struct weir_io_event *ret_events, 
         arm_wake(u);
     int error = weir_uring_enter(u, event_max, wait_ns);
     u->now_ns = weir_uring_clock();
+    u->came_cnt = 0;
     return error ? error : reap(u, ret_events, event_max);
 }
 

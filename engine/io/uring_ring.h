@@ -14,7 +14,7 @@
  * What a submission entry points at (msghdr, sockaddr) lives in scratch[], one per place in the
  * submission queue: the kernel has copied it when io_uring_enter returns (IORING_FEAT_SUBMIT_STABLE,
  * demanded at creation), and a place is not used again before that. The iovec's bytes are the caller's
- * and must stay until the event.
+ * and must stay until the event. What an accept points at is written when somebody comes: accepts[] has it.
  *
  * The project's list of hazards, and where each is answered:
  *   one send in flight             the caller's rule; the simulator checks it
@@ -77,6 +77,20 @@ union weir_uring_address {
     struct sockaddr_un path;
 };
 
+/* An armed accept, and where the kernel writes who came. */
+struct weir_uring_accept {
+    uint64_t token;
+    bool is_armed;
+    socklen_t len;
+    union weir_uring_address any;
+};
+
+/* Who came in the last turn. */
+struct weir_uring_came {
+    int sock;
+    struct weir_addr addr;
+};
+
 struct weir_uring {
     struct weir_io io;
     struct weir_io_config cfg;
@@ -100,6 +114,9 @@ struct weir_uring {
     uint32_t connect_cnt;
     struct weir_uring_listener listeners[WEIR_URING_LISTENERS_MAX];
     uint32_t listener_cnt;
+    struct weir_uring_accept accepts[WEIR_URING_LISTENERS_MAX]; /* each listener has one at most */
+    struct weir_uring_came came[WEIR_URING_LISTENERS_MAX];
+    uint32_t came_cnt;
 
     struct weir_io_stats stats;
     int wake_fd;
@@ -159,6 +176,7 @@ int weir_uring_send(struct weir_io *io, int sock, const struct iovec *iov, uint3
 int weir_uring_shutdown(struct weir_io *io, int sock, int how, uint64_t token);
 int weir_uring_cancel(struct weir_io *io, uint64_t token);
 void weir_uring_connect_ended(struct weir_uring *u, uint64_t token);
+void weir_uring_accept_ended(struct weir_uring *u, uint64_t token, int res);
 
 /* uring_sock.c */
 int weir_uring_listen(struct weir_io *io, const struct weir_addr *addr, bool is_shared,
@@ -167,8 +185,10 @@ void weir_uring_tune(struct weir_io *io, int sock);
 void weir_uring_bound_unsent(struct weir_io *io, int sock, uint32_t bytes);
 void weir_uring_bound_unread(struct weir_io *io, int sock, bool is_contended);
 bool weir_uring_peer_addr(struct weir_io *io, int sock, struct weir_addr *ret_addr);
+/* Remembers who came, until the next turn; sets what a unix socket does not have from its listener. */
+void weir_uring_came(struct weir_uring *u, int sock, const struct weir_uring_accept *accept);
 void weir_uring_close(struct weir_io *io, int sock);
-/* Makes a stream socket of the address's family, tuned; fills `ret_any`. Returns the socket or
+/* Makes a stream socket of the address's family with its options; fills `ret_any`. Returns the socket or
  * WEIR_E_*. */
 int weir_uring_socket(struct weir_uring *u, const struct weir_addr *addr,
                       union weir_uring_address *ret_any, socklen_t *ret_len);

@@ -116,9 +116,16 @@ static bool addr_of_any(const union weir_uring_address *any, socklen_t len,
 
 bool weir_uring_peer_addr(struct weir_io *io, int sock, struct weir_addr *ret_addr)
 {
+    struct weir_uring *u = weir_uring_of(io);
+    for (uint32_t i = 0; i < u->came_cnt; i++) {
+        if (u->came[i].sock == sock) {
+            *ret_addr = u->came[i].addr;
+            return true;
+        }
+    }
     union weir_uring_address any;
     socklen_t len = sizeof(any);
-    weir_uring_of(io)->stats.syscalls++;
+    u->stats.syscalls++;
     memset(&any, 0, sizeof(any));
     return getpeername(sock, (struct sockaddr *)&any, &len) == 0 &&
            addr_of_any(&any, len, ret_addr);
@@ -145,21 +152,43 @@ static bool is_near(struct weir_uring *u, int sock)
            info.tcpi_state == TCP_ESTABLISHED && info.tcpi_rtt > 0 && info.tcpi_rtt < NEAR_RTT_US;
 }
 
-void weir_uring_tune(struct weir_io *io, int sock)
+static void set_sizes(struct weir_uring *u, int sock)
 {
-    struct weir_uring *u = weir_uring_of(io);
-    set_option(u, sock, IPPROTO_TCP, TCP_NODELAY, 1);
     if (u->cfg.socket_recv_bytes)
         set_option(u, sock, SOL_SOCKET, SO_RCVBUF, (int)u->cfg.socket_recv_bytes);
-    else if (u->cfg.near_recv_bytes && is_near(u, sock))
-        set_option(u, sock, SOL_SOCKET, SO_RCVBUF, (int)u->cfg.near_recv_bytes);
     if (u->cfg.socket_send_bytes)
         set_option(u, sock, SOL_SOCKET, SO_SNDBUF, (int)u->cfg.socket_send_bytes);
+}
+
+/* Before listen and connect: the window scale is agreed in the SYN, from the buffer's size then; and what a
+ * TCP listener has, the sockets it accepts have. (A congestion control that the route names goes before both.) */
+static void set_options(struct weir_uring *u, int sock, sa_family_t family)
+{
+    set_sizes(u, sock);
+    if (family == AF_UNIX)
+        return;
+    set_option(u, sock, IPPROTO_TCP, TCP_NODELAY, 1);
     if (u->cfg.tcp_congestion) {
         (void)setsockopt(sock, IPPROTO_TCP, TCP_CONGESTION, u->cfg.tcp_congestion,
                          (socklen_t)strlen(u->cfg.tcp_congestion));
         u->stats.syscalls++;
     }
+}
+
+void weir_uring_came(struct weir_uring *u, int sock, const struct weir_uring_accept *accept)
+{
+    struct weir_uring_came *came = &u->came[u->came_cnt];
+    came->sock = sock;
+    u->came_cnt += addr_of_any(&accept->any, accept->len, &came->addr);
+    if (accept->any.any.ss_family == AF_UNIX) /* the kernel makes it with the system's sizes */
+        set_sizes(u, sock);
+}
+
+void weir_uring_tune(struct weir_io *io, int sock)
+{
+    struct weir_uring *u = weir_uring_of(io);
+    if (!u->cfg.socket_recv_bytes && u->cfg.near_recv_bytes && is_near(u, sock))
+        set_option(u, sock, SOL_SOCKET, SO_RCVBUF, (int)u->cfg.near_recv_bytes);
 }
 
 void weir_uring_bound_unsent(struct weir_io *io, int sock, uint32_t bytes)
@@ -204,8 +233,7 @@ int weir_uring_socket(struct weir_uring *u, const struct weir_addr *addr,
     u->stats.syscalls++;
     if (sock < 0)
         return weir_uring_socket_error(errno);
-    /* Before listen and connect: the window scale is agreed in the SYN, from the buffer's size then. */
-    weir_uring_tune(&u->io, sock);
+    set_options(u, sock, ret_any->any.ss_family);
     return sock;
 }
 
@@ -313,6 +341,10 @@ out:
 void weir_uring_close(struct weir_io *io, int sock)
 {
     struct weir_uring *u = weir_uring_of(io);
+    for (uint32_t i = 0; i < u->came_cnt; i++) {
+        if (u->came[i].sock == sock)
+            u->came[i].sock = -1; /* another's from now on */
+    }
     for (uint32_t i = 0; i < u->listener_cnt; i++) {
         struct weir_uring_listener *listener = &u->listeners[i];
         if (listener->sock != sock)

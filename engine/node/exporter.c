@@ -339,7 +339,6 @@ static void begin(struct weir_shard *shard, int sock)
     client->timer.kind = WEIR_TIMER_HTTP;
     client->timer.arg = (uint32_t)(client - exporter->clients);
     weir_wheel_set(&shard->wheel, &client->timer, client->until_ns);
-    shard->io->ops->tune(shard->io, sock);
     arm_recv(shard, client);
     settle(shard, client);
 }

@@ -100,7 +100,9 @@ struct weir_config {
     weir_ns redial_min_ns;     /* first wait before dialing again; default 250 ms */
     weir_ns redial_max_ns;     /* longest; default 30 s */
     weir_ns goodbye_linger_ns; /* how long a goodbye may take to be sent and seen; default 1 s */
-    const char *tcp_congestion; /* TCP_CONGESTION for every socket; default: the system's */
+    const char *
+        tcp_congestion; /* TCP_CONGESTION for every socket; default: the system's. A route that names one ("ip route
+                                 * ... congctl NAME") goes before it */
     /* How long a shard looks for events before it sleeps, as long as its waits are that short: sleeping
      * and waking cost more than the wait then. Default 50 us; 1: sleep at once. A shard whose waits are
      * longer, or that is given its core only in turns with others, does not spin. */

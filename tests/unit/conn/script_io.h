@@ -39,7 +39,7 @@ struct script_sock {
     uint32_t iov_cnt;
     size_t send_len;
     uint64_t send_hash;
-    uint32_t send_cnt, recv_cnt; /* calls */
+    uint32_t send_cnt, recv_cnt, shut_cnt; /* calls */
     uint32_t unsent_bound;
     bool is_unread_bound;
     uint8_t *out; /* every byte that was taken */
@@ -310,6 +310,7 @@ static inline int script_op_shutdown(struct weir_io *io, int sock, int how, uint
     if (script_fails(&script->fail_shutdown))
         return WEIR_E_SYSTEM;
     at->shut_how |= how == SHUT_RDWR ? 3 : how == SHUT_WR ? 2 : 1;
+    at->shut_cnt++;
     at->shutdown_cnt++;
     at->shutdown_token = token;
     if (script->is_manual)

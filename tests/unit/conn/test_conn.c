@@ -261,10 +261,10 @@ Test(conn, a_shutdown_that_cannot_start_is_made_later)
             weir_conn_close(peer->conn, WEIR_R_APPLICATION, false);
             box_turn(box);
             script_sent(script, peer->sock, (int64_t)script_unsent(script, peer->sock));
-        } else {
-            script_recv_end(script, peer->sock, 0);
         }
         script->is_refusing = true;
+        if (!is_linger)
+            weir_conn_abort(peer->conn, WEIR_R_INTERNAL);
         for (int i = 0; i < 20; i++)
             solo_advance(box, WEIR_NS_PER_MS);
         cr_assert_eq(script->socks[peer->sock].shut_how, 0);
@@ -275,6 +275,54 @@ Test(conn, a_shutdown_that_cannot_start_is_made_later)
         cr_assert_eq(script->socks[peer->sock].shut_how, is_linger ? 2 : 3);
         peer_hang_up(peer);
         cr_assert_eq(peer->conn->state, WEIR_CONN_FREE);
+        cr_assert_eq(box->end_cnt, 1);
+        peer_free(peer);
+        solo_free(box);
+    }
+}
+
+/* shutdown() ends what is in flight, and says that nothing more is written. Where neither is left to be done, close() is
+ * enough; but not where bytes may wait unread, because it would make a reset of the end. */
+Test(conn, a_socket_is_shut_no_more_often_than_needed)
+{
+    enum { DIAL_REFUSED, PEER_ENDED, PEER_RESET, SAID_GOODBYE, HEARD_GOODBYE, STARVED, WAYS };
+    static const uint32_t cnts[WAYS] = {0, 0, 0, 1, 1, 1};
+    static const int hows[WAYS] = {0, 0, 0, 2, 3, 3};
+    for (int way = 0; way < WAYS; way++) {
+        struct box *box = solo_new(1);
+        struct script_io *script = solo_open(box);
+        struct peer *peer = way == DIAL_REFUSED ? peer_new(box, false) : peer_ready(box);
+        if (way == DIAL_REFUSED) {
+            struct weir_addr addr;
+            cr_assert_eq(weir_addr_parse(&addr, "192.0.2.7:7000"), 0);
+            cr_assert_eq(weir_conn_dial(&box->hub, &addr, UINT32_MAX, &peer->conn), 0);
+            peer->sock = peer->conn->sock;
+            script_connected(script, peer->sock, -ECONNREFUSED);
+        } else if (way == PEER_ENDED || way == PEER_RESET) {
+            script_recv_end(script, peer->sock, way == PEER_ENDED ? 0 : -ECONNRESET);
+        } else if (way == SAID_GOODBYE) {
+            weir_conn_close(peer->conn, WEIR_R_APPLICATION, false);
+            peer_listen(peer);
+            cr_assert_eq(peer->conn->state, WEIR_CONN_LINGER);
+            script_recv_end(script, peer->sock, 0);
+        } else if (way == HEARD_GOODBYE) {
+            peer_control(peer, &(struct weir_control){.kind = WEIR_CONTROL_GOODBYE, .reason = 1});
+            peer_say(peer, 0);
+        } else {
+            script_recv_end(script, peer->sock, -ENOBUFS);
+            script->is_refusing = true; /* so that it cannot be armed again */
+            box_turn(box);
+            cr_assert(peer->conn->flags & WEIR_CONN_STARVED);
+            weir_conn_abort(peer->conn, WEIR_R_INTERNAL);
+            script->is_refusing = false;
+        }
+        box_turn(box);
+        box_turn(box);
+        cr_assert_eq(peer->conn->state, WEIR_CONN_FREE, "way %d", way);
+        cr_assert(!script->socks[peer->sock].is_open);
+        cr_assert_eq(script->socks[peer->sock].shut_cnt, cnts[way], "way %d: %u", way,
+                     script->socks[peer->sock].shut_cnt);
+        cr_assert_eq(script->socks[peer->sock].shut_how, hows[way], "way %d", way);
         cr_assert_eq(box->end_cnt, 1);
         peer_free(peer);
         solo_free(box);

@@ -131,7 +131,15 @@ Test(uring_sock, a_stale_socket_file_is_replaced_and_a_live_one_is_not)
     io->ops->free(io);
 }
 
-Test(uring_sock, sockets_are_tuned_before_they_connect_and_when_accepted)
+static uint64_t syscalls_of(struct weir_io *io)
+{
+    struct weir_io_stats stats;
+    io->ops->stats(io, &stats);
+    return stats.syscalls;
+}
+
+/* Nobody calls tune() here: a dialing socket has them before it connects, an accepted one from its listener. */
+Test(uring_sock, sockets_have_their_options_from_the_beginning)
 {
     struct weir_io_config cfg = fixture_config;
     cfg.socket_recv_bytes = 200000;
@@ -141,6 +149,8 @@ Test(uring_sock, sockets_are_tuned_before_they_connect_and_when_accepted)
     struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
     int socks[] = {pair.dialed, pair.accepted};
     for (int i = 0; i < 2; i++) {
+        CHECK(option_of(socks[i], SOL_SOCKET, SO_BUF_LOCK) ==
+              (SOCK_RCVBUF_LOCK | SOCK_SNDBUF_LOCK));
         char name[16] = "";
         socklen_t len = sizeof(name);
         CHECK(option_of(socks[i], IPPROTO_TCP, TCP_NODELAY) == 1);
@@ -155,7 +165,54 @@ Test(uring_sock, sockets_are_tuned_before_they_connect_and_when_accepted)
         CHECK(option_of(socks[i], IPPROTO_TCP, TCP_NOTSENT_LOWAT) == -1);
     }
     fixture_pair_end(io, &pair, 0);
+    pair = fixture_pair_at(io, fixture_unix("@options"));
+    CHECK(option_of(pair.dialed, SOL_SOCKET, SO_SNDBUF) == 200000);
+    CHECK(option_of(pair.accepted, SOL_SOCKET, SO_SNDBUF) == 200000);
+    CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == 400000);
+    fixture_pair_end(io, &pair, 0);
     io->ops->free(io);
+}
+
+/* A system call for each thing that is done, and none twice: see docs/performance.md. */
+Test(uring_sock, a_connection_makes_few_calls)
+{
+    for (int has_congestion = 0; has_congestion < 2; has_congestion++) {
+        struct weir_io_config cfg = fixture_config;
+        cfg.near_recv_bytes = 100000;
+        cfg.tcp_congestion = has_congestion ? "reno" : NULL;
+        struct weir_io *io = fixture_io(&cfg);
+        struct weir_addr addr = fixture_addr("127.0.0.1:0"), real, peer;
+        int listener = io->ops->listen(io, &addr, false, &real), dialed;
+        CHECK(listener >= 0 && io->ops->accept(io, listener, 1) == 0);
+        CHECK(io->ops->turn(io, NULL, 0, 0) == 0);
+
+        uint64_t before = syscalls_of(io);
+        CHECK(io->ops->connect(io, &real, 2, &dialed) == 0);
+        /* socket(), TCP_NODELAY, TCP_CONGESTION */
+        CHECK(syscalls_of(io) - before == 2u + (uint64_t)has_congestion);
+        int socks[2] = {-1, dialed};
+        for (int seen = 0; seen < 2; seen++) {
+            struct weir_io_event event = fixture_event(io);
+            if (event.kind != WEIR_IO_ACCEPT)
+                continue;
+            socks[0] = event.res;
+            before = syscalls_of(io);
+            CHECK(io->ops->peer_addr(io, socks[0], &peer));
+            CHECK(syscalls_of(io) == before);
+        }
+        CHECK(socks[0] >= 0);
+        for (int i = 0; i < 2; i++) {
+            before = syscalls_of(io);
+            io->ops->tune(io, socks[i]);
+            bool is_near = option_of(socks[i], SOL_SOCKET, SO_BUF_LOCK) & SOCK_RCVBUF_LOCK;
+            /* TCP_INFO, and SO_RCVBUF where it says so */
+            CHECK(syscalls_of(io) - before == 1u + is_near);
+            before = syscalls_of(io);
+            io->ops->close(io, socks[i]);
+            CHECK(syscalls_of(io) - before == 1);
+        }
+        io->ops->free(io);
+    }
 }
 
 /* Only one whose handshake took less than 50 us is near, which a busy machine may not grant: it is then as any other. */
@@ -168,6 +225,7 @@ static void check_narrowed(uint32_t near_recv_bytes)
     for (int i = 0; i < 20; i++) {
         struct fixture_pair pair =
             fixture_pair_at(io, i % 2 ? fixture_unix("@near") : "127.0.0.1:0");
+        io->ops->tune(io, pair.accepted);
         int before = option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF);
         bool is_near = option_of(pair.accepted, SOL_SOCKET, SO_BUF_LOCK) & SOCK_RCVBUF_LOCK;
         CHECK(!is_near || before > 100000);
@@ -200,6 +258,7 @@ Test(uring_sock, a_socket_of_a_size_of_its_own_keeps_it)
     cfg.near_recv_contended = 50000;
     struct weir_io *io = fixture_io(&cfg);
     struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
+    io->ops->tune(io, pair.accepted);
     io->ops->bound_unread(io, pair.accepted, true);
     CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == 200000);
     fixture_pair_end(io, &pair, 0);
@@ -215,6 +274,8 @@ Test(uring_sock, the_other_ends_address_is_known)
         struct weir_addr addr;
         CHECK(io->ops->peer_addr(io, pair.dialed, &addr));
         CHECK(weir_addr_is_equal(&addr, &pair.addr));
+        /* Turns after the one that brought it. */
+        CHECK(fixture_is_quiet(io));
         CHECK(io->ops->peer_addr(io, pair.accepted, &addr));
         CHECK(addr.family == pair.addr.family);
         CHECK(addr.family == WEIR_ADDR_UNIX ? addr.path[0] == 0 : addr.port != 0);
@@ -223,6 +284,111 @@ Test(uring_sock, the_other_ends_address_is_known)
     int sock = socket(AF_INET, SOCK_STREAM, 0);
     struct weir_addr addr;
     CHECK(!io->ops->peer_addr(io, sock, &addr));
+    io->ops->free(io);
+}
+
+/* What accept() brings has the dialing socket's address, of every family, on every listener of one turn; it is
+ * forgotten with the socket, whose number may be another's then. */
+Test(uring_sock, accept_brings_the_address)
+{
+    enum { LISTENERS = 3 };
+    const char *texts[LISTENERS] = {"127.0.0.1:0", "[::1]:0", fixture_unix("@came")};
+    struct weir_io *io = fixture_io(NULL);
+    struct weir_addr reals[LISTENERS];
+    int listeners[LISTENERS], clients[LISTENERS];
+    for (uint64_t i = 0; i < LISTENERS; i++) {
+        struct weir_addr addr = fixture_addr(texts[i]);
+        listeners[i] = io->ops->listen(io, &addr, false, &reals[i]);
+        CHECK(listeners[i] >= 0 && io->ops->accept(io, listeners[i], 10 + i) == 0);
+    }
+    for (int round = 0; round < 3; round++) {
+        union {
+            struct sockaddr any;
+            struct sockaddr_in in;
+            struct sockaddr_in6 in6;
+            struct sockaddr_un un;
+        } to[LISTENERS] = {{.in = {.sin_family = AF_INET,
+                                   .sin_port = htons(reals[0].port),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}},
+                           {.in6 = {.sin6_family = AF_INET6,
+                                    .sin6_port = htons(reals[1].port),
+                                    .sin6_addr = IN6ADDR_LOOPBACK_INIT}},
+                           {.un = {.sun_family = AF_UNIX}}};
+        memcpy(to[2].un.sun_path + 1, reals[2].path + 1, strlen(reals[2].path) - 1);
+        socklen_t un_len =
+            (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(reals[2].path));
+        const socklen_t lens[LISTENERS] = {sizeof(to[0].in), sizeof(to[1].in6), un_len};
+        for (int i = 0; i < LISTENERS; i++) {
+            clients[i] = socket(to[i].any.sa_family, SOCK_STREAM, 0);
+            CHECK(connect(clients[i], &to[i].any, lens[i]) == 0);
+        }
+        for (int seen = 0; seen < LISTENERS;) {
+            struct weir_io_event events[LISTENERS];
+            int64_t cnt = io->ops->turn(io, events, LISTENERS, 5 * WEIR_NS_PER_S);
+            cr_assert_gt(cnt, 0);
+            uint64_t before = syscalls_of(io);
+            for (int64_t e = 0; e < cnt; e++) {
+                uint64_t i = events[e].token - 10;
+                struct weir_addr addr;
+                struct sockaddr_in in = {0};
+                socklen_t len = sizeof(in);
+                CHECK(events[e].kind == WEIR_IO_ACCEPT && events[e].res >= 0);
+                CHECK(io->ops->peer_addr(io, events[e].res, &addr));
+                CHECK(addr.family == reals[i].family);
+                CHECK(getsockname(clients[i], (struct sockaddr *)&in, &len) == 0);
+                CHECK(i == 2 ? addr.path[0] == 0 : addr.port == ntohs(in.sin_port));
+                if (i < 2)
+                    CHECK(weir_addr_is_loopback(&addr));
+                /* Armed again at once, which must not touch what the turn's other events brought. */
+                CHECK(io->ops->accept(io, listeners[i], 10 + i) == 0);
+            }
+            CHECK(syscalls_of(io) == before);
+            for (int64_t e = 0; e < cnt; e++) {
+                struct weir_addr addr;
+                io->ops->close(io, events[e].res);
+                CHECK(!io->ops->peer_addr(io, events[e].res, &addr));
+            }
+            seen += (int)cnt;
+        }
+        for (int i = 0; i < LISTENERS; i++)
+            close(clients[i]);
+    }
+    io->ops->free(io);
+}
+
+/* Who has gone again by the time that it is accepted is accepted all the same, and its address known: an error
+ * would stop the listener for a while, and a reset would hide who floods. */
+Test(uring_sock, who_has_gone_before_it_is_accepted_has_an_address)
+{
+    struct weir_io *io = fixture_io(NULL);
+    const char *texts[] = {"127.0.0.1:0", fixture_unix("@gone")};
+    for (uint64_t i = 0; i < 4; i++) {
+        bool is_unix = i & 1, is_reset = i & 2;
+        struct weir_addr addr = fixture_addr(texts[is_unix]), real;
+        int listener = io->ops->listen(io, &addr, false, &real);
+        CHECK(listener >= 0);
+        struct sockaddr_in in = {.sin_family = AF_INET,
+                                 .sin_port = htons(real.port),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct sockaddr_un un = {.sun_family = AF_UNIX};
+        memcpy(un.sun_path + 1, real.path + 1, strlen(real.path + 1));
+        socklen_t un_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+                                       (is_unix ? strlen(real.path + 1) : 0));
+        int client = socket(is_unix ? AF_UNIX : AF_INET, SOCK_STREAM, 0);
+        CHECK(is_unix ? connect(client, (struct sockaddr *)&un, un_len) == 0
+                      : connect(client, (struct sockaddr *)&in, sizeof(in)) == 0);
+        const struct linger now = {.l_onoff = 1};
+        if (is_reset)
+            CHECK(setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof(now)) == 0);
+        close(client);
+        CHECK(io->ops->accept(io, listener, 1) == 0);
+        struct weir_io_event event = fixture_event(io);
+        cr_assert(event.kind == WEIR_IO_ACCEPT && event.res >= 0, "%d", event.res);
+        CHECK(io->ops->peer_addr(io, event.res, &addr));
+        CHECK(addr.family == real.family && (is_unix || addr.port != 0));
+        io->ops->close(io, event.res);
+        io->ops->close(io, listener);
+    }
     io->ops->free(io);
 }
 

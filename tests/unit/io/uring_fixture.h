@@ -107,7 +107,6 @@ static inline struct fixture_pair fixture_pair_at(struct weir_io *io, const char
             CHECK(event.token == 1 && event.res >= 0 && !(event.flags & WEIR_IO_MORE));
             CHECK(io->ops->accept(io, pair.listener, 1) == 0);
             pair.accepted = event.res;
-            io->ops->tune(io, pair.accepted);
         } else {
             CHECK(event.kind == WEIR_IO_CONNECT && event.token == 2 && event.res == 0 &&
                   event.flags == 0);
