@@ -188,7 +188,7 @@ static inline bool bench_has_newcomers(enum bench_case which)
 }
 
 extern const struct bench_impl bench_weir, bench_weir_watched, bench_weir_secure, bench_weir_aes,
-    bench_raw, bench_spin, bench_uring, bench_epoll, bench_iperf3;
+    bench_arithmetic, bench_raw, bench_spin, bench_uring, bench_epoll, bench_iperf3;
 /* Only in builds that found the library. */
 extern const struct bench_impl bench_libuv, bench_zmq, bench_zmq_pair, bench_nng,
     bench_nng_pushpull;

@@ -57,6 +57,7 @@ const char *const bench_figure_names[FIG_NAMED_CNT] = {
     [FIG_P99_RATIO] = "p99_ratio",
     [FIG_HANDSHAKES_PER_S] = "handshakes_per_s",
     [FIG_HANDSHAKES_PER_CPU_S] = "handshakes_per_cpu_s",
+    [FIG_HANDSHAKES_ALONE_PER_CPU_S] = "handshakes_alone_per_cpu_s",
     [FIG_COOKIES_PER_S] = "cookies_per_s",
     [FIG_NEWCOMERS_PER_S] = "newcomers_per_s",
 };
@@ -227,18 +228,25 @@ static void add_silence(const struct bench_shared *shared, double *v)
 }
 
 /* What came, what it cost the side that it came to, and what it did to who was there. */
-static void add_newcomers(const struct bench_shared *shared, double *v, const struct window *in)
+static void add_newcomers(const struct bench_shared *shared, double *v, const struct window *in,
+                          const struct window *quiet)
 {
     const struct bench_histogram *alone = &shared->latency_call;
 
+    v[FIG_HANDSHAKES_PER_S] = in->handshakes / in->seconds;
+    v[FIG_HANDSHAKES_PER_CPU_S] = in->handshakes / (in->cpu * in->seconds);
+    if (shared->latency.cnt == 0 &&
+        quiet->handshakes != 0) { /* nobody is there: arithmetic alone */
+        v[FIG_HANDSHAKES_ALONE_PER_CPU_S] = quiet->handshakes / (quiet->cpu * quiet->seconds);
+        v[FIG_MSGS_PER_S] = v[FIG_BYTES_PER_S] = (double)NAN;
+        return;
+    }
     add_latency(shared, v, false);
     if (alone->cnt != 0) {
         v[FIG_P50_ALONE_NS] = (double)bench_histogram_at(alone, 0.5);
         v[FIG_P99_ALONE_NS] = (double)bench_histogram_at(alone, 0.99);
         v[FIG_P99_RATIO] = v[FIG_P99_NS] / v[FIG_P99_ALONE_NS];
     }
-    v[FIG_HANDSHAKES_PER_S] = in->handshakes / in->seconds;
-    v[FIG_HANDSHAKES_PER_CPU_S] = in->handshakes / (in->cpu * in->seconds);
     v[FIG_COOKIES_PER_S] = in->cookies / in->seconds;
     v[FIG_NEWCOMERS_PER_S] = in->newcomers / in->seconds;
 }
@@ -309,7 +317,7 @@ void bench_figures_of(const struct bench_job *job, const struct bench_shared *sh
         break;
     case BENCH_HANDSHAKE:
     case BENCH_FLOOD:
-        add_newcomers(shared, v, &in);
+        add_newcomers(shared, v, &in, &alone);
         break;
     case BENCH_SEND: /* the window's rate is that of the bursts */
         v[FIG_MSGS_PER_S] = v[FIG_BYTES_PER_S] = (double)NAN;

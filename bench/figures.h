@@ -64,6 +64,7 @@ enum bench_figure {
     FIG_P99_RATIO,
     FIG_HANDSHAKES_PER_S,
     FIG_HANDSHAKES_PER_CPU_S,
+    FIG_HANDSHAKES_ALONE_PER_CPU_S,
     FIG_COOKIES_PER_S,
     FIG_NEWCOMERS_PER_S,
     FIG_SHARE_PERCENT,                                                /* one for each channel */

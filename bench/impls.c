@@ -9,8 +9,9 @@
 const struct bench_impl *const bench_impls[] = {
     &bench_weir,        &bench_weir_watched,
     &bench_weir_secure, &bench_weir_aes,
-    &bench_raw,         &bench_spin,
-    &bench_uring,       &bench_epoll,
+    &bench_arithmetic,  &bench_raw,
+    &bench_spin,        &bench_uring,
+    &bench_epoll,
 #ifdef WEIR_BENCH_HAS_LIBUV
     &bench_libuv,
 #endif

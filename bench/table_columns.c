@@ -117,6 +117,7 @@ static const struct bench_column churn_columns[] = {
 static const struct bench_column siege_columns[] = {
     {FIG_HANDSHAKES_PER_S, "handshakes/s", 1, 0, true},
     {FIG_HANDSHAKES_PER_CPU_S, "of a core rcv", 1, 0, true},
+    {FIG_HANDSHAKES_ALONE_PER_CPU_S, "other idle", 1, 0, false},
     {FIG_NEWCOMERS_PER_S, "newcomers/s", 1, 0, false},
     {FIG_COOKIES_PER_S, "cookies/s", 1, 0, false},
     {FIG_P50_NS, "p50 us", 1e3, 1, false},

@@ -160,6 +160,10 @@ def newcomers(results):
     row = Row("handshake, flood", "≥ 3,000 full handshakes a second per core; p99 of who is connected ≤ 2 × in both")
     shaken = results.find("handshake", impl="secure")
     row.add("handshakes", figure_of(shaken, "handshakes_per_cpu_s"), 3000, form="{:.0f}")
+    floor = figure_of(results.find("handshake", impl="arithmetic"), "handshakes_per_cpu_s")
+    part = ratio_to(shaken, "arithmetic")
+    if floor is not None and part is not None: # what the machine allowed in that minute: no goal of its own
+        row.seen.append(f"the curves alone {floor:.0f}, of which that is {part:.2f}")
     row.add("p99 ×", figure_of(shaken, "p99_ratio"), 2, is_most=True)
     row.add("flood: p99 ×", figure_of(results.find("flood", impl="secure"), "p99_ratio"), 2, is_most=True)
     return row

@@ -4,7 +4,7 @@ A case that this file does not know runs with its defaults; the table below only
 (more sizes, a second congestion control) or keeps a quick run short.
 """
 
-QUICK_RIVALS = ("raw", "spin", "uring")
+QUICK_RIVALS = ("arithmetic", "raw", "spin", "uring")
 
 # Further calls of a case, as arguments; the first replaces the call without any.
 CALLS = {

@@ -15,6 +15,7 @@ COLUMNS = [
     ("others_kept", "others keep", 1, True), ("all_kept", "all keep", 1, False),
     ("conns_per_s", "connections/s", 1, True),
     ("handshakes_per_s", "handshakes/s", 1, True), ("handshakes_per_cpu_s", "of a core", 1, True),
+    ("handshakes_alone_per_cpu_s", "the other core idle", 1, True),
     ("newcomers_per_s", "newcomers/s", 1, False), ("cookies_per_s", "cookies/s", 1, False),
     ("p99_alone_ns", "p99 alone µs", 1e3, False), ("p99_ratio", "p99 ÷ alone", 1, True),
     ("sender_idle_bytes", "idle B snd", 1, False), ("receiver_idle_bytes", "idle B rcv", 1, False),

@@ -58,9 +58,15 @@ about = {
 }
 for result in report["results"]:
     name = f'{result["impl"]} {result["size"]} {result.get(axis)}'
-    assert result["impl"] == "iperf3" or (result["msgs_received"] > 0) == (case != "micro"), name
+    assert result["impl"] == "iperf3" or (result["msgs_received"] > 0) == (case != "micro" and result["impl"] != "arithmetic"), name
     assert result["msgs_lost"] == 0 and result["msgs_out_of_order"] == 0, name
-    for key in [report["ratio_figure"]] + about.get(case, ["msgs_per_s"]):
+    wanted = about.get(case, ["msgs_per_s"])
+    if result["impl"] == "arithmetic":
+        wanted = ["handshakes_per_s", "handshakes_alone_per_cpu_s"]
+        assert result["handshakes_per_s"] > 0 and not {"p99_ns", "msgs_per_s", "newcomers_per_s"} & set(result), name
+    else:
+        assert "handshakes_alone_per_cpu_s" not in result, name
+    for key in [report["ratio_figure"]] + wanted:
         assert key in result, (name, key)
     for key, (least, most) in result["spread"].items():
         assert least <= result[key] <= most, (name, key)
@@ -119,7 +125,7 @@ else
     check broadcast --peers 1,20 --size 64,65536
     check churn --connections 1,64
 fi
-rivals=weir
+rivals=arithmetic,weir
 check handshake --connections 1,16
 rivals=none
 check flood --connections 2,64 --size 16,1000

@@ -86,6 +86,14 @@ def check_goals():
         {"impl": "weir", "size": 64, "shards": cnt, "msgs_per_s": cnt * 10} for cnt in (1, 2)]}]
     row = next(row for row in goals.judge({"cases": shards}) if row["case"] == "shards 2")
     assert row["is_met"] is True and row["seen"] == "64 B: 2 shards 2.00 × 1", row
+    # The floor stands beside what was reached, and decides nothing.
+    secure = {"impl": "secure", "size": 64, "handshakes_per_cpu_s": 2900, "p99_ratio": 1, "ratio_to": {"arithmetic": 0.7}}
+    floor = {"impl": "arithmetic", "size": 64, "handshakes_per_cpu_s": 4143}
+    for results, seen in (([secure, floor], "handshakes 2900 (not met); the curves alone 4143, of which that is 0.70; p99 × 1.00"),
+                          ([{**secure, "ratio_to": {}}], "handshakes 2900 (not met); p99 × 1.00")):
+        handshake = [{"case": "handshake", "inputs": {"busy": False, "congestion": "cubic"}, "results": results}]
+        row = next(row for row in goals.judge({"cases": handshake}) if row["case"] == "handshake, flood")
+        assert row["is_met"] is False and row["seen"] == seen, row
 
 
 def check_load():
