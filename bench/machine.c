@@ -7,7 +7,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "bench/net.h"
 #include "engine/base/hash.h"
 
 #ifdef __clang__
@@ -86,5 +85,4 @@ void bench_machine_look(struct bench_machine *ret_machine)
               sizeof(out->governor));
     out->memlock_bytes = find_memlock();
     out->hash = weir_hash_ops()->name;
-    bench_net_congestion(out->congestion_system, sizeof(out->congestion_system));
 }

@@ -11,10 +11,10 @@ struct bench_machine {
     double load_before; /* one-minute load average */
     double load_after;
     const char *compiler;
-    const char *flags;  /* build type and compiler flags */
-    const char *commit; /* bench_machine_commit */
-    const char *hash;   /* the instruction set XXH3 was chosen for */
-    char congestion_system[16];
+    const char *flags;          /* build type and compiler flags */
+    const char *commit;         /* bench_machine_commit */
+    const char *hash;           /* the instruction set XXH3 was chosen for */
+    char congestion_system[16]; /* main() asks for it */
     char governor[32];     /* of the first CPU's clock; "": hidden, as in most virtual machines */
     int64_t memlock_bytes; /* RLIMIT_MEMLOCK; -1: without limit */
 };

@@ -228,6 +228,8 @@ int main(int argc, char **argv)
     }
     signal(SIGCHLD, SIG_DFL);
     bench_machine_look(&report.machine);
+    bench_net_congestion(report.machine.congestion_system,
+                         sizeof(report.machine.congestion_system));
     bench_cpus_choose(&report.cpus);
     if (report.cpus.cnt < 2)
         fprintf(stderr,

@@ -1,5 +1,5 @@
 /* bench/candidates/alone.c: what needs no socket: hashing in batches, and what the machine takes away. */
-#include "bench/candidates/candidates.h"
+#include "bench/candidates/json_out.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -49,7 +49,7 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int hash_compare(int repeat)
+int hash_compare(int repeat, json_t *results)
 {
     static const uint32_t sizes[] = {64, 256, 1024, 4096, 16384, 65536};
     static const size_t areas[] = {256 * KIB, POOL_BYTES};
@@ -72,6 +72,11 @@ int hash_compare(int repeat)
             qsort(batch, (size_t)repeat, sizeof(*batch), by_size);
             printf("%10u %6zu KiB %12.1f %12.1f %8.2f\n", sizes[i], areas[area] / KIB,
                    each[repeat / 2], batch[repeat / 2], each[repeat / 2] / batch[repeat / 2]);
+            json_t *result = json_pack("{s:I, s:I}", "frame_bytes", (json_int_t)sizes[i],
+                                       "area_bytes", (json_int_t)areas[area]);
+            json_add(result, "one_ns", each, repeat, 1);
+            json_add(result, "batch_ns", batch, repeat, 1);
+            json_array_append_new(results, result);
         }
     free(each);
     free(pool);
@@ -106,10 +111,11 @@ static void *watch_clock(void *ctx)
         watch->lost_s += gap_us > 10 ? gap_us * 1e-6 : 0;
         last = now;
     }
+    watch->seconds = last - begin; /* the last gap may have been a long one */
     return NULL;
 }
 
-int gaps_show(double seconds)
+int gaps_show(double seconds, json_t *results)
 {
     struct watch watches[2] = {{0}};
     pthread_t threads[2];
@@ -130,10 +136,18 @@ int gaps_show(double seconds)
     for (int i = 0; i < cnt; i++) {
         pthread_join(threads[i], NULL);
         printf("%6d %11.0f us %8.2f %%              ", watches[i].cpu, watches[i].longest_us,
-               100 * watches[i].lost_s / seconds);
+               100 * watches[i].lost_s / watches[i].seconds);
         for (size_t j = 0; j < LIMIT_CNT; j++)
             printf(" %7u", watches[i].counts[j]);
         printf("\n");
+        json_t *above = json_array();
+        for (size_t j = 0; j < LIMIT_CNT; j++)
+            json_array_append_new(above, json_pack("{s:f, s:i}", "above_ns", gap_limits_us[j] * 1e3,
+                                                   "gaps", (int)watches[i].counts[j]));
+        json_array_append_new(
+            results, json_pack("{s:i, s:f, s:f, s:o}", "cpu_idx", watches[i].cpu, "longest_ns",
+                               watches[i].longest_us * 1e3, "lost_percent",
+                               100 * watches[i].lost_s / watches[i].seconds, "gaps_above", above));
     }
     return 0;
 }

@@ -115,8 +115,9 @@ void ring_wait(struct run *run, struct io_uring *ring);
 double now_s(void);
 double cpu_s(void);
 
-/* Without a socket. */
-int hash_compare(int repeat);
-int gaps_show(double seconds);
+/* Without a socket. `results`, a JSON array, gets an entry for each line that is printed. */
+struct json_t;
+int hash_compare(int repeat, struct json_t *results);
+int gaps_show(double seconds, struct json_t *results);
 
 #endif

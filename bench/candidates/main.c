@@ -3,7 +3,7 @@
  * --veth sends through a pair of virtual network cards between two network namespaces of this program's own,
  * which end with it; that wants root.
  */
-#include "bench/candidates/candidates.h"
+#include "bench/candidates/json_out.h"
 
 #include <errno.h>
 #include <linux/ethtool.h>
@@ -165,9 +165,24 @@ static double figure(const struct group *group, const struct shared *shared)
     return group->is_ping ? shared->p50_us : shared->bytes_per_s * 1e-9;
 }
 
-#define REPEAT_MAX 99
+/* A variant's entry of the document; `values` and the others are in order afterwards. */
+static json_t *result_of(const struct group *group, const struct variant *variant, int repeat,
+                         double *values, double *ratios, double *cpu, double *p99)
+{
+    json_t *out = json_pack("{s:s}", "variant", variant->name);
 
-static int run_group(const struct group *group, double seconds, int repeat, struct shared *shared)
+    json_add(out, group->is_ping ? "p50_ns" : "bytes_per_s", values, repeat,
+             group->is_ping ? 1e3 : 1e9);
+    if (group->is_ping)
+        json_add(out, "p99_ns", p99, repeat, 1e3);
+    json_add(out, group->is_ping ? "cores" : "receiver_cpu_s_per_gb", cpu, repeat, 1);
+    json_add(out, "ratio", ratios, repeat, 1);
+    json_object_set_new(out, "ratio_to", json_string(group->variants[variant->base_idx].name));
+    return out;
+}
+
+static int run_group(const struct group *group, double seconds, int repeat, struct shared *shared,
+                     json_t *results)
 {
     static double values[VARIANTS_MAX][REPEAT_MAX], ratios[VARIANTS_MAX][REPEAT_MAX];
     static double cpu[VARIANTS_MAX][REPEAT_MAX], p99[VARIANTS_MAX][REPEAT_MAX];
@@ -199,8 +214,15 @@ static int run_group(const struct group *group, double seconds, int repeat, stru
     for (int i = 0; i < cnt; i++) {
         if (has_failed[i]) {
             printf("  %-26s %10s\n", group->variants[i].name, "failed");
+            json_array_append_new(results, json_pack("{s:s, s:b}", "variant",
+                                                     group->variants[i].name, "is_failed", 1));
             continue;
         }
+        json_t *result =
+            result_of(group, &group->variants[i], repeat, values[i], ratios[i], cpu[i], p99[i]);
+        if (notices[i] > 0)
+            json_object_set_new(result, "copied_percent", json_real(100 * copied[i] / notices[i]));
+        json_array_append_new(results, result);
         printf("  %-26s %10.2f %8.2f", group->variants[i].name, median(values[i], repeat),
                median(ratios[i], repeat));
         if (group->is_ping)
@@ -213,56 +235,58 @@ static int run_group(const struct group *group, double seconds, int repeat, stru
     return code;
 }
 
-static int usage(void)
+/* Runs what was asked for. `results` gets an entry for each line of the table. */
+static int run(const struct options *options, json_t *results)
 {
-    fprintf(stderr, "usage: weir-candidates GROUP [--seconds S] [--repeat N] [--veth]\ngroups:\n");
-    for (size_t i = 0; i < candidate_group_cnt; i++)
-        fprintf(stderr, "  %-9s %s\n", candidate_groups[i].name, candidate_groups[i].question);
-    fprintf(
-        stderr,
-        "  hash      XXH3 one by one, or in batches that prefetch\n"
-        "  gaps      for how long each core is taken away from a loop that looks at the clock\n");
-    return 2;
-}
-
-int main(int argc, char **argv)
-{
-    double seconds = 0.3;
-    int repeat = 5;
-
-    if (argc < 2)
-        return usage();
-    for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
-            seconds = atof(argv[++i]);
-        else if (strcmp(argv[i], "--repeat") == 0 && i + 1 < argc)
-            repeat = atoi(argv[++i]);
-        else if (strcmp(argv[i], "--veth") != 0)
-            return usage();
-        else if (!make_veth()) {
-            fprintf(
-                stderr,
-                "weir-candidates: no network namespaces or no veth here (root and iproute2 are needed)\n");
-            return 3;
-        }
-    }
-    if (repeat < 1 || repeat > REPEAT_MAX || seconds <= 0 || seconds > 60)
-        return usage();
-    if (strcmp(argv[1], "hash") == 0)
-        return hash_compare(repeat);
-    if (strcmp(argv[1], "gaps") == 0)
-        return gaps_show(seconds);
-
+    if (options->what == WHAT_HASH)
+        return hash_compare(options->repeat, results);
+    if (options->what == WHAT_GAPS)
+        return gaps_show(options->seconds, results);
     struct shared *shared =
         mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         return 1;
-    for (size_t i = 0; i < candidate_group_cnt; i++)
-        if (strcmp(argv[1], candidate_groups[i].name) == 0) {
-            int code = run_group(&candidate_groups[i], seconds, repeat, shared);
-            if (far_pid > 0)
-                kill(far_pid, SIGKILL);
-            return code;
-        }
-    return usage();
+    int code = run_group(options->group, options->seconds, options->repeat, shared, results);
+    munmap(shared, sizeof(*shared));
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct bench_machine machine;
+    FILE *file = NULL;
+
+    switch (options_parse(&options, argc, argv)) {
+    case PARSED_GO:
+        break;
+    case PARSED_STOP_OK:
+        return 0;
+    case PARSED_STOP_USAGE:
+        return 2;
+    }
+    /* Opened now, so that minutes of measuring are not lost to a wrong name. */
+    if (options.json_path != NULL && (file = fopen(options.json_path, "we")) == NULL) {
+        fprintf(stderr, "weir-candidates: --json: '%s' cannot be written: %s\n", options.json_path,
+                strerror(errno));
+        return 2;
+    }
+    if (options.is_veth && !make_veth()) {
+        fprintf(
+            stderr,
+            "weir-candidates: no network namespaces or no veth here (root and iproute2 are needed)\n");
+        return 3;
+    }
+    bench_machine_look(&machine);
+    json_t *results = json_array();
+    int code = run(&options, results);
+    if (far_pid > 0)
+        kill(far_pid, SIGKILL);
+    if (file == NULL) {
+        json_decref(results);
+    } else if (!json_write(file, &options, congestion(), &machine, results)) {
+        fprintf(stderr, "weir-candidates: '%s' could not be written\n", options.json_path);
+        return 1;
+    }
+    return code;
 }
