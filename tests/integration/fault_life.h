@@ -13,12 +13,15 @@
 #ifndef WEIR_TESTS_INTEGRATION_FAULT_LIFE_H
 #define WEIR_TESTS_INTEGRATION_FAULT_LIFE_H
 
+#include <sys/prctl.h>
+
+#include "proto/native_v2.h"
 #include "tests/integration/fault_io.h"
 
 #define LIFE_PEERS 8u
 #define LIFE_CHANNELS 2u
 #define LIFE_MSG_MAX 90000u
-#define LIFE_CALL_MAX (2 * WEIR_NS_PER_S)
+#define LIFE_CALL_OF_DEAD (20 * IT_MS)
 
 enum life_scenario {
     LIFE_TRAFFIC = 0, /* every kind of message both ways, over TCP */
@@ -29,11 +32,12 @@ enum life_scenario {
     LIFE_PERSIST,     /* dialed again after each end, cancelled at last */
     LIFE_SHARDS,      /* two shards each: accepted sockets and broadcasts go by letter */
     LIFE_SECURE,      /* the traffic encrypted, over two connections */
+    LIFE_KNOWN, /* encrypted, and dialed by id: XX, then IK, then with a wrong key, which falls back */
     LIFE_SCENARIOS
 };
 
-static const char *const life_names[LIFE_SCENARIOS] = {"traffic", "unix",    "broadcast", "hold",
-                                                       "letters", "persist", "shards",    "secure"};
+static const char *const life_names[LIFE_SCENARIOS] = {
+    "traffic", "unix", "broadcast", "hold", "letters", "persist", "shards", "secure", "known"};
 
 struct life_peer {
     weir_peer peer;
@@ -44,12 +48,13 @@ struct life_peer {
 struct life_node {
     struct life *life;
     weir_node *node;
-    char address[128];
+    char address[256];
     struct life_peer peers[LIFE_PEERS];
+    uint8_t pattern; /* with which the last peer came up */
     uint64_t sent, received;
     uint32_t ups, downs, fails;
     uint32_t ended_by[WEIR_REASON_CNT];
-    bool is_dead; /* turn() answered an error that is not the end */
+    _Atomic bool is_dead; /* turn() answered an error that is not the end */
     bool is_over;
     struct weir_buf *kept[64];
     uint32_t kept_cnt;
@@ -60,7 +65,9 @@ struct life {
     struct life_node nodes[2]; /* the server, the client */
     int error;                 /* why it did not begin; 0: it did */
     uint64_t alloc_cnt;
-    bool has_lost; /* a connection ended with messages under way, or a send was not queued */
+    char met[8]; /* of scenario "known": how each handshake came about, see life_note() */
+    _Atomic bool
+        has_lost; /* a connection ended with messages under way, or a send was not queued */
     bool keeps, is_idle;
     _Atomic bool is_away_done;
 };
@@ -69,6 +76,8 @@ struct life {
 #define LIFE_CLIENT 1
 
 static weir_ns life_linger_ns = 10 * IT_MS;
+/* How long a call of another thread waits; 0: a shard may be dead, and then calls are given up soon. */
+static weir_ns life_call_ns = 2 * WEIR_NS_PER_S;
 static uint8_t life_scratch[LIFE_MSG_MAX];
 static uint64_t life_send_seq[2][LIFE_PEERS][LIFE_CHANNELS];
 
@@ -109,6 +118,17 @@ static inline void life_on_batch(void *ctx, const struct weir_msg *msgs, uint32_
     }
 }
 
+/* The pattern of the handshake that a peer came up with; 0: it was none of Noise. */
+static inline uint8_t life_pattern(struct life_node *own, weir_peer peer)
+{
+    const struct weir_conn *conn =
+        &own->node->shards[weir_peer_shard(peer)]->hub.conns[peer.v & 0xFFFFFFu];
+    if (conn->codec != &weir_codec_native_v2)
+        return 0;
+    const struct native_v2_state *state = conn->codec_state;
+    return state->preface[NATIVE_V2_AT_PATTERN];
+}
+
 static inline void life_on_peer(void *ctx, weir_peer peer, int event, int reason)
 {
     struct life_node *own = ctx;
@@ -117,6 +137,7 @@ static inline void life_on_peer(void *ctx, weir_peer peer, int event, int reason
     if (event == WEIR_PEER_UP) {
         cr_assert(life_find(own, peer) == NULL, "up twice");
         own->ups++;
+        own->pattern = life_pattern(own, peer);
         for (uint32_t i = 0; i < LIFE_PEERS; i++) {
             if (own->peers[i].is_up)
                 continue;
@@ -169,6 +190,16 @@ static inline void life_turn(struct life *life)
     life->is_idle = events + life_turn_node(&life->nodes[1], wait) == 0;
 }
 
+/* Goes on until a few rounds in a row had nothing to do, which on one machine is when all that was under way has
+ * arrived; `turn_max` at most. */
+static inline void life_calm(struct life *life, int turn_max)
+{
+    for (int i = 0, idle = 0; i < turn_max && idle < 4; i++) {
+        life_turn(life);
+        idle = life->is_idle ? idle + 1 : 0;
+    }
+}
+
 #define LIFE_UNTIL(life, condition, what)                                                       \
     do {                                                                                        \
         weir_ns life_until = weir_now() + IT_PATIENCE;                                          \
@@ -199,6 +230,20 @@ static inline uint64_t life_conns(struct life_node *own)
 
 /* ---- making -------------------------------------------------------------------------------- */
 
+/* Notes where the node listens; with its id in front where it is dialed by that. */
+static inline void life_name(struct life_node *own)
+{
+    char address[128], text[WEIR_ID_TEXT_BYTES];
+    struct weir_id id;
+    IT_OK(weir_node_address(own->node, 0, address, sizeof(address)));
+    if (own->life->scenario != LIFE_KNOWN) {
+        snprintf(own->address, sizeof(own->address), "%s", address);
+        return;
+    }
+    IT_OK(weir_node_id(own->node, &id));
+    snprintf(own->address, sizeof(own->address), "%s@%s", weir_id_text(&id, text), address);
+}
+
 static inline int life_make(struct life *life, int side, const char *listen)
 {
     struct life_node *own = &life->nodes[side];
@@ -207,7 +252,8 @@ static inline int life_make(struct life *life, int side, const char *listen)
     struct weir_channel channels[LIFE_CHANNELS];
     struct weir_config cfg;
     weir_config_init(&cfg);
-    cfg.secure = life->scenario == LIFE_SECURE ? WEIR_SECURE_REQUIRE : WEIR_SECURE_PLAIN;
+    bool is_secure = life->scenario == LIFE_SECURE || life->scenario == LIFE_KNOWN;
+    cfg.secure = is_secure ? WEIR_SECURE_REQUIRE : WEIR_SECURE_PLAIN;
     cfg.flags = WEIR_CONFIG_CALLER_TURNS | WEIR_CONFIG_TWINS;
     cfg.peers_max = LIFE_PEERS;
     cfg.dials_max = 8;
@@ -234,7 +280,7 @@ static inline int life_make(struct life *life, int side, const char *listen)
     if (!error && listen)
         error = weir_node_listen(own->node, listen);
     if (!error && listen)
-        error = weir_node_address(own->node, 0, own->address, sizeof(own->address));
+        life_name(own);
     if (!error)
         error = weir_node_start(own->node);
     return error;
@@ -315,8 +361,8 @@ static inline void life_settle(struct life *life)
                    (server->received >= client->sent && client->received >= server->sent),
                "all arrives or something is reported");
     /* After a loss there is no number to wait for: what still lives goes on for a while. */
-    for (int i = 0; i < 40 && life->has_lost; i++)
-        life_turn(life);
+    if (life->has_lost)
+        life_calm(life, 40);
 }
 
 static inline void life_talk(struct life *life)
@@ -378,8 +424,7 @@ static inline void life_hold(struct life *life)
         life_send(life, LIFE_CLIENT, 2, i % 2 ? 80000 : 200);
         life_turn(life);
     }
-    for (int i = 0; i < 20; i++)
-        life_turn(life);
+    life_calm(life, 20);
     life_pause(life, LIFE_SERVER, 0);
     life_settle(life);
     life->keeps = false;
@@ -405,15 +450,22 @@ static inline void *life_away(void *arg)
         }
         life_sent(client, error);
         life_sent(client, weir_try_send(client->node, peer, 2, "away", 4));
-        error = weir_send(client->node, peer, 2, "away", 4, LIFE_CALL_MAX);
+        error = weir_send(client->node, peer, 2, "away", 4,
+                          life_call_ns ? life_call_ns : LIFE_CALL_OF_DEAD);
+        if (error == WEIR_E_TIMEOUT && !life_call_ns) { /* nobody turns the shard any more */
+            life->has_lost = true;
+            break;
+        }
         life_sent(client, error);
     }
     int64_t res = weir_broadcast(client->node, 2, "all", 3, NULL);
     cr_assert(res == 0 || res == WEIR_E_NOMEM, "broadcast: %s", weir_error_name((int)res));
     struct weir_peer_info info = {.size = sizeof(info)};
-    int error = weir_peer_info(client->node, peer, &info);
-    cr_assert(error == 0 || error == WEIR_E_GONE || error == WEIR_E_NOMEM, "info: %s",
-              weir_error_name(error));
+    /* It waits for a whole second for a shard that is dead: only for those that die meanwhile. */
+    int error = life_is_dead(life) ? WEIR_E_GONE : weir_peer_info(client->node, peer, &info);
+    cr_assert(error == 0 || error == WEIR_E_GONE || error == WEIR_E_NOMEM ||
+                  (error == WEIR_E_TIMEOUT && !life_call_ns),
+              "info: %s", weir_error_name(error));
     for (int i = 0; i < 2; i++) {
         error = weir_channel_pause(client->node, peer, 1, !i);
         cr_assert(error == 0 || error == WEIR_E_GONE || error == WEIR_E_NOMEM, "pause: %s",
@@ -439,8 +491,7 @@ static inline void life_letters(struct life *life)
     struct life_node *client = &life->nodes[LIFE_CLIENT];
     /* The broadcast of the thread: whoever is up hears it. */
     life->has_lost = life->has_lost || life_up_cnt(client) != 1;
-    for (int i = 0; i < 50; i++)
-        life_turn(life);
+    life_calm(life, 50);
     for (uint32_t i = 0; i < LIFE_PEERS; i++) {
         if (!client->peers[i].is_up)
             continue;
@@ -472,8 +523,53 @@ static inline void life_persist(struct life *life)
             IT_OK(weir_dial_cancel(client->node, server->address));
     }
     /* A connection that was on its way when it was cancelled still ends by itself. */
-    for (int i = 0; i < 20; i++)
-        life_turn(life);
+    life_calm(life, 20);
+}
+
+/* What the client remembers of the server, to be looked at or exchanged; NULL: nothing, for want of memory. */
+static inline struct weir_known *life_memory(struct life *life, uint8_t ret_id[WEIR_KNOWN_BYTES])
+{
+    struct weir_id id;
+    IT_OK(weir_node_id(life->nodes[LIFE_SERVER].node, &id));
+    memcpy(ret_id, id.bytes, WEIR_KNOWN_BYTES);
+    return life->nodes[LIFE_CLIENT].node->guard.known; /* one thread: nobody holds its mutex */
+}
+
+/* Whether the client knows the server's key. */
+static inline bool life_knows(struct life *life)
+{
+    uint8_t id[WEIR_KNOWN_BYTES], key[WEIR_KEY_BYTES];
+    struct weir_known *known = life_memory(life, id);
+    return known && weir_known_find(known, id, key);
+}
+
+/* Connects, and notes how: 'x' XX, 'k' IK, 'f' XX although the handshake could begin with IK, '-' not at all. */
+static inline void life_meet(struct life *life)
+{
+    bool was_known = life_knows(life);
+    char how = '-';
+    if (life_connect(life, 1))
+        how = life->nodes[LIFE_CLIENT].pattern == NATIVE_V2_IK ? 'k' : was_known ? 'f' : 'x';
+    life->met[strlen(life->met)] = how;
+}
+
+/* A second handshake with the key of the first one, a third with a key that the server has not (any more), which it
+ * cannot open: it says so, and the client begins anew on the same stream. A fourth with what that one taught. */
+static inline void life_known(struct life *life)
+{
+    static const uint8_t wrong[WEIR_KEY_BYTES] = {9, 9, 9};
+    uint8_t id[WEIR_KNOWN_BYTES];
+    life_meet(life);
+    life_send(life, LIFE_CLIENT, 1, 5000);
+    life_send(life, LIFE_SERVER, 2, 5000);
+    struct weir_known *known = life_memory(life, id);
+    if (known)
+        weir_known_put(known, id, wrong);
+    life_meet(life);
+    life_meet(life);
+    life_send(life, LIFE_CLIENT, 2, 20000);
+    life_send(life, LIFE_SERVER, 1, 20000);
+    life_settle(life);
 }
 
 static inline void life_play(struct life *life)
@@ -510,6 +606,9 @@ static inline void life_play(struct life *life)
     case LIFE_SECURE:
         life_connect(life, 3);
         life_talk(life);
+        break;
+    case LIFE_KNOWN:
+        life_known(life);
         break;
     case LIFE_SCENARIOS:
         break;
@@ -548,8 +647,8 @@ static inline void life_end(struct life *life)
             life_turn(life);
         }
         /* A dead shard is one of two; the others have their peers until they are freed. */
-        for (int i = 0; i < 20 && !own->is_dead; i++)
-            life_turn(life);
+        if (!own->is_dead)
+            life_calm(life, 20);
         if (own->is_dead)
             continue;
         cr_assert(own->ups == own->downs, "%s: %u up, %u down", life_names[life->scenario],
@@ -565,6 +664,7 @@ static inline void life_run(struct life *life, enum life_scenario scenario)
 {
     uint64_t before = weir_heap_alloc_cnt(NULL);
     char path[64] = "127.0.0.1:0";
+    prctl(PR_SET_TIMERSLACK, 1000); /* the short waits of life_turn() are as short as they say */
     memset(life, 0, sizeof(*life));
     memset(life_send_seq, 0, sizeof(life_send_seq));
     life->scenario = scenario;
