@@ -11,12 +11,14 @@
 #include "bench/net.h"
 #include "bench/report.h"
 
-/* A quarter of the measured time, but enough for TCP's windows to open and not more than needed. */
+/* A quarter of the measured time, but enough for TCP's windows to open and not more than needed; nor longer than
+ * what is measured, where a run is only to show that it works. */
 static weir_ns choose_warmup(double seconds)
 {
     double warmup = seconds / 4;
 
     warmup = warmup < 0.1 ? 0.1 : warmup > 0.5 ? 0.5 : warmup;
+    warmup = warmup > seconds ? seconds : warmup;
     return (weir_ns)(warmup * 1e9);
 }
 
