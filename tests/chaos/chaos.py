@@ -143,6 +143,18 @@ def slope(samples):
     return sum((x - mean_x) * (y - mean_y) for x, y in samples) / below if below else 0.0
 
 
+PLAIN, SECURE, BOTH = 0, 1, 2  # --secure
+
+
+def on_each_wire(options, run):
+    """Calls run(is_secure, seconds) for the wire that was asked for, or for each with half of the time."""
+    if options.secure != BOTH:
+        run(options.secure == SECURE, options.seconds)
+        return
+    for is_secure in False, True:
+        run(is_secure, options.seconds / 2)
+
+
 def main(run, seconds, **more):
     """Parses what every test takes, runs it, and ends every process whatever happened."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)

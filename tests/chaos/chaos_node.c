@@ -205,7 +205,7 @@ static void on_peer(void *ctx, weir_peer peer, int event, int reason)
     uint64_t nth = atomic_fetch_add(&stream_cnt, 1);
     slot->peer = peer;
     slot->stream = (struct stream){.out = stream_mix(options.seed + nth) | 1};
-    slot->allowance = 65536;
+    slot->allowance = options.rate / 16 < 65536 ? (int64_t)(options.rate / 16) : 65536;
     pump_all(slot);
 }
 

@@ -3,7 +3,8 @@
 
 Nobody who was not killed may end or complain; every node checks what it receives. Then the mesh is left
 alone: every node must hear every other again, and hold no more descriptors and memory than its connections
-need; at last all are stopped, and must have nothing in use.
+need; at last all are stopped, and must have nothing in use. First a plain mesh, then an encrypted one, with half of
+--seconds each; --secure 0 or 1: one of them.
 """
 import signal
 import time
@@ -19,8 +20,9 @@ RSS_GROWTH_KIB_MAX = 32 * 1024
 
 
 class Mesh:
-    def __init__(self, chance):
+    def __init__(self, chance, is_secure):
         self.chance = chance
+        self.wire = ["--secure"] if is_secure else []
         network = chaos.loopback_network()
         self.addresses = [f"{network}.{i + 1}:7711" for i in range(NODES)]
         self.nodes = [None] * NODES
@@ -35,7 +37,7 @@ class Mesh:
         for other in range(i + 1, NODES):
             dials += ["--dial", self.addresses[other]]
         shards = "2" if i == 0 else "1"
-        self.nodes[i] = chaos.start_node(i, *dials, "--shards", shards, "--rate", str(2 << 20),
+        self.nodes[i] = chaos.start_node(i, *dials, *self.wire, "--shards", shards, "--rate", str(2 << 20),
                                          "--seed", str(self.chance.getrandbits(32)), listen=self.addresses[i])
 
     def check(self):
@@ -86,10 +88,10 @@ class Mesh:
                 raise chaos.Failed(f"{node.name} has {node.last['rss_kib']} KiB")
 
 
-def run(options, chance):
-    mesh = Mesh(chance)
+def disturb_mesh(chance, is_secure, seconds):
+    mesh = Mesh(chance, is_secure)
     mesh.converge()
-    until = time.monotonic() + options.seconds
+    until = time.monotonic() + seconds
     rounds = 0
     heals = {}  # process -> its first resident size in a healed mesh
     while time.monotonic() < until:
@@ -114,10 +116,14 @@ def run(options, chance):
     for node in mesh.nodes:
         node.stop()
     received = sum(node.last["received"] for node in mesh.nodes)
-    print(f"{mesh.events}: {received} messages at the last {NODES} processes, "
+    print(f"{'encrypted' if is_secure else 'plain'}, {mesh.events}: {received} messages at the last {NODES} processes, "
           f"rss {max(node.last['rss_kib'] for node in mesh.nodes)} KiB, "
           f"fds {[node.last['fds'] for node in mesh.nodes]}")
 
 
+def run(options, chance):
+    chaos.on_each_wire(options, lambda is_secure, seconds: disturb_mesh(chance, is_secure, seconds))
+
+
 if __name__ == "__main__":
-    chaos.main(run, 25)
+    chaos.main(run, 60, secure=chaos.BOTH)
