@@ -4,7 +4,7 @@
 A damaged connection ends (its frames are checked), and is dialed again at once; the run goes on until
 --bits bits were flipped, in some thousands of connections, and fails when --seconds do not suffice; or, with
 --until-time 1, for all of --seconds. With --secure 1 the connections are encrypted, so that handshakes and records are
-what is damaged; each costs curve operations, so that it takes its time: by hand.
+what is damaged; each costs curve operations, so that 10^7 bits take minutes: by hand.
 """
 import time
 
