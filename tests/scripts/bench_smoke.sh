@@ -91,7 +91,8 @@ for result in report["results"]:
     wanted = about.get(case, ["msgs_per_s"])
     if result["impl"] == "arithmetic":
         wanted = ["handshakes_per_s", "handshakes_alone_per_cpu_s"]
-        assert result["handshakes_per_s"] > 0 and not {"p99_ns", "msgs_per_s", "newcomers_per_s"} & set(result), name
+        need(result, "handshakes_per_s")
+        assert not {"p99_ns", "msgs_per_s", "newcomers_per_s"} & set(result), name
     else:
         assert "handshakes_alone_per_cpu_s" not in result, name
     for key in [report["ratio_figure"]] + wanted:
