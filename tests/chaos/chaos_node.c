@@ -280,8 +280,23 @@ static bool report(bool is_final)
     }
     printf("}}\n");
     fflush(stdout);
-    return metrics.conns == 0 && metrics.pool_bufs == 0 && metrics.pool_bytes == 0 &&
-           metrics.handshakes == 0 && metrics.mailbox_bytes == 0;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } in_use[] = {{"connections", metrics.conns},
+                  {"handshakes", metrics.handshakes},
+                  {"buffers", metrics.pool_bufs},
+                  {"bytes of buffers", metrics.pool_bytes},
+                  {"bytes of letters", metrics.mailbox_bytes}};
+    bool is_empty = true;
+    for (size_t i = 0; is_final && i < sizeof(in_use) / sizeof(in_use[0]); i++) {
+        if (in_use[i].value == 0)
+            continue;
+        is_empty = false;
+        fprintf(stderr, "VIOLATION at node %u: %llu %s in use after the stop\n", options.id,
+                (unsigned long long)in_use[i].value, in_use[i].name);
+    }
+    return is_empty;
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -447,8 +462,5 @@ int main(int argc, char **argv)
     free(table);
     if (error && error != WEIR_E_TIMEOUT)
         return fail("stop", error);
-    if (is_empty)
-        return 0;
-    fprintf(stderr, "VIOLATION at node %u: something is in use after the stop\n", options.id);
-    return 4;
+    return is_empty ? 0 : 4;
 }
