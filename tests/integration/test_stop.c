@@ -379,33 +379,3 @@ IT_TEST(stop, a_node_of_turns_is_freed_in_the_middle)
         it_free(round % 2 ? &b : &a);
     }
 }
-
-static void *free_elsewhere(void *arg)
-{
-    it_free(arg);
-    return NULL;
-}
-
-/* What its own thread has queued between turns leaves nothing in that thread that would still point to the node. */
-IT_TEST(stop, a_node_of_turns_is_freed_by_another_thread)
-{
-    it_init(&a, "a");
-    it_init(&b, "b");
-    it_channel(&a, 1);
-    it_channel(&b, 1);
-    a.cfg.flags = b.cfg.flags = WEIR_CONFIG_CALLER_TURNS;
-    it_start(&b, "127.0.0.1:0");
-    it_start(&a, NULL);
-    IT_OK(weir_dial(a.node, b.address, 0));
-    TURN_UNTIL(a.ups == 1 && b.ups == 1);
-    weir_peer to_b = it_peer(&a, 0), to_a = it_peer(&b, 0);
-    for (int i = 0; i < 5; i++)
-        IT_OK(weir_try_send(a.node, to_b, 1, "between turns", 13));
-    pthread_t thread;
-    pthread_create(&thread, NULL, free_elsewhere, &a);
-    pthread_join(thread, NULL);
-    for (int i = 0; i < 5; i++)
-        IT_OK(weir_try_send(b.node, to_a, 1, "to nobody", 9));
-    IT_WAIT(turn(&b) >= 0 && b.downs == 1);
-    it_free(&b);
-}
