@@ -141,6 +141,7 @@ struct bench_shared {
     uint64_t unsent_cnt;
     _Atomic uint32_t
         idle_cnt; /* sides that have looked at their memory with all connections idle */
+    _Atomic uint32_t begun_cnt; /* connections that something was sent over: bench_conn_begins() */
     _Atomic uint64_t progress; /* the receiver's: messages that every peer has; connections taken */
     struct bench_side sides[2];
     /* Written by the side that sees a message arrive. `urgent` and `rate`: from when a message was
@@ -228,15 +229,23 @@ uint16_t bench_await_port(struct bench_run *run);
 enum bench_status bench_fail(struct bench_run *run, enum bench_status status, const char *format,
                              ...) __attribute__((format(printf, 3, 4)));
 
+/* Sender of `connections` and `shards`: the first message went to one more connection. Once all have theirs the
+ * warm-up begins: before, memory is used for the first time and TCP's windows are closed. Any thread. */
+static inline void bench_conn_begins(struct bench_run *run)
+{
+    atomic_fetch_add_explicit(&run->shared->begun_cnt, 1, memory_order_relaxed);
+}
+
 /* The number in a message of `connections` and `shards`: whose it is, and the how manieth of that
  * connection. */
 #define BENCH_NUMBER_SHIFT 40u
+#define BENCH_NUMBER_MASK ((UINT64_C(1) << BENCH_NUMBER_SHIFT) - 1)
 
 /* Is it the next one of its connection? */
 static inline bool bench_is_next(struct bench_run *run, uint64_t number)
 {
     const uint64_t idx = number >> BENCH_NUMBER_SHIFT;
-    const uint64_t seq = number & ((UINT64_C(1) << BENCH_NUMBER_SHIFT) - 1);
+    const uint64_t seq = number & BENCH_NUMBER_MASK;
 
     return idx < run->job->conn_cnt && seq == run->conn_seqs[idx]++;
 }

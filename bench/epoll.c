@@ -200,7 +200,7 @@ const struct bench_impl bench_epoll = {
             [BENCH_URGENT] = "one stream: an urgent message goes to the front of the next batch",
             [BENCH_SHARE] = "has no channels: one stream, the ceiling of the sum",
             [BENCH_CONNECTIONS] =
-                "a batch is as large as the socket's buffer, and no connection's own",
+                "a batch is as large as the socket's buffer, 64 KiB at least, and no connection's own",
         },
     .roles =
         {

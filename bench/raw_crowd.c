@@ -82,9 +82,7 @@ bool bench_raw_crowd_open(struct bench_raw_crowd *crowd, struct bench_run *run, 
  * whose it is; that must not change. */
 static void check(struct bench_run *run, struct bench_raw_conn *conn)
 {
-    const uint64_t low = (UINT64_C(1) << BENCH_NUMBER_SHIFT) - 1;
-
-    run->counts.seq_errors += (conn->number & low) != conn->seq_cnt;
+    run->counts.seq_errors += (conn->number & BENCH_NUMBER_MASK) != conn->seq_cnt;
     conn->seq_cnt++;
     run->counts.msgs[0]++;
     run->counts.bytes[0] += run->job->size;

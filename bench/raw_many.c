@@ -54,6 +54,8 @@ static bool fill(struct bench_run *run, struct bench_raw_conn *conn, const struc
         bench_fail(run, BENCH_E_RUN, "send: %s", strerror(errno));
         return false;
     }
+    if (n != 0 && conn->at == 0 && (conn->number & BENCH_NUMBER_MASK) == 0)
+        bench_conn_begins(run);
     uint32_t end = conn->at + (uint32_t)n;
     conn->number += end / piece->size;
     conn->at = end % piece->size;

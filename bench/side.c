@@ -13,6 +13,10 @@
  * those that were sent. */
 #define PATIENCE_NS (20 * WEIR_NS_PER_S)
 
+/* More of a warm-up for each of many connections: with 10,000, all that they hold goes through once in some
+ * 0.3 s, and their windows open in several such rounds. */
+#define WARMUP_EACH_NS (100 * WEIR_NS_PER_US)
+
 weir_ns bench_now(void)
 {
     struct timespec now;
@@ -70,8 +74,16 @@ static void mark(struct bench_run *run, enum bench_phase phase, weir_ns now)
     run->phase = phase;
 }
 
+static bool is_crowd(const struct bench_run *run)
+{
+    return run->job->which == BENCH_CONNECTIONS || run->job->which == BENCH_SHARDS;
+}
+
 static bool has_begun(const struct bench_run *run)
 {
+    if (is_crowd(run))
+        return atomic_load_explicit(&run->shared->begun_cnt, memory_order_relaxed) >=
+               run->job->conn_cnt;
     for (uint32_t i = 0; i < BENCH_CHANNELS_MAX; i++)
         if (run->counts.msgs[i] != 0)
             return true;
@@ -85,6 +97,8 @@ static enum bench_phase lead(struct bench_run *run)
     if (run->phase_end == 0) { /* the warm-up begins with the first message, not with the process */
         if (has_begun(run)) {
             run->phase_end = now + run->job->warmup_ns;
+            if (is_crowd(run))
+                run->phase_end += run->job->conn_cnt * WARMUP_EACH_NS;
             run->shared->sides[run->who].marks[BENCH_WARMUP].now = now;
         }
         return run->phase;

@@ -64,6 +64,7 @@ static weir_ns on_tick(void *role, uint32_t shard, weir_ns now)
         if (cnt++ == CONNS_PER_TICK)
             return now;
         fill(crowd, tally->begun_cnt);
+        bench_conn_begins(crowd->side.run);
     }
     return 0;
 }

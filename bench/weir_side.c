@@ -11,7 +11,7 @@
 #define QUEUES_BYTES (256u << 20) /* of all connections of a run together */
 #define WATCH_NS \
     (10 * WEIR_NS_PER_S) /* a run that lasts so long and was never looked at is no result */
-#define QUEUE_BYTES_LEAST (32u << 10) /* a socket buffer of bench_case_prepare() */
+#define QUEUE_BYTES_LEAST (64u << 10) /* what one send offers the kernel, of every implementation */
 
 static bool is_environment(int error)
 {
