@@ -114,6 +114,26 @@ static uint16_t seal_all(struct sealing *sealing, uint32_t idx)
     return 0;
 }
 
+/* A small send, such as one message alone: one record in one piece. Sealing a frame's head apart from its bytes
+ * takes libcrypto a sixth longer than both at once (68 bytes behind 16: 680 and 587 ns), and the kernel has one
+ * piece to look at instead of four. */
+static uint16_t seal_lone(struct sealing *sealing, uint32_t idx)
+{
+    struct weir_tx *tx = sealing->tx;
+    uint8_t *begin = sealing->out->lone + WEIR_SEAL_HEAD;
+    uint8_t *end = begin;
+    for (; idx < tx->iov_cnt; idx++) {
+        memcpy(end, tx->gathered[idx].iov_base, tx->gathered[idx].iov_len);
+        end += tx->gathered[idx].iov_len;
+    }
+    struct weir_seal_piece piece = {begin, begin, (uint32_t)(end - begin)};
+    const struct weir_codec *codec = sealing->conn->codec;
+    if (!codec->seal(sealing->conn->codec_state, &piece, 1, false, sealing->out->lone, end))
+        return WEIR_R_INTERNAL;
+    out_piece(sealing, sealing->out->lone, WEIR_SEAL_HEAD + piece.len + WEIR_SEAL_TAIL);
+    return 0;
+}
+
 uint16_t weir_tx_seal(struct weir_conn *conn, struct weir_tx *tx)
 {
     /* What pull gave is on the wire's level already: handshake messages, and records of its own. */
@@ -137,10 +157,12 @@ uint16_t weir_tx_seal(struct weir_conn *conn, struct weir_tx *tx)
         first = 1;
     if (!rekey_by_time(&sealing))
         return WEIR_R_INTERNAL;
-    uint16_t reason = seal_all(&sealing, first);
+    bool is_lone = sealing.record_cnt == 0 && tx->bytes_left - tx->raw_len <= WEIR_TX_LONE;
+    uint16_t reason = is_lone ? seal_lone(&sealing, first) : seal_all(&sealing, first);
     if (reason)
         return reason;
-    out_piece(&sealing, tx->sealed->seams[sealing.record_cnt], WEIR_SEAL_TAIL);
+    if (!is_lone)
+        out_piece(&sealing, tx->sealed->seams[sealing.record_cnt], WEIR_SEAL_TAIL);
     tx->iov = tx->sealed->iov;
     tx->iov_cnt = sealing.iov_cnt;
     tx->iov_first = 0;

@@ -11,6 +11,8 @@
 #define WEIR_TX_PIECES (2 * WEIR_TX_FRAMES + 2) /* control in front, the goodbye behind */
 #define WEIR_TX_RECORDS (WEIR_TX_FRAMES + 4)    /* at worst each frame is a record */
 #define WEIR_TX_SEAM (WEIR_SEAL_TAIL + WEIR_SEAL_HEAD)
+#define WEIR_TX_LONE \
+    1024u /* plain bytes up to which a send that is one record is gathered in one piece */
 
 enum weir_tx_piece_flags {
     WEIR_TX_BEGINS = 1u << 0,   /* a frame, or several whole control frames, begin here */
@@ -22,6 +24,7 @@ struct weir_tx_sealed {
     struct iovec iov[WEIR_TX_PIECES + WEIR_TX_RECORDS + 4];
     uint8_t seams[WEIR_TX_RECORDS + 1][WEIR_TX_SEAM]; /* a record's tail, and the next one's head */
     uint8_t rekey[64];                                /* the frame that announces a new key */
+    uint8_t lone[WEIR_SEAL_HEAD + WEIR_TX_LONE + WEIR_SEAL_TAIL];
     struct weir_buf *copies[WEIR_TX_FRAMES];
     uint32_t copy_cnt;
 };

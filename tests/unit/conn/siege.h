@@ -61,7 +61,7 @@ static inline void siege_begin(void)
     siege.box->secret = &siege.secrets[1];
     siege.secrets[1].gate = &siege.box->hub.keeper.gate;
     siege.desc = (struct weir_channel_desc){
-        .id = 10, .weight = 1, .msg_bytes_max = 1000, .window_bytes = 100000};
+        .id = 10, .weight = 1, .msg_bytes_max = 4000, .window_bytes = 100000};
     siege.offer = (struct weir_offer){.network_id = "weir",
                                       .user_agent = "",
                                       .channels = &siege.desc,
