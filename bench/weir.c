@@ -23,7 +23,7 @@ const struct bench_impl bench_weir = {
     .notes =
         {
             [BENCH_THROUGHPUT] =
-                "messages are copied in; from 64 KiB on handed over by weir_send_buf",
+                "messages are copied in; from 16 KiB on handed over by weir_send_buf",
             [BENCH_STALL] = "channel 0 is paused with weir_channel_pause",
             [BENCH_CONNECTIONS] = "four channels each, of which one sends",
             [BENCH_BROADCAST] = "one weir_broadcast a turn",

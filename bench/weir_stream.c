@@ -2,7 +2,7 @@
  *
  * The sender fills each bulk channel until the queue says it is full, when the peer comes up and
  * again each time the channel can be written, always on the shard's thread. Messages are copied in;
- * from 64 KiB on they are handed over without a copy (weir_send_buf), from an array of static
+ * from 16 KiB on they are handed over without a copy (weir_send_buf), from an array of static
  * messages.
  */
 #include "bench/weir_roles.h"
@@ -14,7 +14,7 @@
 #include "bench/pace.h"
 #include "bench/source.h"
 
-#define BY_REFERENCE_BYTES (64u * 1024)
+#define BY_REFERENCE_BYTES (16u * 1024)
 #define REFERENCE_CNT_EXTRA 6u /* beyond what the queues hold: what is in a send */
 
 /* Messages that weir may hold; the one that came back last is used first, it may still be
