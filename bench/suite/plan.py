@@ -83,4 +83,6 @@ def estimate_s(listed, call):
     window_cnt = 2 if call[0] in ("urgent", "stall", "send", "handshake", "flood") else 1
     beside_s = 1 if call[0] == "wake" else 0  # what begins after the window
     run_s = min(0.5, max(0.1, seconds / 4)) + window_cnt * seconds + beside_s + 0.1
-    return max(1, len(sizes)) * max(1, len(counts)) * impl_cnt * int(options["--repeat"]) * run_s
+    each_s = 0.0005 if call[0] == "connections" else 0  # it is made, and warms up
+    runs_s = sum(run_s + each_s * int(count) for count in counts) if counts else run_s
+    return max(1, len(sizes)) * runs_s * impl_cnt * int(options["--repeat"])

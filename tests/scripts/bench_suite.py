@@ -59,8 +59,10 @@ def check_estimate():
     assert cases["connections"]["counts"] == [1, 64, 1000, 10000] and cases["broadcast"]["axis"] == "peers", cases
     assert "counts" not in cases["rtt"], cases["rtt"]
     call = ["connections", "--repeat", "1", "--against", "raw"]
-    one = plan.estimate_s(listed, [*call, "--connections", "1"])
-    assert abs(plan.estimate_s(listed, call) - 4 * one) < 1e-6
+    each = sum(plan.estimate_s(listed, [*call, "--connections", count]) for count in ("1", "64", "1000", "10000"))
+    assert abs(plan.estimate_s(listed, call) - each) < 1e-6
+    many, one = (plan.estimate_s(listed, [*call, "--connections", count]) for count in ("10000", "1"))
+    assert many - one > 2 * 4, "making 10,000 connections takes seconds in both runs"
 
 
 def document_of(**ratios):
