@@ -188,12 +188,32 @@ def pex_seeds():
     yield "pex", "other", b"\x04abc"
 
 
+def queue_seeds():
+    """Programs of fuzz_sendq: few bytes are left to a bound when small messages in a row begin."""
+    def lane(overflow, above_least):
+        return struct.pack("<BH", overflow, above_least)
+
+    def large(idx, length):
+        return struct.pack("<BBH", idx, 2, length)
+
+    def small(idx, length, count):
+        return struct.pack("<BBH", idx, 1, length) * count
+
+    send_all, turn, listen = b"\x0b\xff\xff\xff\x01", b"\x0e", b"\x0f\x00\x00"
+    for name, overflow in (("refuse", 0), ("drop", 1), ("close", 2)):
+        # Behind the message by reference come a short run and then a whole frame, which is longer than what is left.
+        yield "sendq", "near-bound." + name, (lane(overflow, 0) + lane(0, 0) + large(0, 15000) + small(0, 100, 20) +
+                                              listen + small(0, 60, 5))
+    yield "sendq", "two-rows", (lane(0, 0) + lane(0, 9) + (large(0, 15800) + small(0, 8, 70) + small(1, 30, 9) +
+                                                           turn + send_all + listen))
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     for target, name, data in (list(wire_seeds()) + list(payload_seeds()) + list(clear_seeds()) +
                                list(text_seeds()) + list(book_seeds()) + list(ban_seeds()) +
-                               list(pex_seeds())):
+                               list(pex_seeds()) + list(queue_seeds())):
         folder = os.path.join(sys.argv[1], target)
         os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, "seed." + name), "wb") as file:
