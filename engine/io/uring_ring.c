@@ -238,8 +238,8 @@ static void uring_free(struct weir_io *io)
     while (u->listener_cnt > 0)
         weir_uring_close(io, u->listeners[0].sock);
     if (u->ring.ring_fd >= 0) {
-        /* On another thread the owner's is over, and the kernel has cancelled its requests at its end;
-         * a ring of one issuer takes no orders from us. */
+        /* On another thread: a ring of one issuer takes no orders from us. The owner is over, and the kernel has
+         * cancelled its requests at its end; or it comes here no more, and the kernel cancels them as the ring goes. */
         if (u->owner == gettid())
             drain(u);
         else

@@ -134,10 +134,16 @@ struct weir_pool *weir_pool_create(struct weir_heap *heap, const struct weir_poo
     return pool;
 }
 
+void weir_pool_adopt(struct weir_pool *pool)
+{
+    atomic_store_explicit(&pool->owner, weir_thread_id(), memory_order_relaxed);
+}
+
 static bool is_owner(struct weir_pool *pool)
 {
-    /* Relaxed: a thread finds its own number here only if it wrote it (create) and has not ended
-     * the pool; every other value, however old, is not its own. */
+    /* Relaxed: a thread finds its own number here only if it wrote it (create, adopt) and has not
+     * ended the pool; every other value, however old, is not its own. Of an owner that was one the
+     * order that weir_pool_adopt asks for sees to it that the number it finds is not so old. */
     return weir_thread_is(atomic_load_explicit(&pool->owner, memory_order_relaxed));
 }
 

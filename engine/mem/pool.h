@@ -57,6 +57,10 @@ struct weir_pool_config {
 /* Makes the calling thread's pool, allocating from `heap`; NULL when memory is short. */
 struct weir_pool *weir_pool_create(struct weir_heap *heap, const struct weir_pool_config *cfg);
 
+/* Makes the calling thread the owner. Who was it makes no call for the pool and drops none of its buffers while this
+ * runs, and has an order with the caller (a join, a mutex): a buffer that it drops later comes back as any thread's. */
+void weir_pool_adopt(struct weir_pool *pool);
+
 /* Ends a pool: no callback runs any more. Buffers still referenced stay valid. NULL is fine. */
 void weir_pool_free(struct weir_pool *pool);
 

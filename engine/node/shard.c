@@ -262,11 +262,18 @@ static void end_operations(struct weir_shard *shard)
 }
 
 /* Ends what only the shard's own thread may touch. Slots, mailbox and ring stay until weir_shard_free:
- * other threads may be in the middle of a call. */
+ * other threads may be in the middle of a call.
+ *
+ * A shard that the caller turned may be ended by another thread, which has its word that nobody turns it any more
+ * (weir_node_free). It takes the pool over, whose buffers come back in what follows. The ring it cannot take over: that
+ * has one issuer for good. So operations in flight are left to the ring's end; with DEFER_TASKRUN the kernel gets on
+ * with none of them meanwhile, and what it finds undone then it cancels. */
 void weir_shard_fini(struct weir_shard *shard)
 {
     struct weir_hub *hub = &shard->hub;
     bool is_here = weir_shard_is_here(shard);
+    if (hub->pool && !is_here)
+        weir_pool_adopt(hub->pool);
     bool was_owned = atomic_exchange_explicit(&shard->is_owned, false, memory_order_acq_rel);
     weir_letters_drop(shard);
     if (is_here)

@@ -116,7 +116,12 @@ WEIR_API int64_t weir_node_turn(weir_node *node, uint32_t shard, weir_ns wait_ma
 WEIR_API int weir_node_stop(weir_node *node, weir_ns drain);
 
 /* Frees a node that is stopped or was never started (a running one is stopped first, without drain);
- * NULL is fine. With caller turns: on the thread that turned. Kept messages stay valid. */
+ * NULL is fine. Kept messages stay valid.
+ * Thread: any that is not in a callback of the node, when no other call for the node is under way or comes. With
+ * caller turns best the one that turned, which ends what is in flight before this returns. Another one may when those
+ * that turned have done with the node: until this has returned they neither call it nor release a message that they
+ * kept, and the application sees to the order (it joined them, or a mutex). It is the kernel that closes the
+ * connections then, maybe some time after this has returned. */
 WEIR_API void weir_node_free(weir_node *node);
 
 /* ---- peers --------------------------------------------------------------------------------- */

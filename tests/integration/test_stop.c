@@ -379,3 +379,84 @@ IT_TEST(stop, a_node_of_turns_is_freed_in_the_middle)
         it_free(round % 2 ? &b : &a);
     }
 }
+
+static void *free_elsewhere(void *arg)
+{
+    it_free(arg);
+    return NULL;
+}
+
+static void free_by_another(struct it_node *node)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, free_elsewhere, node);
+    pthread_join(thread, NULL);
+}
+
+/* What its own thread has queued between turns leaves nothing in that thread that would still point to the node. */
+IT_TEST(stop, a_node_of_turns_is_freed_by_another_thread)
+{
+    it_init(&a, "a");
+    it_init(&b, "b");
+    it_channel(&a, 1);
+    it_channel(&b, 1);
+    a.cfg.flags = b.cfg.flags = WEIR_CONFIG_CALLER_TURNS;
+    it_start(&b, "127.0.0.1:0");
+    it_start(&a, NULL);
+    IT_OK(weir_dial(a.node, b.address, 0));
+    TURN_UNTIL(a.ups == 1 && b.ups == 1);
+    weir_peer to_b = it_peer(&a, 0), to_a = it_peer(&b, 0);
+    for (int i = 0; i < 5; i++)
+        IT_OK(weir_try_send(a.node, to_b, 1, "between turns", 13));
+    free_by_another(&a);
+    for (int i = 0; i < 5; i++)
+        IT_OK(weir_try_send(b.node, to_a, 1, "to nobody", 9));
+    IT_WAIT(turn(&b) >= 0 && b.downs == 1);
+    it_free(&b);
+}
+
+static struct weir_buf *kept[8];
+static uint32_t kept_cnt;
+
+static void keep_some(struct it_node *node, const struct weir_msg *msg)
+{
+    if (kept_cnt < 8)
+        IT_OK(weir_msg_keep(node->node, msg, &kept[kept_cnt++]));
+}
+
+/* Sends and receives are in flight. Of the messages that the thread that turned has kept it releases one before the
+ * node is freed, the others after. */
+IT_TEST(stop, another_thread_frees_a_node_of_turns_in_the_middle)
+{
+    static uint8_t msg[150000];
+    for (int round = 0; round < 12; round++) {
+        kept_cnt = 0;
+        it_init(&a, "a");
+        it_init(&b, "b");
+        a.cfg.flags = b.cfg.flags = WEIR_CONFIG_CALLER_TURNS;
+        b.on_msg = keep_some;
+        it_start(&b, "127.0.0.1:0");
+        it_start(&a, NULL);
+        IT_OK(weir_dial(a.node, b.address, WEIR_DIAL_PERSIST));
+        TURN_UNTIL(a.ups == 1 && b.ups == 1);
+        for (int i = 0; i < 5; i++) {
+            it_fill(msg, 1000, (uint64_t)i);
+            IT_OK(weir_try_send(a.node, it_peer(&a, 0), 1, msg, 1000));
+        }
+        TURN_UNTIL(kept_cnt >= 5);
+        for (int i = 0; i < round; i++) {
+            (void)!weir_try_send(a.node, it_peer(&a, 0), 1, msg, sizeof(msg));
+            turn(round % 3 ? &a : &b);
+        }
+        weir_buf_unref(kept[4]);
+        free_by_another(round % 2 ? &a : &b);
+        free_by_another(round % 2 ? &b : &a);
+        for (uint32_t i = 0; i < kept_cnt; i++) {
+            if (i == 4)
+                continue;
+            if (i < 5)
+                cr_assert(it_is_filled(weir_buf_data(kept[i]), 1000, i), "round %d: %u", round, i);
+            weir_buf_unref(kept[i]);
+        }
+    }
+}

@@ -388,6 +388,55 @@ Test(pool, buffers_dropped_on_another_thread_come_back_with_reclaim)
     weir_pool_free(pool);
 }
 
+struct handed {
+    struct weir_pool *pool;
+    struct weir_buf *buf;
+    uint32_t reclaimed_cnt;
+};
+
+static void *adopt(void *arg)
+{
+    struct handed *handed = arg;
+    weir_pool_adopt(handed->pool);
+    handed->reclaimed_cnt = weir_pool_reclaim(handed->pool);
+    weir_buf_unref(handed->buf);
+    weir_buf_unref(weir_pool_take(handed->pool, 1000));
+    return NULL;
+}
+
+/* The new owner's buffers come back at once, and what the old one drops from then on comes as from any thread. */
+Test(pool, another_thread_adopts_it)
+{
+    struct remote remote = {0};
+    struct weir_pool_config cfg = {.bytes_max = 1 << 20,
+                                   .cache_bytes_max = 1 << 20,
+                                   .on_release = count_release,
+                                   .wake = count_wake,
+                                   .ctx = &remote};
+    struct weir_pool *pool = weir_pool_create(NULL, &cfg);
+    struct weir_buf *bufs[5];
+    for (uint32_t i = 0; i < 5; ++i) {
+        bufs[i] = weir_pool_take(pool, 1000);
+        bufs[i]->owner = 1;
+    }
+    unref_three_elsewhere(bufs);
+    struct handed handed = {.pool = pool, .buf = bufs[3]};
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, adopt, &handed), 0);
+    pthread_join(thread, NULL);
+    cr_assert_eq(handed.reclaimed_cnt, 3);
+    cr_assert_eq(remote.releases, 4);
+    cr_assert_eq(remote.wakes, 1);
+    weir_buf_unref(bufs[4]);
+    cr_assert_eq(remote.releases, 4, "on the stack");
+    cr_assert_eq(remote.wakes, 2);
+    weir_pool_adopt(pool);
+    cr_assert_eq(weir_pool_reclaim(pool), 1);
+    cr_assert_eq(remote.releases, 5);
+    cr_assert_eq(stats_of(pool).used_cnt, 0);
+    weir_pool_free(pool);
+}
+
 Test(pool, buffers_outlive_the_pool_wherever_they_are)
 {
     struct remote remote = {0};
