@@ -2,7 +2,7 @@
  * answers each of its documented errors or a short result, for every n. */
 #include <errno.h>
 
-#include "tests/integration/fault_life.h"
+#include "tests/integration/fault_scenarios.h"
 
 IT_SUITE(fault_loops);
 
