@@ -69,6 +69,7 @@ struct weir_feed {
     struct weir_frame partial; /* payload not all there; payload points at what is */
     size_t partial_head;       /* bytes of its header */
     uint16_t fault;            /* enum weir_reason: the handshake failed */
+    bool is_theirs; /* the other side said so, and why: `fault` is not what its bytes are */
 };
 
 /* A channel as one side describes it. */
@@ -216,6 +217,9 @@ struct weir_codec {
     void (*end)(void *state);
     /* Writes up to `cap` bytes that should be sent now; returns how many. */
     size_t (*pull)(void *state, uint8_t *ret_bytes, size_t cap);
+    /* An encrypted wire only (else NULL): why the handshake failed, 0 if it has not. A message that could not be made is
+     * a failure that only pull meets, which then has nothing. */
+    uint16_t (*fault)(const void *state);
     /* Decodes up to `frame_max` frames. Returns nothing: `*ret_feed` says all. A broken stream is a frame of
      * kind FAULT (once; later calls consume everything and yield nothing), a failed handshake
      * `ret_feed->fault` (a goodbye that says why is then waiting in pull). The call that completes the

@@ -384,6 +384,37 @@ bool weir_dh(const struct weir_crypto *crypto, const struct weir_dh_key *key,
            !weir_is_same(ret_shared, zero, sizeof zero);
 }
 
+/* The u-coordinates of the points whose order divides 8, on the curve and on its twist: 0, 1 and -1, the two of order 8,
+ * and what 32 bytes can write of them a second time, above the prime. Its highest bit X25519 does not read (RFC 7748,
+ * 5). */
+bool weir_dh_is_low_order(const uint8_t public_key[WEIR_KEY_BYTES])
+{
+    static const uint8_t points_of_8[2][WEIR_KEY_BYTES] = {
+        {0xE0, 0xEB, 0x7A, 0x7C, 0x3B, 0x41, 0xB8, 0xAE, 0x16, 0x56, 0xE3,
+         0xFA, 0xF1, 0x9F, 0xC4, 0x6A, 0xDA, 0x09, 0x8D, 0xEB, 0x9C, 0x32,
+         0xB1, 0xFD, 0x86, 0x62, 0x05, 0x16, 0x5F, 0x49, 0xB8, 0x00},
+        {0x5F, 0x9C, 0x95, 0xBC, 0xA3, 0x50, 0x8C, 0x24, 0xB1, 0xD0, 0xB1,
+         0x55, 0x9C, 0x83, 0xEF, 0x5B, 0x04, 0x44, 0x5C, 0xC4, 0x58, 0x1C,
+         0x8E, 0x86, 0xD8, 0x22, 0x4E, 0xDD, 0xD0, 0x9F, 0x11, 0x57},
+    };
+    uint8_t last = public_key[WEIR_KEY_BYTES - 1] & 0x7F;
+    uint8_t all_or = 0, all_and = 0xFF;
+    for (uint32_t i = 1; i < WEIR_KEY_BYTES - 1; i++) {
+        all_or |= public_key[i];
+        all_and &= public_key[i];
+    }
+    if (all_or == 0 && last == 0 && public_key[0] <= 1)
+        return true; /* 0, 1 */
+    if (all_and == 0xFF && last == 0x7F && public_key[0] >= 0xEC && public_key[0] <= 0xEE)
+        return true; /* p - 1, p, p + 1; p is 2^255 - 19 */
+    for (uint32_t i = 0; i < 2; i++) {
+        if (memcmp(public_key, points_of_8[i], WEIR_KEY_BYTES - 1) == 0 &&
+            last == points_of_8[i][WEIR_KEY_BYTES - 1])
+            return true;
+    }
+    return false;
+}
+
 bool weir_ed25519_public(const uint8_t private_key[WEIR_KEY_BYTES],
                          uint8_t ret_public[WEIR_KEY_BYTES])
 {
@@ -409,17 +440,22 @@ bool weir_ed25519_sign(const uint8_t private_key[WEIR_KEY_BYTES], const void *da
     return is_good;
 }
 
-bool weir_ed25519_verify(const struct weir_crypto *crypto, const uint8_t public_key[WEIR_KEY_BYTES],
-                         const void *data, size_t len,
-                         const uint8_t signature[WEIR_SIGNATURE_BYTES])
+/* Any 32 bytes make a key here, so who has none has no memory. In EVP_DigestVerify itself a failure cannot be told from
+ * a signature that does not hold. */
+struct weir_verdict weir_ed25519_verify(const struct weir_crypto *crypto,
+                                        const uint8_t public_key[WEIR_KEY_BYTES], const void *data,
+                                        size_t len, const uint8_t signature[WEIR_SIGNATURE_BYTES])
 {
+    struct weir_verdict verdict = {WEIR_NOT_VERIFIED};
     EVP_PKEY *key = key_make(crypto, ED25519, NULL, public_key);
-    bool is_good =
-        key && EVP_DigestVerifyInit(crypto->verify_ctx, NULL, NULL, NULL, key) == 1 &&
-        EVP_DigestVerify(crypto->verify_ctx, signature, WEIR_SIGNATURE_BYTES, data, len) == 1;
+    if (key && EVP_DigestVerifyInit(crypto->verify_ctx, NULL, NULL, NULL, key) == 1) {
+        int result =
+            EVP_DigestVerify(crypto->verify_ctx, signature, WEIR_SIGNATURE_BYTES, data, len);
+        verdict.is = result == 1 ? WEIR_IS_SIGNED : WEIR_IS_FORGED;
+    }
     EVP_MD_CTX_reset(crypto->verify_ctx); /* it would go on with the key that it has */
     EVP_PKEY_free(key);
-    return is_good;
+    return verdict;
 }
 
 /* ---- secrets ------------------------------------------------------------------------------------- */

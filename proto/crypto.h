@@ -159,18 +159,26 @@ bool weir_dh_key_init(const struct weir_crypto *crypto, struct weir_dh_key *ret_
                       const uint8_t private_key[WEIR_KEY_BYTES]);
 void weir_dh_key_fini(struct weir_dh_key *key); /* wipes it */
 
-/* X25519. Returns false when the result is all zero, because the public key is of low order. */
+/* X25519. Returns false when the result is all zero, because the public key is of low order, and when libcrypto fails.
+ * Which it was the next function says. */
 bool weir_dh(const struct weir_crypto *crypto, const struct weir_dh_key *key,
              const uint8_t public_key[WEIR_KEY_BYTES], uint8_t ret_shared[WEIR_KEY_BYTES]);
+
+/* Whether nobody can have a secret with this key: its multiples by private keys are all zero. */
+bool weir_dh_is_low_order(const uint8_t public_key[WEIR_KEY_BYTES]);
 
 /* Ed25519 (RFC 8032). A private key is the 32-byte seed. */
 bool weir_ed25519_public(const uint8_t private_key[WEIR_KEY_BYTES],
                          uint8_t ret_public[WEIR_KEY_BYTES]);
 bool weir_ed25519_sign(const uint8_t private_key[WEIR_KEY_BYTES], const void *data, size_t len,
                        uint8_t ret_signature[WEIR_SIGNATURE_BYTES]);
-bool weir_ed25519_verify(const struct weir_crypto *crypto, const uint8_t public_key[WEIR_KEY_BYTES],
-                         const void *data, size_t len,
-                         const uint8_t signature[WEIR_SIGNATURE_BYTES]);
+/* A struct, so that nobody takes it for a truth value. */
+struct weir_verdict {
+    enum { WEIR_IS_SIGNED, WEIR_IS_FORGED, WEIR_NOT_VERIFIED /* libcrypto failed */ } is;
+};
+struct weir_verdict weir_ed25519_verify(const struct weir_crypto *crypto,
+                                        const uint8_t public_key[WEIR_KEY_BYTES], const void *data,
+                                        size_t len, const uint8_t signature[WEIR_SIGNATURE_BYTES]);
 
 /* ---- secrets ------------------------------------------------------------------------------- */
 

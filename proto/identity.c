@@ -44,8 +44,9 @@ void weir_identity_fini(struct weir_identity *identity)
     memset(identity->proof, 0, sizeof identity->proof);
 }
 
-bool weir_identity_check(const struct weir_crypto *crypto, const uint8_t proof[WEIR_PROOF_BYTES],
-                         const uint8_t rs[WEIR_KEY_BYTES])
+struct weir_verdict weir_identity_check(const struct weir_crypto *crypto,
+                                        const uint8_t proof[WEIR_PROOF_BYTES],
+                                        const uint8_t rs[WEIR_KEY_BYTES])
 {
     uint8_t was_signed[SIGNED_BYTES];
     signed_write(rs, was_signed);

@@ -28,7 +28,8 @@ bool weir_identity_init(struct weir_identity *ret_identity, const struct weir_cr
 void weir_identity_fini(struct weir_identity *identity); /* {0} is fine */
 
 /* Whether `proof` is for the static key `rs`: its first 32 bytes are then the peer's node id. */
-bool weir_identity_check(const struct weir_crypto *crypto, const uint8_t proof[WEIR_PROOF_BYTES],
-                         const uint8_t rs[WEIR_KEY_BYTES]);
+struct weir_verdict weir_identity_check(const struct weir_crypto *crypto,
+                                        const uint8_t proof[WEIR_PROOF_BYTES],
+                                        const uint8_t rs[WEIR_KEY_BYTES]);
 
 #endif

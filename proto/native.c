@@ -134,6 +134,7 @@ static void goodbye_feed(struct native_state *native, const struct weir_frame *f
         handshake_fail(native, (uint16_t)fault, true);
     else
         handshake_fail(native, goodbye.reason, false);
+    native->is_fault_theirs = fault == 0;
 }
 
 static void hello_feed(struct native_state *native, const struct weir_frame *frame)
@@ -200,6 +201,7 @@ static void native_feed(void *state, uint8_t *data, size_t len, struct weir_fram
     }
     if (native->phase == NATIVE_PHASE_FAILED) {
         ret_feed->fault = native->fault;
+        ret_feed->is_theirs = native->is_fault_theirs;
         ret_feed->consumed = len;
         ret_feed->need = 1;
     }

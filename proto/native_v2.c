@@ -96,14 +96,30 @@ static size_t v2_pull(void *opaque, uint8_t *ret_bytes, size_t cap)
         weir_le16_put(at + NATIVE_V2_LENGTH_BYTES, state->fault);
         at += NATIVE_V2_GIVE_UP_BYTES;
     }
-    if (state->out & NATIVE_V2_OUT_MESSAGE3)
-        at += weir_v2_message3_write(state, at);
-    if (state->out & NATIVE_V2_OUT_HELLO)
-        at += weir_v2_hello_write(state, at);
+    if (state->out & NATIVE_V2_OUT_MESSAGE3) {
+        size_t len = weir_v2_message3_write(state, at);
+        if (len == 0)
+            return 0;
+        at += len;
+    }
+    if (state->out & NATIVE_V2_OUT_HELLO) {
+        size_t len = weir_v2_hello_write(state, at);
+        if (len == 0) { /* a record of frames in its place would be a broken wire */
+            weir_v2_fail(state, WEIR_R_INTERNAL, false);
+            return 0;
+        }
+        at += len;
+    }
     if (state->out & NATIVE_V2_OUT_GOODBYE)
         at += weir_v2_goodbye_write(state, at);
     state->out = 0;
     return (size_t)(at - ret_bytes);
+}
+
+static uint16_t v2_fault(const void *opaque)
+{
+    const struct native_v2_state *state = opaque;
+    return state->phase == NATIVE_V2_FAILED ? state->fault : 0;
 }
 
 static void v2_feed(void *opaque, uint8_t *data, size_t len, struct weir_frame *ret_frames,
@@ -136,6 +152,7 @@ static void v2_feed(void *opaque, uint8_t *data, size_t len, struct weir_frame *
     ret_feed->is_ready = state->phase == NATIVE_V2_READY || state->phase == NATIVE_V2_BROKEN;
     if (state->phase == NATIVE_V2_FAILED) {
         ret_feed->fault = state->fault;
+        ret_feed->is_theirs = state->is_fault_theirs;
         ret_feed->consumed = len;
         ret_feed->need = 1;
     } else if (state->phase == NATIVE_V2_BROKEN) {
@@ -238,6 +255,7 @@ const struct weir_codec weir_codec_native_v2 = {
     .is_step = v2_is_step,
     .end = v2_end,
     .pull = v2_pull,
+    .fault = v2_fault,
     .feed = v2_feed,
     .agreed = v2_agreed,
     .session = v2_session,

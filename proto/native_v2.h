@@ -162,6 +162,7 @@ struct native_v2_state {
     uint32_t plain_left;      /* bytes of an opened record that were not given out as frames */
     uint64_t plain_key;       /* recv.key_cnt when that record was opened */
     uint16_t fault;           /* in FAILED: why */
+    bool is_fault_theirs;     /* the other side said so */
     uint16_t out;             /* enum native_v2_out */
     uint8_t phase;            /* enum native_v2_phase */
     bool is_dialer;

@@ -100,9 +100,13 @@ static void again_feed(struct native_v2_state *state, struct weir_feed *ret_feed
     static const char label[] = "weir-noise-xx-after-ik";
     const struct weir_piece piece = {label, sizeof label - 1};
     uint8_t *seed = state->u.handshake.seed;
-    if (!state->has_peer_key || !weir_hmac(state->offer->secret->crypto, WEIR_DIGEST_SHA256, seed,
-                                           WEIR_KEY_BYTES, &piece, 1, seed)) {
+    if (!state->has_peer_key) {
         weir_v2_fail(state, WEIR_R_BAD_HELLO, false);
+        return;
+    }
+    if (!weir_hmac(state->offer->secret->crypto, WEIR_DIGEST_SHA256, seed, WEIR_KEY_BYTES, &piece,
+                   1, seed)) {
+        weir_v2_fail(state, WEIR_R_INTERNAL, false);
         return;
     }
     ret_feed->consumed = NATIVE_V2_ANSWER_BYTES;
@@ -149,6 +153,7 @@ void weir_v2_message2_feed(struct native_v2_state *state, const uint8_t *data, s
     if (data[NATIVE_V2_AT_MARK] == NATIVE_V2_MARK_REFUSAL) {
         ret_feed->consumed = NATIVE_V2_ANSWER_BYTES + 2;
         weir_v2_fail(state, refusal_read(data + NATIVE_V2_ANSWER_BYTES), false);
+        state->is_fault_theirs = state->fault != WEIR_R_BAD_HELLO;
         return;
     }
     if (state->out &

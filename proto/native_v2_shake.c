@@ -116,8 +116,10 @@ void weir_v2_offer_write(uint8_t ret_offer[NATIVE_V2_OFFER_BYTES])
 
 uint16_t weir_v2_proof_judge(struct native_v2_state *state, const uint8_t *proof)
 {
-    if (!weir_identity_check(state->offer->secret->crypto, proof, state->u.handshake.noise.rs))
-        return WEIR_R_BAD_IDENTITY;
+    struct weir_verdict verdict =
+        weir_identity_check(state->offer->secret->crypto, proof, state->u.handshake.noise.rs);
+    if (verdict.is != WEIR_IS_SIGNED)
+        return verdict.is == WEIR_IS_FORGED ? WEIR_R_BAD_IDENTITY : WEIR_R_INTERNAL;
     if (state->has_expected && !weir_is_same(proof, state->peer_id, WEIR_KEY_BYTES))
         return WEIR_R_WRONG_ID;
     if (weir_is_same(proof, state->offer->secret->identity->proof, WEIR_KEY_BYTES))
@@ -208,6 +210,7 @@ void weir_v2_hello_feed(struct native_v2_state *state, uint8_t *data, size_t len
         struct weir_control goodbye;
         fault = (uint16_t)weir_native_control_read(&frame, &goodbye);
         weir_v2_fail(state, fault ? fault : goodbye.reason, false);
+        state->is_fault_theirs = fault == 0;
         return;
     }
     if (fault == 0)

@@ -133,10 +133,11 @@ enum native_out {
 struct native_state {
     const struct weir_offer *offer;
     uint32_t frame_bytes_max; /* ours: the longest payload that we take */
-    uint16_t out_pos; /* bytes of the sequence preface, hello, goodbye that pull handed out */
-    uint16_t fault;   /* in FAILED: why */
-    uint8_t phase;    /* enum native_phase */
-    uint8_t out;      /* enum native_out: in the order of the bits, never taken back */
+    uint16_t out_pos;     /* bytes of the sequence preface, hello, goodbye that pull handed out */
+    uint16_t fault;       /* in FAILED: why */
+    bool is_fault_theirs; /* the other side said so */
+    uint8_t phase;        /* enum native_phase */
+    uint8_t out;          /* enum native_out: in the order of the bits, never taken back */
     bool is_dialer;
     bool has_out;              /* pull has not handed out all of `out` */
     struct weir_agreed agreed; /* valid in READY and BROKEN; last: see weir_codec.channel_bytes */

@@ -97,10 +97,13 @@ static int mix_dh(struct weir_noise_handshake *handshake, enum weir_noise_token 
     bool is_remote_s = token == WEIR_NOISE_SS ||
                        token == (handshake->is_initiator ? WEIR_NOISE_ES : WEIR_NOISE_SE);
     uint8_t shared[WEIR_KEY_BYTES];
-    int error = WEIR_NOISE_BAD_KEY;
-    if (weir_dh(handshake->symmetric.crypto, is_own_s ? handshake->s : &handshake->e,
-                is_remote_s ? handshake->rs : handshake->re, shared))
+    const uint8_t *remote = is_remote_s ? handshake->rs : handshake->re;
+    int error;
+    if (weir_dh(handshake->symmetric.crypto, is_own_s ? handshake->s : &handshake->e, remote,
+                shared))
         error = weir_noise_mix_key(&handshake->symmetric, shared, sizeof shared);
+    else /* nobody is to be blamed for what libcrypto could not do here */
+        error = weir_dh_is_low_order(remote) ? WEIR_NOISE_BAD_KEY : WEIR_NOISE_NOMEM;
     weir_wipe(shared, sizeof shared);
     return error;
 }

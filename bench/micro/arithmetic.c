@@ -58,7 +58,7 @@ static bool shake(struct shaker *shaker)
     bool is_done = weir_dh(crypto, &e, shaker->peer_e.public_key, shared) &&
                    weir_dh(crypto, &shaker->own.s, shaker->peer_e.public_key, shared) &&
                    weir_dh(crypto, &e, peer_s, shared) &&
-                   weir_identity_check(crypto, shaker->peers.proof, peer_s);
+                   weir_identity_check(crypto, shaker->peers.proof, peer_s).is == WEIR_IS_SIGNED;
     weir_dh_key_fini(&e);
     return is_done;
 }

@@ -207,6 +207,8 @@ static void handshake_progress(struct weir_conn *conn, const struct weir_feed *f
 {
     conn->flags |= WEIR_CONN_HAS_PULL;
     weir_conn_mark_dirty(conn);
+    if (feed->is_theirs)
+        conn->flags |= WEIR_CONN_HEARD_GOODBYE;
     if (feed->fault)
         weir_conn_close(conn, feed->fault, false);
     else if (feed->is_ready)

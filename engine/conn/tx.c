@@ -74,16 +74,21 @@ static void announce_credit(struct weir_conn *conn, struct weir_tx *tx)
     control(conn, tx, &ctl);
 }
 
-/* Everything that is not a channel's: the handshake, then pong, ping, credit. Built when it is sent, from
- * flags, so that nothing a peer sends can make a queue of it. */
+/* The handshake's bytes, in front of everything else. Returns the reason if it cannot go on. */
+static uint16_t gather_handshake(struct weir_conn *conn, struct weir_tx *tx)
+{
+    size_t len = conn->codec->pull(conn->codec_state, tx->control, WEIR_HANDSHAKE_OUT_MAX);
+    tx->control_len = tx->raw_len = (uint32_t)len;
+    conn->flags &= ~(uint32_t)WEIR_CONN_HAS_PULL;
+    bool is_over = conn->state == WEIR_CONN_GOODBYE; /* it has its reason */
+    return len || is_over || !conn->codec->fault ? 0 : conn->codec->fault(conn->codec_state);
+}
+
+/* What is neither the handshake's nor a channel's: pong, ping, credit. Built when it is sent, from flags, so that
+ * nothing a peer sends can make a queue of it. */
 static void gather_control(struct weir_conn *conn, struct weir_tx *tx)
 {
     struct weir_hub *hub = conn->hub;
-    if (conn->flags & WEIR_CONN_HAS_PULL) {
-        size_t len = conn->codec->pull(conn->codec_state, tx->control, WEIR_HANDSHAKE_OUT_MAX);
-        tx->control_len = tx->raw_len = (uint32_t)len;
-        conn->flags &= ~(uint32_t)WEIR_CONN_HAS_PULL;
-    }
     if (!(conn->flags & WEIR_CONN_WAS_READY))
         return;
     if (conn->flags & WEIR_CONN_WANT_PONG)
@@ -382,6 +387,12 @@ static void flush_one(struct weir_conn *conn)
             weir_conn_abort(conn, WEIR_R_LIMIT_MEMORY);
             return;
         }
+        uint16_t reason = conn->flags & WEIR_CONN_HAS_PULL ? gather_handshake(conn, tx) : 0;
+        if (reason) {
+            tx_release(conn, tx, true);
+            weir_conn_abort(conn, reason);
+            return;
+        }
         if (!gather(conn, tx)) {
             bool is_over = tx->has_goodbye;
             tx_release(conn, tx, false);
@@ -391,7 +402,7 @@ static void flush_one(struct weir_conn *conn)
                 weir_conn_abort(conn, conn->close_reason);
             return;
         }
-        uint16_t reason = conn->codec->seal ? weir_tx_seal(conn, tx) : 0;
+        reason = conn->codec->seal ? weir_tx_seal(conn, tx) : 0;
         if (reason) {
             tx_release(conn, tx, true);
             weir_conn_abort(conn, reason);

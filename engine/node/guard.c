@@ -217,7 +217,8 @@ void weir_guard_ended(struct weir_shard *shard, struct weir_conn *conn, uint16_t
         else
             weir_guard_left(shard->node, &conn->addr);
     }
-    /* The reason in a goodbye is what the peer says of us. */
+    /* The reason in a goodbye, or in what ends a handshake, is what the peer says of us; in clear it may even be
+     * another's word. */
     uint32_t points = weir_score_points(reason);
     if (points && !(conn->flags & WEIR_CONN_HEARD_GOODBYE))
         (void)blame(shard, conn, points, reason);

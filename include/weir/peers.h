@@ -35,9 +35,10 @@ WEIR_API int weir_disconnect_text(weir_node *node, weir_peer peer, int reason, c
 
 /* How a peer went. */
 struct weir_farewell {
-    uint32_t size;     /* in: sizeof(struct weir_farewell) */
-    uint16_t reason;   /* enum weir_reason, as on_peer was told */
-    uint8_t is_theirs; /* the peer said so in a goodbye; else we did, or nobody did */
+    uint32_t size;   /* in: sizeof(struct weir_farewell) */
+    uint16_t reason; /* enum weir_reason, as on_peer was told */
+    /* The peer said so, in a goodbye or as it ended the handshake; else we did, or nobody did. */
+    uint8_t is_theirs;
     uint8_t reserved;
     char text[WEIR_FAREWELL_TEXT_MAX + 8]; /* of the goodbye, whoever said it; "" for none */
 };

@@ -289,6 +289,32 @@ IT_TEST(guard, what_the_peer_says_of_us_costs_it_nothing)
     it_stop(&b);
 }
 
+/* The same before there is a connection. What its bytes are found to be still counts. */
+IT_TEST(guard, what_the_peer_says_of_us_in_a_handshake_costs_it_nothing)
+{
+    static const struct weir_control goodbye = {.kind = WEIR_CONTROL_GOODBYE,
+                                                .reason = WEIR_R_BAD_CHANNEL};
+    struct raw raw;
+    uint8_t bytes[WEIR_HANDSHAKE_OUT_MAX];
+    init(&b, "b");
+    it_start(&b, "127.0.0.1:0");
+    for (uint32_t i = 0; i < 4; i++) {
+        raw_init(&raw, 1, 65536);
+        raw_connect(&raw, b.address);
+        weir_codec_native.begin(raw.state, &raw.offer, true);
+        raw_pull(&raw); /* its preface */
+        cr_assert(raw_read(&raw, 60000));
+        size_t len = weir_codec_native.control_write(bytes, &goodbye);
+        bytes[len - 1] ^= (uint8_t)(i == 3); /* a frame that says otherwise than its checksum */
+        cr_assert(raw_bytes(&raw, bytes, len));
+        IT_WAIT(b.fails == i + 1);
+        IT_EQ(b.fail_by[WEIR_R_BAD_CHANNEL], i < 3 ? i + 1 : 3);
+        IT_EQ(it_metrics(&b)->points, i < 3 ? 0 : 25);
+        raw_close(&raw);
+    }
+    it_stop(&b);
+}
+
 IT_TEST(guard, peers_that_are_kept_dialed_are_exempt)
 {
     init(&a, "a");

@@ -208,6 +208,7 @@ Test(noise, public_keys_of_low_order_are_refused)
         sides_open(&sides, XX, "", "", 0, 0);
         bool is_low_order = !weir_dh(&sides.crypto, &sides.init.s, low_order, shared);
         cr_assert(i == 8 || is_low_order, "%s", points[i]);
+        cr_assert_eq(weir_dh_is_low_order(low_order), is_low_order, "%s", points[i]);
         sides_close(&sides);
         if (!is_low_order)
             continue;
@@ -227,6 +228,33 @@ Test(noise, public_keys_of_low_order_are_refused)
         cr_assert_eq(sides_step(&sides, change_e), WEIR_NOISE_BAD_KEY);
         sides_close(&sides);
     }
+}
+
+/* As libcrypto finds out by trying: each of them, with the bit that is not read, and what differs in one bit. */
+Test(noise, a_key_of_low_order_is_known_by_its_bytes)
+{
+    static const char *const points[] = {
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    };
+    struct sides sides;
+    uint32_t low_cnt = 0;
+    sides_open(&sides, XX, "", "", 0, 0);
+    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
+        for (uint32_t bit = 0; bit <= 256; bit++) {
+            uint8_t key[WEIR_KEY_BYTES + 1], shared[WEIR_KEY_BYTES]; /* the last bit is none */
+            hex_read(points[i], key, WEIR_KEY_BYTES);
+            key[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            bool is_low_order = !weir_dh(&sides.crypto, &sides.init.s, key, shared);
+            cr_assert_eq(weir_dh_is_low_order(key), is_low_order, "%s, bit %u", points[i], bit);
+            low_cnt += is_low_order;
+        }
+    }
+    cr_assert_eq(low_cnt,
+                 10); /* each with the highest bit and without, 0 next to 1, and p - 1 next to p */
+    sides_close(&sides);
 }
 
 Test(noise, a_reflected_message_is_refused)

@@ -20,6 +20,7 @@ struct v2_end {
     size_t in_len;
     bool is_ready;
     uint16_t fault;
+    bool is_fault_theirs;
 };
 
 struct v2_pair {
@@ -110,6 +111,7 @@ static inline void v2_take(struct v2_end *end, const uint8_t *bytes, size_t len,
             memmove(end->in, end->in + feed.consumed, end->in_len);
             end->is_ready = feed.is_ready;
             end->fault = feed.fault;
+            end->is_fault_theirs = feed.is_theirs;
             if (feed.consumed == 0 || feed.is_ready || feed.fault)
                 break;
         }
