@@ -261,6 +261,7 @@ static inline void life_run(struct life *life, enum life_scenario scenario)
     memset(life, 0, sizeof(*life));
     memset(life_send_seq, 0, sizeof(life_send_seq));
     life->scenario = scenario;
+    life_refused = NULL;
     if (scenario == LIFE_UNIX)
         snprintf(path, sizeof(path), "unix:@weir-life-%d", getpid());
     life->error = life_make(life, LIFE_SERVER, path);

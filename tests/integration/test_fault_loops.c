@@ -1,8 +1,9 @@
-/* In whole nodes on a real ring, the n-th allocation fails, for every n, and the n-th operation of the ring
- * answers each of its documented errors or a short result, for every n. */
+/* In whole nodes on a real ring, the n-th allocation fails, for every n, the n-th operation of the ring answers each of
+ * its documented errors or a short result, for every n, and libcrypto refuses its n-th call. */
 #include <errno.h>
 
 #include "tests/integration/fault_scenarios.h"
+#include "tests/unit/proto/crypto_refuse.h"
 
 IT_SUITE(fault_loops);
 
@@ -285,4 +286,69 @@ IT_TEST(fault_loops, every_operation_fails_in_encrypted_traffic)
 IT_TEST(fault_loops, every_operation_fails_in_handshakes_with_who_is_known)
 {
     fail_each_operation(LIFE_KNOWN);
+}
+
+/* ---- libcrypto ----------------------------------------------------------------------------- */
+
+static void note_refused(void)
+{
+    life_refused = life_busy;
+}
+
+/* A life in which libcrypto refuses its n-th call; 0: none. Returns whether there was that call. */
+static bool refuse_once(uint32_t nth, enum life_scenario scenario, int fds)
+{
+    crypto_refuse.on_refused = note_refused;
+    crypto_arm(nth);
+    run(scenario, fds);
+    return crypto_disarm();
+}
+
+/* How many lives felt it, and that nobody waited for what does not come: handshakes have a minute, and none takes it. */
+static bool was_felt(void)
+{
+    for (int side = 0; side < 2; side++)
+        IT_EQ(life.nodes[side].ended_by[WEIR_R_HANDSHAKE_TIMEOUT], 0);
+    return life.error || life_is_dead(&life) || ends_of(&life.nodes[0]) || ends_of(&life.nodes[1]);
+}
+
+static void refuse_each_call(enum life_scenario scenario)
+{
+    int fds = it_fds();
+    uint32_t not_begun = 0, felt = 0;
+    life_handshake_ns = 60 * WEIR_NS_PER_S;
+    refuse_once(0, scenario, fds);
+    IT_EQ(life.error, 0);
+    check_undisturbed(scenario);
+    cr_assert(!was_felt());
+    uint32_t cnt = crypto_refuse.call_cnt;
+    for (uint32_t nth = 1; nth <= cnt; nth++) {
+        bool was_refused = refuse_once(nth, scenario, fds);
+        if (getenv("WEIR_TEST_LOG"))
+            fprintf(stderr, "%s: call %u of %u, %s: %s, ends %u %u\n", life_names[scenario], nth,
+                    cnt, was_refused ? crypto_refuse.refused_name : "-",
+                    weir_error_name(life.error), ends_of(&life.nodes[0]), ends_of(&life.nodes[1]));
+        cr_assert(life.error == 0 || life.error == WEIR_E_NOMEM, "%s: call %u: %s",
+                  life_names[scenario], nth, weir_error_name(life.error));
+        cr_assert(was_felt() <= was_refused, "%s: call %u was not refused", life_names[scenario],
+                  nth);
+        not_begun += life.error != 0;
+        felt += was_felt();
+    }
+    cr_assert(cnt >= 1000, "%s: only %u calls", life_names[scenario], cnt);
+    cr_assert(not_begun >= 4, "%s: %u refusals keep two nodes from their identities",
+              life_names[scenario], not_begun);
+    /* What is refused when a key is taken out of a context hurts nobody. Nearly all else does. */
+    cr_assert(felt >= cnt * 9 / 10, "%s: %u of %u refusals were felt", life_names[scenario], felt,
+              cnt);
+}
+
+IT_TEST(fault_loops, libcrypto_refuses_in_encrypted_traffic)
+{
+    refuse_each_call(LIFE_SECURE);
+}
+
+IT_TEST(fault_loops, libcrypto_refuses_in_handshakes_with_who_is_known)
+{
+    refuse_each_call(LIFE_KNOWN);
 }

@@ -1,92 +1,8 @@
 /* libcrypto refuses its n-th call, for every n: when a shard looks its algorithms up, in handshakes of every pattern, and
  * in records. Whatever it refuses, nothing is made up: both ends agree, or one of them says that it failed; a frame arrives
- * as it was, or the stream ends; no key is left behind, and no memory.
- *
- * The functions below stand in for libcrypto's own in this program. */
-#include <dlfcn.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-
+ * as it was, or the stream ends; no key is left behind, and no memory. In whole nodes: test_fault_loops.c. */
+#include "tests/unit/proto/crypto_refuse.h"
 #include "v2_fixture.h"
-
-/* ---- libcrypto ------------------------------------------------------------------------------------ */
-
-static bool is_armed;
-static uint32_t call_cnt, refused_call; /* the calls while armed; the one that is refused */
-
-static bool is_refused(void)
-{
-    return is_armed && ++call_cnt == refused_call;
-}
-
-#define STAND_IN(type, failure, name, params, args)           \
-    type name params                                          \
-    {                                                         \
-        static type(*own) params;                             \
-        if (!own)                                             \
-            *(void **)(void *)&own = dlsym(RTLD_NEXT, #name); \
-        return is_refused() ? failure : own args;             \
-    }
-
-/* clang-format off */
-STAND_IN(void *, NULL, CRYPTO_zalloc, (size_t len, const char *file, int line), (len, file, line))
-STAND_IN(EVP_CIPHER *, NULL, EVP_CIPHER_fetch, (OSSL_LIB_CTX *lib, const char *name, const char *props), (lib, name, props))
-STAND_IN(EVP_MD *, NULL, EVP_MD_fetch, (OSSL_LIB_CTX *lib, const char *name, const char *props), (lib, name, props))
-STAND_IN(EVP_CIPHER_CTX *, NULL, EVP_CIPHER_CTX_new, (void), ())
-STAND_IN(EVP_MD_CTX *, NULL, EVP_MD_CTX_new, (void), ())
-STAND_IN(EVP_PKEY_CTX *, NULL, EVP_PKEY_CTX_new, (EVP_PKEY *key, ENGINE *engine), (key, engine))
-STAND_IN(EVP_PKEY_CTX *, NULL, EVP_PKEY_CTX_new_from_name, (OSSL_LIB_CTX *lib, const char *name, const char *props), (lib, name, props))
-STAND_IN(EVP_PKEY *, NULL, EVP_PKEY_new_raw_private_key, (int type, ENGINE *engine, const unsigned char *key, size_t len), (type, engine, key, len))
-STAND_IN(int, 0, EVP_PKEY_get_raw_public_key, (const EVP_PKEY *key, unsigned char *bytes, size_t *len), (key, bytes, len))
-STAND_IN(int, 0, EVP_PKEY_fromdata_init, (EVP_PKEY_CTX *ctx), (ctx))
-STAND_IN(int, 0, EVP_PKEY_fromdata, (EVP_PKEY_CTX *ctx, EVP_PKEY **key, int what, OSSL_PARAM *params), (ctx, key, what, params))
-STAND_IN(int, 0, EVP_PKEY_set1_encoded_public_key, (EVP_PKEY *key, const unsigned char *bytes, size_t len), (key, bytes, len))
-STAND_IN(int, 0, EVP_PKEY_derive_init, (EVP_PKEY_CTX *ctx), (ctx))
-STAND_IN(int, 0, EVP_PKEY_derive_set_peer_ex, (EVP_PKEY_CTX *ctx, EVP_PKEY *peer, int is_checked), (ctx, peer, is_checked))
-STAND_IN(int, 0, EVP_CipherInit_ex2, (EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher, const unsigned char *key, const unsigned char *iv, int is_seal, const OSSL_PARAM *params), (ctx, cipher, key, iv, is_seal, params))
-STAND_IN(int, 0, EVP_CipherUpdate, (EVP_CIPHER_CTX *ctx, unsigned char *to, int *to_len, const unsigned char *from, int len), (ctx, to, to_len, from, len))
-STAND_IN(int, 0, EVP_CipherFinal_ex, (EVP_CIPHER_CTX *ctx, unsigned char *to, int *to_len), (ctx, to, to_len))
-STAND_IN(int, 0, EVP_CIPHER_CTX_ctrl, (EVP_CIPHER_CTX *ctx, int what, int number, void *bytes), (ctx, what, number, bytes))
-STAND_IN(int, 0, EVP_DigestInit_ex2, (EVP_MD_CTX *ctx, const EVP_MD *md, const OSSL_PARAM *params), (ctx, md, params))
-STAND_IN(int, 0, EVP_DigestUpdate, (EVP_MD_CTX *ctx, const void *bytes, size_t len), (ctx, bytes, len))
-STAND_IN(int, 0, EVP_DigestFinal_ex, (EVP_MD_CTX *ctx, unsigned char *hash, unsigned int *len), (ctx, hash, len))
-STAND_IN(int, 0, EVP_DigestSignInit, (EVP_MD_CTX *ctx, EVP_PKEY_CTX **pkey, const EVP_MD *md, ENGINE *engine, EVP_PKEY *key), (ctx, pkey, md, engine, key))
-STAND_IN(int, 0, EVP_DigestSign, (EVP_MD_CTX *ctx, unsigned char *to, size_t *to_len, const unsigned char *from, size_t len), (ctx, to, to_len, from, len))
-STAND_IN(int, 0, EVP_DigestVerifyInit, (EVP_MD_CTX *ctx, EVP_PKEY_CTX **pkey, const EVP_MD *md, ENGINE *engine, EVP_PKEY *key), (ctx, pkey, md, engine, key))
-STAND_IN(int, 0, EVP_DigestVerify, (EVP_MD_CTX *ctx, const unsigned char *signature, size_t signature_len, const unsigned char *bytes, size_t len), (ctx, signature, signature_len, bytes, len))
-/* clang-format on */
-
-/* What it says instead of a shared key: the whole length and zeros, or one byte less. */
-static enum { DERIVE_RIGHT, DERIVE_ZEROS, DERIVE_SHORT } derive_what;
-
-int EVP_PKEY_derive(EVP_PKEY_CTX *ctx, unsigned char *bytes, size_t *len)
-{
-    static int (*own)(EVP_PKEY_CTX *, unsigned char *, size_t *);
-    if (!own)
-        *(void **)(void *)&own = dlsym(RTLD_NEXT, "EVP_PKEY_derive");
-    if (is_refused())
-        return 0;
-    int result = own(ctx, bytes, len);
-    if (derive_what == DERIVE_ZEROS)
-        memset(bytes, 0, *len);
-    else if (derive_what == DERIVE_SHORT)
-        (*len)--;
-    return result;
-}
-
-static void arm(uint32_t nth)
-{
-    call_cnt = 0;
-    refused_call = nth;
-    is_armed = true;
-}
-
-/* Returns whether the call was there to be refused. */
-static bool disarm(void)
-{
-    is_armed = false;
-    return call_cnt >= refused_call;
-}
 
 /* ---- what is looked up once ----------------------------------------------------------------------- */
 
@@ -96,9 +12,9 @@ Test(crypto_faults, a_shard_has_all_of_it_or_nothing)
     uint32_t nth = 1;
     for (bool was_refused = true; was_refused; nth++) {
         struct weir_crypto crypto;
-        arm(nth);
+        crypto_arm(nth);
         bool is_good = weir_crypto_init(&crypto);
-        was_refused = disarm();
+        was_refused = crypto_disarm();
         cr_assert_eq(is_good, !was_refused, "call %u", nth);
         if (was_refused)
             cr_assert_arr_eq(&crypto, &nothing, sizeof crypto, "call %u", nth);
@@ -118,9 +34,9 @@ Test(crypto_faults, a_node_has_an_identity_or_none)
     key_of(4, key);
     for (bool was_refused = true; was_refused; nth++) {
         struct weir_identity identity;
-        arm(nth);
+        crypto_arm(nth);
         bool is_good = weir_identity_init(&identity, &crypto, key);
-        was_refused = disarm();
+        was_refused = crypto_disarm();
         cr_assert_eq(is_good, !was_refused, "call %u", nth);
         if (was_refused)
             cr_assert_arr_eq(&identity, &nobody, sizeof identity, "call %u", nth);
@@ -140,11 +56,11 @@ Test(crypto_faults, a_shared_key_of_zeros_or_of_another_length_is_none)
     key_of(5, private_key);
     cr_assert(weir_dh_key_init(&crypto, &key, private_key));
     cr_assert(weir_dh(&crypto, &key, peer, shared));
-    derive_what = DERIVE_ZEROS;
+    crypto_derive_what = DERIVE_ZEROS;
     cr_assert_not(weir_dh(&crypto, &key, peer, shared));
-    derive_what = DERIVE_SHORT;
+    crypto_derive_what = DERIVE_SHORT;
     cr_assert_not(weir_dh(&crypto, &key, peer, shared));
-    derive_what = DERIVE_RIGHT;
+    crypto_derive_what = DERIVE_RIGHT;
     cr_assert(weir_dh(&crypto, &key, peer, shared));
     weir_dh_key_fini(&key);
     weir_crypto_fini(&crypto);
@@ -186,6 +102,9 @@ static void expect_end(struct v2_pair *pair, enum way way, uint32_t nth, bool wa
     }
     cr_assert(is_agreed || was_refused, "way %d: %u %u", (int)way, pair->dialer.fault,
               pair->listener.fault);
+    /* Whoever does not wait for the other side knows that it is over, also where only pull has met it. */
+    cr_assert(is_agreed || V2->fault(pair->dialer.state) || V2->fault(pair->listener.state),
+              "way %d, call %u: both wait", (int)way, nth);
     if (is_agreed)
         cr_assert_arr_eq(V2->session(pair->dialer.state), V2->session(pair->listener.state),
                          WEIR_SESSION_BYTES);
@@ -197,9 +116,9 @@ static void way_try(enum way way)
     for (bool was_refused = true; was_refused; nth++) {
         struct v2_pair pair;
         way_begin(&pair, way);
-        arm(nth);
+        crypto_arm(nth);
         pair_run(&pair, 4000);
-        was_refused = disarm();
+        was_refused = crypto_disarm();
         expect_end(&pair, way, nth, was_refused);
         pair_close(&pair);
     }
@@ -243,12 +162,12 @@ static void others_begin(const struct weir_crypto *crypto, struct weir_aead_leas
 static void others_work(struct weir_aead_lease *leases)
 {
     uint8_t key[WEIR_KEY_BYTES];
-    bool was_armed = is_armed;
-    is_armed = false;
+    bool was_armed = crypto_refuse.is_armed;
+    crypto_refuse.is_armed = false;
     key_of(40, key);
     for (uint32_t i = 0; i < 2 * OTHERS; i++)
         cr_assert(weir_lease_aead(&leases[i % OTHERS], key, true));
-    is_armed = was_armed;
+    crypto_refuse.is_armed = was_armed;
 }
 
 /* Says one thing after the other until something is refused. Returns how many were heard. */
@@ -299,9 +218,9 @@ Test(crypto_faults, a_record_arrives_as_it_was_or_ends_the_stream)
     for (bool was_refused = true; was_refused; nth++) {
         pair_ready(&pair, WEIR_CIPHER_CHACHAPOLY);
         others_begin(&pair.crypto, others);
-        arm(nth);
+        crypto_arm(nth);
         uint32_t heard = talk(&pair, others);
-        was_refused = disarm();
+        was_refused = crypto_disarm();
         cr_assert(was_refused || heard == RECORDS, "call %u: %u", nth, heard);
         for (uint32_t i = 0; i < OTHERS; i++)
             weir_lease_fini(&others[i]);
