@@ -69,7 +69,7 @@ struct weir_peer_info {
     uint32_t channel_cnt; /* channels in common */
     uint64_t wire_bytes_sent, wire_bytes_received;
     uint64_t frames_sent, frames_received;
-    uint64_t bytes_queued;      /* waiting to be sent */
+    uint64_t bytes_queued;      /* waiting to be sent, exactly */
     uint64_t bytes_held;        /* partial, paused and kept */
     weir_ns rtt_ns, rtt_min_ns; /* smoothed (RFC 6298's 1/8), least; 0 before the first pong */
     char address[128];          /* the other end */

@@ -212,7 +212,11 @@ WEIR_API int64_t weir_ban_list(weir_node *node, struct weir_ban_info *ret_bans, 
  * Errors: WEIR_E_FULL (on_writable follows), WEIR_E_GONE, WEIR_E_TOO_BIG, WEIR_E_NO_CHANNEL,
  * WEIR_E_NOMEM (pool or peer budget). On the channel's overflow policy see enum weir_overflow.
  * The bound of a queue is weir_channel.send_bytes_max; what other threads sent and the shard has not
- * yet taken is bounded by the same figure apart. */
+ * yet taken is bounded by the same figure apart.
+ * While a callback of a shard sends small messages in a row to one channel of one peer, that queue and the peer's budget
+ * count as fuller than they are, by what may still go into the frame that is being filled: less than 64 KiB, and
+ * within their bounds. That is given back with the callback's next call for anything else, and when it returns.
+ * Other threads may be answered WEIR_E_FULL or WEIR_E_NOMEM so much early meanwhile; the callback is not. */
 WEIR_API WEIR_MUST_CHECK int weir_try_send(weir_node *node, weir_peer peer, uint16_t channel,
                                            const void *data, size_t len);
 
