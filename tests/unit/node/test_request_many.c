@@ -18,6 +18,7 @@ struct member {
     weir_peer peers[PEERS];
     uint32_t peer_cnt;
     uint32_t asked, finals, answered, wrong;
+    uint32_t ask_max; /* asks until it has asked so often */
 };
 
 static weir_world *world;
@@ -64,7 +65,7 @@ static weir_ns on_tick(void *ctx, uint32_t shard, weir_ns now)
 {
     struct member *member = ctx;
     (void)shard;
-    if (member->peer_cnt) {
+    if (member->peer_cnt && member->asked < member->ask_max) {
         uint8_t question[20], sum = 0;
         for (size_t i = 0; i < sizeof(question); i++) {
             question[i] = (uint8_t)weir_world_random(world, 256);
@@ -80,7 +81,7 @@ static weir_ns on_tick(void *ctx, uint32_t shard, weir_ns now)
                                .ctx = member};
         member->asked += weir_ask(member->requests, &ask, NULL) == 0;
     }
-    return member->asked < ASKS ? now + 20 * WEIR_NS_PER_MS : 0;
+    return now + (member->asked < member->ask_max ? 20 : 200) * WEIR_NS_PER_MS;
 }
 
 static void start(unsigned idx)
@@ -92,7 +93,7 @@ static void start(unsigned idx)
     struct weir_reactor reactor = {
         .size = sizeof(reactor), .ctx = member, .on_peer = on_peer, .on_tick = on_tick};
     char address[32];
-    *member = (struct member){.idx = idx};
+    *member = (struct member){.idx = idx, .ask_max = ASKS};
     cr_assert_eq(weir_world_node_create(world, idx + 1, &cfg, &member->node), 0);
     cr_assert_eq(weir_node_attach(member->node, &reactor, NULL, 0), 0);
     cr_assert_eq(weir_requests_create(&member->requests, member->node, &request_cfg), 0);
@@ -106,10 +107,29 @@ static void start(unsigned idx)
     }
 }
 
-Test(request_many, fifty_nodes_get_the_answers_to_their_own_questions, .timeout = 200)
+/* Every question has had one end and no answer was another's. Returns how many were answers. */
+static uint32_t all_have_ended(void)
 {
-    /* How much is lost is the seed's dice, up to a fifth of all packets; this one leaves most answers their 2 s. */
-    struct weir_world_config cfg = {.size = sizeof(cfg), .seed = 4};
+    uint32_t answered = 0;
+    for (unsigned i = 0; i < NODES; i++) {
+        struct member *member = &members[i];
+        if (!member->requests)
+            continue;
+        cr_assert_eq(member->asked, member->ask_max, "node %u asked %u", i, member->asked);
+        cr_assert_eq(member->finals, member->ask_max, "node %u: %u ends", i, member->finals);
+        cr_assert_eq(member->wrong, 0, "node %u", i);
+        answered += member->answered;
+    }
+    return answered;
+}
+
+/* How many of the questions are answered in time while there are faults is the dice's: with sends of 40 bytes that take up to
+ * 7 ms each (seed 23) a connection carries 10 KB a second, an answer has 13 KB, and a sixth of them come within their
+ * 2 s. So what must hold is that each has an end, and the right one; and when the faults are over, that every question
+ * is answered, whatever they have left behind. */
+static void ask_in(uint64_t seed)
+{
+    struct weir_world_config cfg = {.size = sizeof(cfg), .seed = seed};
     cr_assert_eq(weir_world_create(&world, &cfg), 0);
     for (unsigned i = 0; i < NODES; i++)
         start(i);
@@ -123,18 +143,23 @@ Test(request_many, fifty_nodes_get_the_answers_to_their_own_questions, .timeout 
     }
     weir_world_run(world, 2 * WEIR_NS_PER_S);
     weir_world_set_faults(world, 0);
+    weir_world_run(world, 60 * WEIR_NS_PER_S); /* also until who lost its power is missed */
+    uint32_t answered = all_have_ended();
+    cr_assert_gt(answered, 0, "seed %llu", (unsigned long long)seed);
+    for (unsigned i = 0; i < NODES; i++)
+        members[i].ask_max += ASKS;
     weir_world_run(world, 10 * WEIR_NS_PER_S);
-    uint32_t answered = 0;
-    for (unsigned i = 0; i < NODES; i++) {
-        if (!members[i].requests)
-            continue;
-        cr_assert_eq(members[i].asked, ASKS, "node %u asked %u", i, members[i].asked);
-        cr_assert_eq(members[i].finals, ASKS, "node %u: %u ends", i, members[i].finals);
-        cr_assert_eq(members[i].wrong, 0, "node %u", i);
-        answered += members[i].answered;
-    }
-    cr_assert_gt(answered, (NODES - 3) * ASKS * 3 / 4, "%u", answered);
+    cr_assert_eq(all_have_ended() - answered, (NODES - 3) * ASKS, "seed %llu",
+                 (unsigned long long)seed);
     weir_world_free(world);
     for (unsigned i = 0; i < NODES; i++)
         weir_requests_free(members[i].requests);
+}
+
+/* With 4 all arrive in time, with 3 and 23 few do; with 1 it is losses that some wait for too long. */
+Test(request_many, fifty_nodes_get_the_answers_to_their_own_questions, .timeout = 200)
+{
+    static const uint64_t seeds[] = {1, 3, 4, 23};
+    for (size_t i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++)
+        ask_in(seeds[i]);
 }
