@@ -161,7 +161,8 @@ static int make_room(struct weir_bans *bans, const struct weir_ban_entry *entry,
     return 0;
 }
 
-int weir_bans_add(struct weir_bans *bans, const struct weir_ban_entry *entry, uint64_t now_s)
+/* The caller finds the ranges again. */
+static int add(struct weir_bans *bans, const struct weir_ban_entry *entry, uint64_t now_s)
 {
     uint32_t at = lower_bound(bans, 0, bans->cnt, entry);
     if (at < bans->cnt && compare(&bans->entries[at], entry) == 0) {
@@ -178,8 +179,14 @@ int weir_bans_add(struct weir_bans *bans, const struct weir_ban_entry *entry, ui
     memmove(&bans->entries[at + 1], &bans->entries[at], (bans->cnt - at) * sizeof(*bans->entries));
     bans->entries[at] = *entry;
     bans->cnt++;
-    find_ranges(bans);
     return 0;
+}
+
+int weir_bans_add(struct weir_bans *bans, const struct weir_ban_entry *entry, uint64_t now_s)
+{
+    int error = add(bans, entry, now_s);
+    find_ranges(bans);
+    return error;
 }
 
 bool weir_bans_remove(struct weir_bans *bans, const struct weir_ban_entry *whom)
@@ -240,6 +247,12 @@ static uint64_t hash_text(const char *text, size_t len)
     return weir_hash_ops()->xxh3(text, len, 0);
 }
 
+static void put_hash(char at[HASH_LEN], uint64_t hash)
+{
+    for (uint32_t i = 0; i < HASH_LEN; i++)
+        at[i] = "0123456789abcdef"[hash >> (60 - 4 * i) & 15];
+}
+
 size_t weir_ban_line_format(const struct weir_ban_entry *entry, char at[WEIR_BAN_LINE_BYTES])
 {
     char whom[WEIR_BAN_WHOM_BYTES], until[24] = "never";
@@ -251,8 +264,10 @@ size_t weir_ban_line_format(const struct weir_ban_entry *entry, char at[WEIR_BAN
                  entry->is_manual ? "manual" : "auto", weir_reason_name(entry->reason));
     WEIR_CHECK(len > 0 && (size_t)len + HASH_LEN + 3 < WEIR_BAN_LINE_BYTES);
     size_t all = (size_t)len;
-    all += (size_t)snprintf(at + all, HASH_LEN + 3, " %016" PRIx64 "\n", hash_text(at, all));
-    return all;
+    at[all] = ' ';
+    put_hash(at + all + 1, hash_text(at, all));
+    memcpy(at + all + 1 + HASH_LEN, "\n", 2);
+    return all + 1 + HASH_LEN + 1;
 }
 
 size_t weir_bans_format(const struct weir_bans *bans, char *ret_text)
@@ -290,10 +305,10 @@ static bool parse_reason(const char *text, uint16_t *ret_reason)
  * what weir_ban_line_format writes; it is checked all the same. */
 bool weir_ban_line_parse(char *line, size_t len, struct weir_ban_entry *ret_entry)
 {
-    char hash[HASH_LEN + 1];
+    char hash[HASH_LEN];
     if (len < HASH_LEN + 2 || line[len - HASH_LEN - 1] != ' ' || memchr(line, '\0', len))
         return false;
-    snprintf(hash, sizeof(hash), "%016" PRIx64, hash_text(line, len - HASH_LEN - 1));
+    put_hash(hash, hash_text(line, len - HASH_LEN - 1));
     if (memcmp(hash, line + len - HASH_LEN, HASH_LEN) != 0)
         return false;
     line[len - HASH_LEN - 1] = '\0';
@@ -337,14 +352,15 @@ void weir_bans_parse(struct weir_bans *bans, const char *text, size_t len, uint6
             memcpy(line, begin, line_len);
         if (number == 1) {
             is_good = is_good && line_len == strlen(HEAD) && memcmp(line, HEAD, line_len) == 0;
-        } else if (is_good && is_end(line, line_len, hash_text(text, at), number - 2)) {
-            ret_read->is_cut = false;
         } else if (is_good && line_len >= 4 && memcmp(line, "end ", 4) == 0) {
-            break; /* it does not match: of what stands before */
+            /* The sum of all before it is taken here alone: at each line, it took seconds of 65,536. */
+            if (!is_end(line, line_len, hash_text(text, at), number - 2))
+                break; /* it does not match: of what stands before */
+            ret_read->is_cut = false;
         } else if (is_good && weir_ban_line_parse(line, line_len, &entry)) {
             if (entry.until_s <= now_s)
                 ret_read->expired_cnt++;
-            else if (weir_bans_add(bans, &entry, now_s) == 0)
+            else if (add(bans, &entry, now_s) == 0)
                 ret_read->ban_cnt++;
             else
                 ret_read->dropped_cnt++;
@@ -355,4 +371,5 @@ void weir_bans_parse(struct weir_bans *bans, const char *text, size_t len, uint6
             ret_read->damaged_line = number;
         at += line_len + 1;
     }
+    find_ranges(bans); /* of all that were added */
 }
