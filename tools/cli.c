@@ -151,21 +151,18 @@ static int say_usage(const struct cli_command *command, const char *what, const 
 
 static const char *option_name(void *ctx, size_t idx)
 {
-    const struct cli_command *command = ctx;
-    for (size_t i = 0; i < command->option_cnt; i++) { /* headings have none */
-        if (command->options[i].name != NULL && idx-- == 0)
-            return command->options[i].name;
-    }
-    return NULL;
+    const struct option *table = ctx;
+    return table[idx].name;
 }
 
-static int say_unknown(const struct cli_command *command, const char *which)
+static int say_unknown(const struct cli_command *command, const struct option *table,
+                       const char *which)
 {
     char hint[SUGGEST_BYTES], name[64];
     size_t dashes = strspn(which, "-");
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(which + dashes, "="), which + dashes);
     return cli_fail(CLI_USAGE, command->name, NULL, "unknown option '%s'%s; see weir %s --help",
-                    which, suggest(hint, "--", name, option_name, (void *)(uintptr_t)command),
+                    which, suggest(hint, "--", name, option_name, (void *)(uintptr_t)table),
                     command->name);
 }
 
@@ -192,7 +189,7 @@ static int parse_with(const struct cli_command *command, const struct option *ta
         } else if (key == '?') {
             const char *which = argv[optind > at ? optind - 1 : at];
             return optopt >= KEY_HELP ? say_usage(command, "no value is taken by", which)
-                                      : say_unknown(command, which);
+                                      : say_unknown(command, table, which);
         } else {
             code = command->set(ctx, command->options[key - KEY_BASE].key, optarg);
         }

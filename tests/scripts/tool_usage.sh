@@ -35,6 +35,7 @@ expect 2 "--ping-interval: '5' is not a time" "$weir" node --ping-interval 5
 expect 2 "unknown option '--sharts' (did you mean '--shards'?); see weir node --help" "$weir" node --sharts 2
 expect 2 "unknown option '--sharts=2' (did you mean '--shards'?)" "$weir" node --sharts=2
 expect 2 "unknown option '--jsno' (did you mean '--json'?)" "$weir" doctor --jsno
+expect 2 "unknown option '--hlep' (did you mean '--help'?)" "$weir" doctor --hlep
 expect 2 "unknown option '--colour'; see weir node --help" "$weir" node --colour
 expect 2 "unknown command 'nod' (did you mean 'node'?)" "$weir" nod
 expect 2 "unknown command 'frobnicate'; weir --help" "$weir" frobnicate
