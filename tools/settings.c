@@ -191,9 +191,18 @@ void settings_apply(struct settings *settings)
     secure_options_apply(&settings->secure, &settings->config);
 }
 
+/* A list of `cnt` things with room for one more: its block has room for the power of two from `cnt` on. NULL: memory is
+ * short, and the list is as it was. */
+static void *with_room(void *list, size_t cnt, size_t size)
+{
+    if ((cnt & (cnt - 1)) != 0) /* neither 0 nor a power of two: there is room */
+        return list;
+    return realloc(list, (cnt == 0 ? 1 : 2 * cnt) * size);
+}
+
 char *settings_keep(struct settings *settings, const char *text)
 {
-    char **texts = realloc(settings->texts, (settings->text_cnt + 1) * sizeof(*texts));
+    char **texts = with_room(settings->texts, settings->text_cnt, sizeof(*texts));
     if (texts == NULL)
         return NULL;
     settings->texts = texts;
@@ -209,7 +218,7 @@ bool settings_note(struct settings *settings, uint32_t channel, const char *name
     if (settings->origin == NULL)
         return true;
     size_t cnt = settings->entry_cnt;
-    struct setting_entry *entries = realloc(settings->entries, (cnt + 1) * sizeof(*entries));
+    struct setting_entry *entries = with_room(settings->entries, cnt, sizeof(*entries));
     if (entries != NULL) {
         settings->entries = entries;
         struct setting_entry entry = {settings_keep(settings, name), settings_keep(settings, value),
@@ -226,7 +235,7 @@ bool settings_note(struct settings *settings, uint32_t channel, const char *name
 bool settings_is_secret(const char *name)
 {
     for (size_t i = 0; i < FIELD_CNT; i++)
-        if (strcmp(fields[i].name, name) == 0)
+        if (settings_is_name(fields[i].name, name))
             return fields[i].kind == KIND_SECRET;
     return false;
 }
@@ -236,7 +245,7 @@ bool settings_is_list(const char *name)
     static const char *const lists[] = {"listen", "peer",     "ban",       "welcome",
                                         "seed",   "unlisted", "capability"};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-        if (strcmp(lists[i], name) == 0)
+        if (settings_is_name(lists[i], name))
             return true;
     return false;
 }
@@ -457,6 +466,16 @@ static const char *any_name(void *ctx, size_t idx)
 static bool set_one(struct settings *settings, const char *name, const char *value,
                     char why[SETTINGS_WHY_BYTES])
 {
+    for (size_t i = 0; i < FIELD_CNT; i++) {
+        if (!settings_is_name(fields[i].name, name))
+            continue;
+        if (fields[i].kind == KIND_CREDENTIALS)
+            return set_credentials(settings, value, why);
+        if (set_field(settings, &fields[i], value))
+            return true;
+        say_range(&fields[i], value, why);
+        return false;
+    }
     if (strcmp(name, "listen") == 0)
         return add_address(settings, settings->listens, &settings->listen_cnt, SETTINGS_LISTENS_MAX,
                            value, why);
@@ -488,16 +507,6 @@ static bool set_one(struct settings *settings, const char *name, const char *val
         return true;
     if (is_known)
         return false;
-    for (size_t i = 0; i < FIELD_CNT; i++) {
-        if (strcmp(fields[i].name, name) != 0)
-            continue;
-        if (fields[i].kind == KIND_CREDENTIALS)
-            return set_credentials(settings, value, why);
-        if (set_field(settings, &fields[i], value))
-            return true;
-        say_range(&fields[i], value, why);
-        return false;
-    }
     char hint[SUGGEST_BYTES];
     snprintf(why, SETTINGS_WHY_BYTES, "there is no such setting%s",
              suggest(hint, "", name, any_name, NULL));

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "settings_impl.h"
+
 #define LINE_BYTES_MAX 198u /* what the reader takes */
 
 /* Whether a line of the file can say it: the reader strips blanks and what stands behind " ;". */
@@ -22,7 +24,10 @@ static void print_line(FILE *out, const char *name, const char *value)
 {
     /* Behind a blank a semicolon would begin a comment. */
     bool is_tight = value[0] == ';' || strlen(name) + 3 + strlen(value) > LINE_BYTES_MAX;
-    fprintf(out, is_tight ? "%s=%s\n" : "%s = %s\n", name, value);
+    fputs(name, out);
+    fputs(is_tight ? "=" : " = ", out);
+    fputs(value, out);
+    fputc('\n', out);
 }
 
 static void print_entry(FILE *out, const struct setting_entry *entry)
@@ -44,7 +49,7 @@ static bool is_overruled(const struct settings *settings, size_t idx)
         return false;
     for (size_t i = idx + 1; i < settings->entry_cnt; i++) {
         const struct setting_entry *later = &settings->entries[i];
-        if (later->channel == entry->channel && strcmp(later->name, entry->name) == 0)
+        if (later->channel == entry->channel && settings_is_name(later->name, entry->name))
             return true;
     }
     return false;
@@ -54,7 +59,8 @@ static bool is_overruled(const struct settings *settings, size_t idx)
 static bool is_set(const struct settings *settings, uint32_t channel, const char *name)
 {
     for (size_t i = 0; i < settings->entry_cnt; i++)
-        if (settings->entries[i].channel == channel && strcmp(settings->entries[i].name, name) == 0)
+        if (settings->entries[i].channel == channel &&
+            settings_is_name(settings->entries[i].name, name))
             return true;
     return false;
 }
