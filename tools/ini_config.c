@@ -77,14 +77,12 @@ static int on_value(void *ctx, const char *section, const char *name, const char
     return is_good;
 }
 
-int ini_config_read(const char *command, const char *path, struct settings *settings)
+int ini_config_read_stream(const char *command, const char *path, FILE *file,
+                           struct settings *settings)
 {
-    struct reading reading = {.settings = settings, .path = path, .file = fopen(path, "re")};
-    if (reading.file == NULL)
-        return cli_fail(CLI_USAGE, command, NULL, "%s: %s", path, strerror(errno));
+    struct reading reading = {.settings = settings, .path = path, .file = file};
     int first_bad = ini_parse_stream(read_line, &reading, on_value, &reading);
-    int read_error = ferror(reading.file) ? errno : 0;
-    fclose(reading.file);
+    int read_error = ferror(file) ? errno : 0;
     if (read_error != 0)
         return cli_fail(CLI_USAGE, command, NULL, "%s: %s", path, strerror(read_error));
     /* A line that libinih itself cannot read may come before the first bad value. */
@@ -98,4 +96,14 @@ int ini_config_read(const char *command, const char *path, struct settings *sett
     if (first_bad < 0)
         return cli_fail_weir(command, WEIR_E_NOMEM, "%s", path);
     return -1;
+}
+
+int ini_config_read(const char *command, const char *path, struct settings *settings)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return cli_fail(CLI_USAGE, command, NULL, "%s: %s", path, strerror(errno));
+    int code = ini_config_read_stream(command, path, file, settings);
+    fclose(file);
+    return code;
 }

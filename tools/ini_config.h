@@ -13,10 +13,16 @@
 #ifndef INI_CONFIG_H
 #define INI_CONFIG_H
 
+#include <stdio.h>
+
 #include "settings.h"
 
 /* Adds what the file says to `settings`.
  * Returns -1, or an exit code after a line that names file, line and key. */
 int ini_config_read(const char *command, const char *path, struct settings *settings);
+
+/* The same of a file that is open, and stays so; `path` is what messages call it. */
+int ini_config_read_stream(const char *command, const char *path, FILE *file,
+                           struct settings *settings);
 
 #endif

@@ -165,15 +165,29 @@ static enum stats_state state_of(struct stats_view *view, bool is_whole)
     uint64_t patience = head->interval_ns < UINT64_MAX / 16
                             ? STALE_INTERVALS * head->interval_ns + STALE_MORE_NS
                             : UINT64_MAX;
+    bool is_writer_there = is_there(head);
     bool is_fresh = is_same_boot && now - head->updated_ns <= patience;
     /* A node in another container writes, and is no process that could be seen from here. */
-    if (is_fresh && is_whole && !is_there(head) && view->age_s > 0)
+    if (is_fresh && is_whole && !is_writer_there && view->age_s > 0)
         return view->age_s * 1e9 <= (double)head->interval_ns + 1e8 ? STATS_LIVE : STATS_GONE;
-    if (!is_there(head))
+    if (!is_writer_there)
         return is_whole ? STATS_GONE : STATS_TORN;
     if (!is_whole)
         return STATS_TORN;
     return is_fresh ? STATS_LIVE : STATS_STALE;
+}
+
+bool stats_read_fd(struct stats_view *ret_view, int fd, char why[STATS_WHY_BYTES])
+{
+    bool is_whole = false, is_read = true;
+    for (int i = 0; i < TRIES && is_read && !is_whole; i++) {
+        if (i > 0)
+            nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
+        is_read = read_once(ret_view, fd, &is_whole, why);
+    }
+    if (is_read)
+        ret_view->state = state_of(ret_view, is_whole);
+    return is_read;
 }
 
 bool stats_read(struct stats_view *ret_view, const char *path, char why[STATS_WHY_BYTES])
@@ -184,15 +198,8 @@ bool stats_read(struct stats_view *ret_view, const char *path, char why[STATS_WH
         snprintf(why, STATS_WHY_BYTES, "%s", strerror(errno));
         return false;
     }
-    bool is_whole = false, is_read = true;
-    for (int i = 0; i < TRIES && is_read && !is_whole; i++) {
-        if (i > 0)
-            nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
-        is_read = read_once(ret_view, fd, &is_whole, why);
-    }
+    bool is_read = stats_read_fd(ret_view, fd, why);
     close(fd);
-    if (is_read)
-        ret_view->state = state_of(ret_view, is_whole);
     return is_read;
 }
 

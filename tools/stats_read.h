@@ -31,6 +31,9 @@ struct stats_view {
 /* Reads a file; `ret_view` must be zeroed or read before, and keeps its memory.
  * Returns false after saying why in `why`. */
 bool stats_read(struct stats_view *ret_view, const char *path, char why[STATS_WHY_BYTES]);
+
+/* The same of an open file, which stays open. */
+bool stats_read_fd(struct stats_view *ret_view, int fd, char why[STATS_WHY_BYTES]);
 void stats_free(struct stats_view *view);
 
 /* One word for a state. */

@@ -33,7 +33,7 @@ static void run(uint32_t which, uint32_t word_cnt, char **words)
     argv[argc++] = last[0];
     argv[argc++] = last[1];
     argv[argc] = NULL;
-    struct streams streams;
+    static struct streams streams;
     streams_catch(&streams);
     int code = commands[which].run(argc, argv);
     streams_back(&streams);
@@ -43,7 +43,6 @@ static void run(uint32_t which, uint32_t word_cnt, char **words)
         FUZZ_CHECK(code == CLI_USAGE && streams.out_len == 0);
         streams_check_error(&streams);
     }
-    streams_free(&streams);
 }
 
 /* ---- numbers --------------------------------------------------------------------------------------- */

@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else if (size > 40)
         bytes[24] &= 0xFE; /* an odd number is waited for, a tenth of a second each time */
     memory_file(&file, bytes, size - 1);
-    if (stats_read(&view, file.path, why)) {
+    if (stats_read_fd(&view, file.fd, why)) {
         expect_printable(view.head.network_id, sizeof(view.head.network_id));
         for (uint32_t i = 0; i < view.head.record_cnt; i++) {
             char value[8];
