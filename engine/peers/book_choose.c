@@ -177,8 +177,10 @@ static void verify_table(const struct weir_book *book, const struct table *table
 {
     uint32_t slot_cnt = 0, busy_cnt = 0;
     for (uint32_t bucket = 0; bucket < table->bucket_cnt; bucket++) {
-        uint32_t cnt = 0;
-        for (uint32_t i = 0; i < WEIR_BOOK_SLOTS; i++) {
+        uint32_t cnt = 0, all = NONE;
+        for (uint32_t i = 0; i < WEIR_BOOK_SLOTS; i++)
+            all &= table->slots[bucket][i];
+        for (uint32_t i = 0; i < WEIR_BOOK_SLOTS && all != NONE; i++) { /* most buckets are empty */
             uint32_t id = table->slots[bucket][i];
             if (id == NONE)
                 continue;
