@@ -14,6 +14,22 @@ result = json.load(open(sys.argv[1]))
 assert result["passed"] and result["seeds"] == 6 and result["run_twice"] == 1
 assert result["messages_delivered"] > 1000 and result["virtual_hours"] > 0.01
 END
+# Their hash says that they run the same way, however many processes share them.
+"$weir" sim --seed 1 --seeds 6 --jobs 1 --json >out.again 2>err || bad "seeds 1 to 6 again: $(cat out.again err)"
+python3 - out out.again <<'END' || bad "their hash: $(cat out out.again)"
+import json, sys
+first, again = (json.load(open(path)) for path in sys.argv[1:])
+assert len(first["hash"]) == 16 and first["hash"] == again["hash"] and first["turns"] == again["turns"]
+END
+# More seeds than were asked for, until they make two minutes.
+"$weir" sim --seed 1 --seeds 1 --total 2 --json >out 2>err || bad "two minutes: $(cat out err)"
+python3 - out <<'END' || bad "two minutes: $(cat out)"
+import json, sys
+result = json.load(open(sys.argv[1]))
+assert result["seeds"] > 1 and 2 / 60 <= result["virtual_hours"] < 0.2
+END
+expect 2 "does not go with" "$weir" sim --total 2 --file "$WEIR_SRC_DIR/tests/sim/seeds.txt"
+expect 2 "not a number of minutes" "$weir" sim --total none
 # Encrypted runs are encrypted, mixed ones half, and each is the same twice.
 for secure in no yes mixed; do
     "$weir" sim --seed 57 --nodes 3 --secure $secure --json >out.$secure 2>err || bad "$secure: $(cat out err)"

@@ -17,7 +17,7 @@
 
 struct options {
     struct prove_config cfg;
-    uint64_t seed_cnt;
+    uint64_t seed_cnt, virtual_ns;
     const char *file;
     uint32_t job_cnt, trace_cnt;
     bool has_seed, is_json, is_minimising;
@@ -70,6 +70,11 @@ static int set(void *ctx, int key, const char *value)
         if (!cli_number(value, 1, UINT32_MAX, &options->seed_cnt))
             return bad("not a number of seeds:", value);
         break;
+    case 'T':
+        if (!cli_number(value, 1, 1000000, &number))
+            return bad("not a number of minutes:", value);
+        options->virtual_ns = number * 60 * WEIR_NS_PER_S;
+        break;
     case 'n':
         if (!cli_number(value, 1, 8, &number))
             return bad("1 to 8 nodes, not", value);
@@ -119,6 +124,7 @@ static int set(void *ctx, int key, const char *value)
 static const struct cli_option option_list[] = {
     {"seed", "S", "the first seed; default: a random one, which is printed", 's'},
     {"seeds", "COUNT", "how many seeds, from the first on; default 1", 'c'},
+    {"total", "M", "and as many more as make M minutes of virtual time", 'T'},
     {"file", "PATH", "the seeds of a file, one a line, # begins a comment", 'f'},
     {"nodes", "N", "1 to 8; default: as the seed says", 'n'},
     {"minutes", "M", "virtual minutes with faults; default: as the seed says", 'm'},
@@ -214,6 +220,9 @@ static int print_json(const struct options *options, const struct sim_totals *to
     json_out_count(top, "connections", totals->links);
     json_out_count(top, "connections_encrypted", totals->secure_links);
     json_out_count(top, "crashes", totals->crashes);
+    char hash[17];
+    snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)totals->hash);
+    json_out_text(top, "hash", hash);
     if (failed) {
         json_out_count(top, "failed_seed", failed->seed);
         json_out_text(top, "oracle", failed->res.oracle);
@@ -244,7 +253,8 @@ static int say_failed(const struct options *options, const struct sim_outcome *f
         fprintf(stderr, "minimised: ");
         print_command(stderr, &cfg);
     }
-    bool is_traced = options->trace_cnt && options->seed_cnt == 1 && !options->is_minimising;
+    bool is_traced = options->trace_cnt && options->seed_cnt == 1 && !options->virtual_ns &&
+                     !options->is_minimising;
     if (!options->is_json && !is_traced)
         (void)sim_run_one(&cfg, options->trace_cnt ? options->trace_cnt : TRACE_LINES, &again);
     printf("\nseed %llu FAILED after %.6f s: %s: %s\n", (unsigned long long)failed->seed,
@@ -279,6 +289,8 @@ int cmd_sim(int argc, char **argv)
     int code = cli_parse(&command, argc, argv, &options);
     if (code >= 0)
         return code;
+    if (options.file && options.virtual_ns)
+        return bad("a file has the seeds that it has: --total does not go with", options.file);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     if (!options.job_cnt)
         options.job_cnt = cpus > 0 && cpus <= 64 ? (uint32_t)cpus : 1;
@@ -296,10 +308,13 @@ int cmd_sim(int argc, char **argv)
     if (!options.file)
         fprintf(stderr, "seeds %llu to %llu\n", (unsigned long long)options.cfg.seed,
                 (unsigned long long)(options.cfg.seed + options.seed_cnt - 1));
+    if (options.virtual_ns)
+        fprintf(stderr, "and more until they make %.1f virtual hours\n",
+                (double)options.virtual_ns / 3.6e12);
     struct sim_totals totals = {0};
     struct sim_outcome failed = {0};
     int res;
-    if (options.trace_cnt && options.seed_cnt == 1 && !options.file) {
+    if (options.trace_cnt && options.seed_cnt == 1 && !options.file && !options.virtual_ns) {
         res = sim_run_one(&options.cfg, options.trace_cnt, &failed);
         res = res < 0 ? res : !failed.res.is_failed;
         totals = (struct sim_totals){.seeds = 1,
@@ -309,10 +324,12 @@ int cmd_sim(int argc, char **argv)
                                      .delivered = failed.res.delivered,
                                      .links = failed.res.links,
                                      .secure_links = failed.res.secure_links,
-                                     .crashes = failed.res.crashes};
+                                     .crashes = failed.res.crashes,
+                                     .hash = failed.res.hash};
     } else {
-        res = sim_run_many(&options.cfg, options.file ? seeds : NULL, options.seed_cnt,
-                           options.job_cnt, progress, &options, &totals, &failed);
+        res =
+            sim_run_many(&options.cfg, options.file ? seeds : NULL, options.seed_cnt,
+                         options.virtual_ns, options.job_cnt, progress, &options, &totals, &failed);
         if (isatty(STDERR_FILENO))
             fprintf(stderr, "\n");
     }

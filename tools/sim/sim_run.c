@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -89,7 +91,8 @@ static void child_begin(int fd)
     signal(SIGINT, SIG_DFL);
 }
 
-static bool run_seed(const struct prove_config *cfg, bool is_twice)
+/* Returns whether it is fine; then its virtual time is in `ret_virtual_ns`. */
+static bool run_seed(const struct prove_config *cfg, bool is_twice, uint64_t *ret_virtual_ns)
 {
     struct record record = {.is_begin = true, .outcome = {.seed = cfg->seed}};
     struct prove_result *res = &record.outcome.res;
@@ -112,6 +115,7 @@ static bool run_seed(const struct prove_config *cfg, bool is_twice)
         }
     }
     say(&record);
+    *ret_virtual_ns = res->virtual_ns;
     return !res->is_failed;
 }
 
@@ -142,7 +146,8 @@ int sim_run_one(const struct prove_config *cfg, uint32_t trace_cnt, struct sim_o
             ring.lines = calloc(trace_cnt, LINE_BYTES);
             own.trace = ring.lines ? ring_add : NULL;
         }
-        bool is_fine = run_seed(&own, false);
+        uint64_t virtual_ns;
+        bool is_fine = run_seed(&own, false, &virtual_ns);
         if (own.trace)
             ring_print();
         _exit(is_fine ? 0 : 1);
@@ -167,6 +172,11 @@ int sim_run_one(const struct prove_config *cfg, uint32_t trace_cnt, struct sim_o
 
 /* ---- many ---------------------------------------------------------------------------------- */
 
+/* What the children have in common: each takes the next seed, so that none is left with the long ones. */
+struct share {
+    _Atomic uint64_t next, virtual_ns;
+};
+
 struct job {
     pid_t pid;
     int fd;
@@ -174,8 +184,8 @@ struct job {
     bool is_busy;
 };
 
-static int job_start(struct job *job, const struct prove_config *cfg, const uint64_t *seeds,
-                     uint64_t seed_cnt, uint32_t nth, uint32_t job_cnt)
+static int job_start(struct job *job, struct share *share, const struct prove_config *cfg,
+                     const uint64_t *seeds, uint64_t seed_cnt, uint64_t virtual_ns)
 {
     int fds[2];
     fflush(NULL);
@@ -187,10 +197,14 @@ static int job_start(struct job *job, const struct prove_config *cfg, const uint
         close(fds[0]);
         child_begin(fds[1]);
         struct prove_config own = *cfg;
-        for (uint64_t i = nth; i < seed_cnt; i += job_cnt) {
+        for (;;) {
+            uint64_t i = atomic_fetch_add(&share->next, 1), passed_ns;
+            if (i >= seed_cnt && (seeds || atomic_load(&share->virtual_ns) >= virtual_ns))
+                break;
             own.seed = seeds ? seeds[i] : cfg->seed + i;
-            if (!run_seed(&own, i % TWICE_EACH == 0))
+            if (!run_seed(&own, i % TWICE_EACH == 0, &passed_ns))
                 _exit(1);
+            atomic_fetch_add(&share->virtual_ns, passed_ns);
         }
         _exit(0);
     }
@@ -210,6 +224,7 @@ static void add(struct sim_totals *totals, const struct record *record)
     totals->secure_links += res->secure_links;
     totals->crashes += res->crashes;
     totals->twice += record->is_twice;
+    totals->hash += res->hash;
     totals->classes |= res->classes;
 }
 
@@ -244,17 +259,21 @@ static bool job_hear(struct job *job, struct sim_totals *totals, struct sim_outc
 }
 
 int sim_run_many(const struct prove_config *cfg, const uint64_t *seeds, uint64_t seed_cnt,
-                 uint32_t job_cnt, sim_progress progress, void *ctx, struct sim_totals *ret_totals,
-                 struct sim_outcome *ret_failed)
+                 uint64_t virtual_ns, uint32_t job_cnt, sim_progress progress, void *ctx,
+                 struct sim_totals *ret_totals, struct sim_outcome *ret_failed)
 {
     struct job jobs[JOBS_MAX] = {0};
     *ret_totals = (struct sim_totals){0};
     if (job_cnt > JOBS_MAX)
         job_cnt = JOBS_MAX;
+    struct share *share =
+        mmap(NULL, sizeof(*share), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (share == MAP_FAILED)
+        return -errno;
     int error = 0;
     uint32_t live_cnt = 0;
     for (uint32_t i = 0; i < job_cnt && !error; i++) {
-        error = job_start(&jobs[i], cfg, seeds, seed_cnt, i, job_cnt);
+        error = job_start(&jobs[i], share, cfg, seeds, seed_cnt, virtual_ns);
         live_cnt += error == 0;
     }
     bool is_failed = false;
@@ -277,6 +296,7 @@ int sim_run_many(const struct prove_config *cfg, const uint64_t *seeds, uint64_t
         waitpid(jobs[i].pid, NULL, 0);
         close(jobs[i].fd);
     }
+    munmap(share, sizeof(*share));
     return error ? error : !is_failed;
 }
 

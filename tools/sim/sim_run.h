@@ -15,6 +15,7 @@ struct sim_outcome {
 
 struct sim_totals {
     uint64_t seeds, virtual_ns, turns, sent, delivered, links, secure_links, crashes, twice;
+    uint64_t hash;    /* the sum of their hashes: equal where all of them ran the same way */
     uint32_t classes; /* that were on in some run */
 };
 
@@ -26,11 +27,11 @@ int sim_run_one(const struct prove_config *cfg, uint32_t trace_cnt,
 typedef void (*sim_progress)(void *ctx, const struct sim_totals *totals);
 
 /* Runs seeds (`seeds`, or from cfg->seed on where it is NULL) in `job_cnt` processes. Each 50th runs twice,
- * and must run the same. Returns 1 when all are fine, 0 when one failed (the first to be heard of), or
- * a negative errno. */
+ * and must run the same. From cfg->seed on it goes on behind `seed_cnt` until they make `virtual_ns` of virtual time.
+ * Returns 1 when all are fine, 0 when one failed (the first to be heard of), or a negative errno. */
 int sim_run_many(const struct prove_config *cfg, const uint64_t *seeds, uint64_t seed_cnt,
-                 uint32_t job_cnt, sim_progress progress, void *ctx, struct sim_totals *ret_totals,
-                 struct sim_outcome *ret_failed);
+                 uint64_t virtual_ns, uint32_t job_cnt, sim_progress progress, void *ctx,
+                 struct sim_totals *ret_totals, struct sim_outcome *ret_failed);
 
 /* Told of each thing that was turned off, and whether the same oracle found something without it. */
 typedef void (*sim_minimised)(void *ctx, const char *what, bool is_same);
