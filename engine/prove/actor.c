@@ -272,6 +272,8 @@ void actor_release(struct run *run, bool is_all)
         if (!model_is_filled(weir_buf_data(kept.buf), kept.len, kept.uid))
             run_fail(run, "kept", "node %u: a kept message of %u bytes was changed", kept.node->idx,
                      kept.len);
+        if (kept.slot && kept.life == kept.node->life && kept.slot->kept_peer == kept.peer.v)
+            kept.slot->kept_bytes -= kept.len;
         run->kept[i] = run->kept[--run->kept_cnt];
         weir_buf_unref(kept.buf);
     }
@@ -308,8 +310,17 @@ static void keep(struct run_node *node, const struct weir_msg *msg, uint64_t uid
     check_answer(node, "a keep", error);
     if (error)
         return;
+    const struct weir_conn *conn = run_conn_of(node, msg->peer);
+    struct run_slot *slot = conn ? run_slot_of(node, conn) : NULL;
+    if (slot && slot->kept_peer != msg->peer.v) {
+        slot->kept_peer = msg->peer.v;
+        slot->kept_bytes = 0;
+    }
+    if (slot)
+        slot->kept_bytes += msg->len;
     uint64_t for_ns = run_below(run, 1u << run_below(run, 12)) * WEIR_NS_PER_MS;
     run->kept[run->kept_cnt++] = (struct run_kept){.buf = buf,
+                                                   .slot = slot,
                                                    .node = node,
                                                    .life = node->life,
                                                    .peer = msg->peer,

@@ -1,20 +1,15 @@
 #include "engine/prove/run.h"
 
+#include <string.h>
+
 #include "engine/base/check.h"
 #include "engine/conn/tx.h"
 
 /* ---- after every turn ---------------------------------------------------------------------- */
 
-static uint64_t kept_bytes(const struct run_node *node, weir_peer peer)
+static uint64_t kept_bytes(const struct run_slot *slot, const struct weir_conn *conn)
 {
-    const struct run *run = node->run;
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < run->kept_cnt; i++) {
-        const struct run_kept *kept = &run->kept[i];
-        if (kept->node == node && kept->life == node->life && kept->peer.v == peer.v)
-            bytes += kept->len;
-    }
-    return bytes;
+    return slot->kept_peer == weir_peer_of(conn).v ? slot->kept_bytes : 0;
 }
 
 /* What is held of received bytes is what is partial, held back and kept, and nothing else. */
@@ -33,7 +28,7 @@ static void check_held(struct run_node *node, const struct weir_conn *conn)
     }
     if (placing)
         bytes += placing->len;
-    uint64_t kept = kept_bytes(node, weir_peer_of(conn));
+    uint64_t kept = kept_bytes(run_slot_of(node, conn), conn);
     /* What other shards' threads gave back is on its way: it is taken off later, never added. */
     if (conn->state == WEIR_CONN_READY && conn->bytes_held < bytes + kept)
         run_fail(node->run, "account", "node %u slot %u: %llu bytes are counted as held, %llu are",
@@ -72,7 +67,8 @@ static void check_channel(struct run_node *node, const struct weir_conn *conn, u
                  conn->slot, cfg->id);
 }
 
-static void check_conn(struct run_node *node, struct weir_conn *conn)
+/* All that is counted of a connection: what its lists hold, against what it says. */
+static void check_accounts(struct run_node *node, struct weir_conn *conn)
 {
     const struct weir_config *cfg = conn->hub->cfg;
     weir_conn_verify(conn);
@@ -89,6 +85,29 @@ static void check_conn(struct run_node *node, struct weir_conn *conn)
     if (atomic_load(&conn->live_gen) != (is_live ? conn->gen : 0))
         run_fail(node->run, "events", "node %u slot %u: live and not ready, or the reverse",
                  node->idx, conn->slot);
+}
+
+/* A turn is about one connection or none, mostly. What is bit for bit as it was when it was found good is good: each
+ * byte that is queued, held or sent shows in a number of its connection. What would not, a list that changes while its
+ * connection does not, is found by looking at everything now and then. */
+#define WHOLE_TURNS 64u
+
+static void check_conn(struct run_node *node, struct weir_conn *conn)
+{
+    struct run_slot *slot = run_slot_of(node, conn);
+    uint64_t kept = kept_bytes(slot, conn);
+    size_t channels_bytes = conn->hub->channel_cnt * sizeof(slot->channels[0]);
+    bool is_as_seen = slot->is_seen && slot->seen_kept_bytes == kept &&
+                      node->run->world->turn_cnt % WHOLE_TURNS != 0 &&
+                      memcmp(&slot->conn, conn, sizeof(*conn)) == 0 &&
+                      memcmp(slot->channels, conn->channels, channels_bytes) == 0;
+    if (!is_as_seen) {
+        check_accounts(node, conn);
+        slot->is_seen = true;
+        slot->seen_kept_bytes = kept;
+        memcpy(&slot->conn, conn, sizeof(*conn));
+        memcpy(slot->channels, conn->channels, channels_bytes);
+    }
     stream_check(node, conn);
 }
 
@@ -171,43 +190,60 @@ static void check_shard(struct run_node *node, struct weir_shard *shard)
                  node->idx, hub->shard, weir_sim_lent_cnt(shard->io));
 }
 
-/* Of all shards: dials that go on, and of them those for ever by name, which are all cancelled before the end.
- * A dial is counted by its node before a shard hears of it and until the shard has let it go. */
-static uint32_t dials_of(const struct run_node *node, uint32_t *ret_named_cnt)
+/* Dials of a shard that go on, and of them those for ever by name, which are all cancelled before the end. */
+static uint32_t dials_of_shard(const struct weir_shard *shard, uint32_t *ret_named_cnt)
 {
+    const struct weir_dialer *dialer = &shard->dialer;
     uint32_t cnt = 0;
-    for (uint32_t k = 0; k < node->node->shard_cnt; k++) {
-        const struct weir_dialer *dialer = &node->node->shards[k]->dialer;
-        for (uint32_t i = 0; dialer->entries && i < dialer->entry_max; i++) {
-            const struct weir_dial_entry *entry = &dialer->entries[i];
-            cnt += entry->phase != WEIR_DIAL_FREE;
-            *ret_named_cnt += entry->phase != WEIR_DIAL_FREE &&
-                              entry->target->family == WEIR_ADDR_NONE &&
-                              (entry->flags & WEIR_DIAL_PERSIST);
-        }
+    for (uint32_t i = 0; dialer->entries && i < dialer->entry_max; i++) {
+        const struct weir_dial_entry *entry = &dialer->entries[i];
+        cnt += entry->phase != WEIR_DIAL_FREE;
+        *ret_named_cnt += entry->phase != WEIR_DIAL_FREE &&
+                          entry->target->family == WEIR_ADDR_NONE &&
+                          (entry->flags & WEIR_DIAL_PERSIST);
     }
     return cnt;
 }
 
-static void check_dials(struct run_node *node)
+/* Of all shards. */
+static uint32_t dials_of(const struct run_node *node, uint32_t *ret_named_cnt)
 {
-    uint32_t named_cnt = 0, cnt = dials_of(node, &named_cnt);
+    uint32_t cnt = 0;
+    for (uint32_t k = 0; k < node->node->shard_cnt; k++)
+        cnt += dials_of_shard(node->node->shards[k], ret_named_cnt);
+    return cnt;
+}
+
+/* A dial is counted by its node before a shard hears of it and until the shard has let it go; and a shard's dials
+ * change in its own turns only. */
+static void check_dials(struct run_node *node, uint32_t shard)
+{
+    uint32_t named_cnt = 0, cnt = 0;
+    node->dial_cnts[shard] = dials_of_shard(node->node->shards[shard], &named_cnt);
+    for (uint32_t k = 0; k < node->node->shard_cnt; k++)
+        cnt += node->dial_cnts[k];
     if (cnt > node->cfg.dials_max || cnt > node->node->dial_cnt)
         run_fail(node->run, "bound", "node %u has %u dials, counts %u, and may have %u", node->idx,
                  cnt, node->node->dial_cnt, node->cfg.dials_max);
 }
 
-void oracle_awake(struct run_node *node)
+static void check_awake(struct run_node *node, const struct world_node *own)
 {
     struct run *run = node->run;
-    const struct world_node *own = world_node_of(run->world, node->node);
-    for (uint32_t i = 0; own && own->is_started && i < node->node->shard_cnt; i++) {
+    for (uint32_t i = 0; own->is_started && i < node->node->shard_cnt; i++) {
         const struct weir_shard *shard = node->node->shards[i];
         if (!own->is_done[i] && atomic_load(&shard->mailbox.top) &&
             weir_sim_io_due(own->ios[i]) > weir_world_now(run->world) &&
             atomic_load(&shard->is_owned))
             run_fail(run, "wake", "node %u shard %u sleeps and has mail", node->idx, i);
     }
+}
+
+void oracle_awake(struct run_node *node)
+{
+    const struct world_node *own = world_node_of(node->run->world, node->node);
+    if (own)
+        check_awake(node, own);
 }
 
 void oracle_turn(void *ctx, struct world_node *node, uint32_t shard)
@@ -217,10 +253,12 @@ void oracle_turn(void *ctx, struct world_node *node, uint32_t shard)
     struct run_node *own = run_node_of(run, node);
     if (own && !node->is_done[shard] && !run->res->is_failed) {
         check_shard(own, node->node->shards[shard]);
-        check_dials(own);
+        check_dials(own, shard);
+    } else if (own) {
+        own->dial_cnts[shard] = 0; /* it has ended */
     }
     if (own && !run->res->is_failed)
-        oracle_awake(own);
+        check_awake(own, node);
     if (run->res->is_failed)
         weir_world_halt(run->world);
 }

@@ -88,6 +88,11 @@ void run_node_start(struct run_node *node)
     node->ups = node->downs = node->ups_heard = node->downs_heard = 0;
     node->is_stopping = false;
     node->named = 0;
+    memset(node->dial_cnts, 0, sizeof(node->dial_cnts));
+    for (uint32_t i = 0; i < RUN_SHARDS_MAX * RUN_SLOTS_MAX; i++) {
+        node->slots[i].kept_peer = 0;
+        node->slots[i].is_seen = node->slots[i].is_followed = false;
+    }
     if (run->cfg.trace) {
         node->cfg.log = node_log;
         node->cfg.log_ctx = node;
@@ -411,10 +416,16 @@ int prove_run(const struct prove_config *cfg, struct prove_result *ret_result)
     swarm_draw(run, &world_cfg);
     int error = weir_world_create(&run->world, &world_cfg);
     run->scratch = malloc(run->len_max + 64);
-    if (error || !run->scratch) {
+    uint32_t slot_cnt = RUN_SHARDS_MAX * RUN_SLOTS_MAX;
+    run->slots = calloc((size_t)run->node_cnt * slot_cnt, sizeof(*run->slots));
+    if (error || !run->scratch || !run->slots) {
+        free(run->scratch);
+        free(run->slots);
         free(run);
         return error ? error : WEIR_E_NOMEM;
     }
+    for (uint32_t i = 0; i < run->node_cnt; i++)
+        run->nodes[i].slots = &run->slots[i * slot_cnt];
     run->world->after_turn = oracle_turn;
     run->world->after_turn_ctx = run;
     weir_sim_set_watch(run->world->sim, stream_watch, run);
@@ -433,6 +444,7 @@ int prove_run(const struct prove_config *cfg, struct prove_result *ret_result)
     weir_world_free(run->world);
     model_free(run);
     free(run->scratch);
+    free(run->slots);
     free(run);
     return 0;
 }

@@ -9,6 +9,7 @@
 #define RUN_SHARDS_MAX 3u
 #define RUN_CHANNELS_MAX 6u
 #define RUN_PEERS_MAX 64u /* that a node remembers at once: those that are up */
+#define RUN_SLOTS_MAX (RUN_PEERS_MAX / RUN_SHARDS_MAX) /* of a shard */
 #define RUN_KEPT_MAX 512u
 #define RUN_TRACE_BYTES 200u
 #define RUN_MARK_BYTES 12u /* a message of that many says who it is */
@@ -51,6 +52,7 @@ struct run_stream {
     uint64_t payload[RUN_CHANNELS_MAX];
     bool is_lost; /* not followed: something was not as expected */
     /* fairness: pairs that have been backlogged since */
+    bool has_pairs;
     bool is_paired[RUN_CHANNELS_MAX][RUN_CHANNELS_MAX];
     uint64_t since[RUN_CHANNELS_MAX][RUN_CHANNELS_MAX][2];
     /* urgency: no frame that is not urgent may begin at or behind this, before an urgent one */
@@ -83,8 +85,20 @@ struct run_peer {
     uint32_t end;
 };
 
+/* What the oracles know of a slot of a shard in this life of its node. */
+struct run_slot {
+    uint64_t kept_peer, kept_bytes; /* of the peer that kept something last */
+    uint64_t seen_kept_bytes;       /* when its connection was last looked at as a whole */
+    bool is_seen;
+    bool is_followed; /* its stream has something that goes on from turn to turn */
+    /* A connection as it was then. */
+    struct weir_conn conn;
+    struct weir_conn_channel channels[RUN_CHANNELS_MAX];
+};
+
 struct run_kept {
     struct weir_buf *buf;
+    struct run_slot *slot; /* that counts it; NULL: none */
     struct run_node *node;
     uint32_t life;
     weir_peer peer;
@@ -115,6 +129,8 @@ struct run_node {
     bool has_key;     /* the same in all its lives */
     struct weir_key key;
     struct weir_id id;
+    struct run_slot *slots; /* RUN_SLOTS_MAX for each shard */
+    uint32_t dial_cnts[RUN_SHARDS_MAX];
     struct run_peer peers[RUN_PEERS_MAX];
     uint32_t peer_cnt;
     uint64_t ups, downs, ups_heard, downs_heard;
@@ -145,7 +161,8 @@ struct run {
     uint64_t wraps_out; /* buffers of ours that were not released yet */
     uint64_t hash;
     uint64_t next_fault_ns, next_away_ns;
-    uint8_t *scratch; /* len_max bytes */
+    uint8_t *scratch;       /* len_max bytes */
+    struct run_slot *slots; /* of all nodes */
 };
 
 /* ---- prove.c ------------------------------------------------------------------------------- */
@@ -169,6 +186,11 @@ static inline bool run_is_on(const struct run *run, uint32_t class_bit)
 struct run_node *run_node_of(struct run *run, const struct world_node *node);
 void run_node_start(struct run_node *node);
 struct weir_conn *run_conn_of(struct run_node *node, weir_peer peer);
+static inline struct run_slot *run_slot_of(const struct run_node *node,
+                                           const struct weir_conn *conn)
+{
+    return &node->slots[conn->hub->shard * RUN_SLOTS_MAX + conn->slot];
+}
 
 /* ---- swarm.c ------------------------------------------------------------------------------- */
 

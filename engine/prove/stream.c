@@ -221,7 +221,8 @@ static uint64_t picked(const struct weir_conn *conn, uint32_t nth, const struct 
 /* Fairness: |W_i / w_i - W_j / w_j| <= l_i / w_i + l_j / w_j for two channels that stay backlogged. Whoever is
  * backlogged after a turn was so during it, because picking only takes away. */
 static void check_pair(struct run_node *node, const struct weir_conn *conn,
-                       struct run_stream *stream, uint32_t i, uint32_t k)
+                       struct run_stream *stream, const uint64_t *picked_bytes, uint32_t i,
+                       uint32_t k)
 {
     struct run *run = node->run;
     const struct weir_hub *hub = conn->hub;
@@ -232,7 +233,8 @@ static void check_pair(struct run_node *node, const struct weir_conn *conn,
         stream->is_paired[a][b] = false;
         return;
     }
-    uint64_t now[2] = {picked(conn, i, stream, a), picked(conn, k, stream, b)};
+    stream->has_pairs = true;
+    uint64_t now[2] = {picked_bytes[i], picked_bytes[k]};
     uint64_t *since = stream->since[a][b];
     if (!stream->is_paired[a][b]) {
         stream->is_paired[a][b] = true;
@@ -282,16 +284,32 @@ static void check_idle(struct run_node *node, const struct weir_conn *conn,
                  node->idx, conn->slot);
 }
 
+static void check_pairs(struct run_node *node, const struct weir_conn *conn,
+                        struct run_stream *stream)
+{
+    const struct weir_hub *hub = conn->hub;
+    uint64_t picked_bytes[RUN_CHANNELS_MAX] = {0};
+    stream->has_pairs = false;
+    for (uint32_t i = 0; i < hub->channel_cnt; i++)
+        if (conn->active >> i & 1)
+            picked_bytes[i] = picked(conn, i, stream, hub->channels[i].id - 1u);
+    for (uint32_t i = 0; i < hub->channel_cnt; i++)
+        for (uint32_t k = i + 1; k < hub->channel_cnt; k++)
+            check_pair(node, conn, stream, picked_bytes, i, k);
+}
+
 void stream_check(struct run_node *node, struct weir_conn *conn)
 {
     struct weir_hub *hub = conn->hub;
-    if (conn->state != WEIR_CONN_READY)
+    struct run_slot *slot = run_slot_of(node, conn);
+    if (conn->state != WEIR_CONN_READY || (!hub->urgent && hub->channel_cnt < 2) ||
+        (!conn->active && !slot->is_followed)) /* nothing is to be sent, nor was before */
         return;
-    struct run_stream *stream =
-        hub->urgent || hub->channel_cnt > 1 ? stream_of(node->run, conn) : NULL;
-    if (stream && !stream->is_lost)
-        check_idle(node, conn, stream);
-    for (uint32_t i = 0; stream && !stream->is_lost && i < hub->channel_cnt; i++)
-        for (uint32_t k = i + 1; k < hub->channel_cnt; k++)
-            check_pair(node, conn, stream, i, k);
+    struct run_stream *stream = stream_of(node->run, conn);
+    if (!stream || stream->is_lost)
+        return;
+    check_idle(node, conn, stream);
+    if (stream->has_pairs || (conn->active & (conn->active - 1)))
+        check_pairs(node, conn, stream);
+    slot->is_followed = stream->has_pairs || stream->idle_turns > 0;
 }

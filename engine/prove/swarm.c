@@ -52,7 +52,7 @@ static void draw_node(struct run *run, uint32_t idx)
     struct weir_config *cfg = &node->cfg;
     weir_config_init(cfg);
     cfg->shard_cnt = (uint32_t)between(run, 1, RUN_SHARDS_MAX);
-    cfg->peers_max = (uint32_t)between(run, 3 * run->node_cnt, RUN_PEERS_MAX / RUN_SHARDS_MAX);
+    cfg->peers_max = (uint32_t)between(run, 3 * run->node_cnt, RUN_SLOTS_MAX);
     cfg->handshakes_max = (uint32_t)between(run, 4, 16);
     cfg->dials_max = (uint32_t)between(run, run->node_cnt + 2, 24);
     cfg->frame_bytes_max = (uint32_t)between_log(run, 4096, 65536);

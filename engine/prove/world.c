@@ -200,6 +200,7 @@ static void free_node(struct world_node *node)
     weir_thread_number = node->world->thread;
     weir_node_free(own);
     node->node = NULL;
+    node->world->dues_ns[node->idx] = 0;
 }
 
 int weir_world_is_stopped(const weir_world *world, const weir_node *node)
@@ -256,16 +257,17 @@ static uint64_t due_of(const struct world_node *node, uint32_t shard)
     return weir_max_u64(due_ns, node->paused_until_ns);
 }
 
-/* When the first of a node's shards is due; 0: nobody tells when that will change. */
-static uint64_t due_of_node(const struct world_node *node)
+/* Looks when a node's shards are due. Returns when the first one is; 0: nobody tells when that will change. */
+static uint64_t look(struct world_node *node)
 {
-    uint64_t due_ns = WEIR_NS_FOREVER;
+    uint64_t first_ns = WEIR_NS_FOREVER;
     if (!node->node || atomic_load(&node->node->state) == WEIR_NODE_NEW)
         return 0;
-    for (uint32_t i = 0; i < node->node->shard_cnt; i++)
-        if (is_turning(node, i))
-            due_ns = weir_min_u64(due_ns, due_of(node, i));
-    return due_ns;
+    for (uint32_t i = 0; i < node->node->shard_cnt; i++) {
+        node->dues_ns[i] = is_turning(node, i) ? due_of(node, i) : WEIR_NS_FOREVER;
+        first_ns = weir_min_u64(first_ns, node->dues_ns[i]);
+    }
+    return first_ns;
 }
 
 static void turn(struct world_node *node, uint32_t shard)
@@ -307,15 +309,14 @@ static struct world_node *next_of(weir_world *world, uint64_t *ret_due_ns, uint3
     while (weir_sim_touched(world->sim, &tag))
         world->dues_ns[tag] = 0;
     for (uint32_t i = 0; i < world->node_cnt; i++) {
-        if (world->dues_ns[i] >
-            best_ns) /* most of them: with 1,000 nodes a look at each was half of all */
+        /* Most of them: with 1,000 nodes a look at each was half of all. */
+        if (world->dues_ns[i] > best_ns)
             continue;
         struct world_node *node = world->nodes[i];
-        world->dues_ns[i] = due_of_node(node);
-        for (uint32_t k = 0; node->node && k < node->node->shard_cnt; k++) {
-            if (!is_turning(node, k))
-                continue;
-            uint64_t due_ns = weir_max_u64(due_of(node, k), now_ns);
+        if (world->dues_ns[i] == 0)
+            world->dues_ns[i] = look(node);
+        for (uint32_t k = 0; world->dues_ns[i] != 0 && k < node->node->shard_cnt; k++) {
+            uint64_t due_ns = weir_max_u64(node->dues_ns[k], now_ns);
             if (due_ns > best_ns || due_ns == WEIR_NS_FOREVER)
                 continue;
             same_cnt = due_ns < best_ns ? 1 : same_cnt + 1;
@@ -467,6 +468,8 @@ void weir_world_slow(weir_world *world, uint32_t from_host, uint32_t to_host, we
 void weir_world_pause(weir_world *world, weir_node *node, weir_ns duration)
 {
     struct world_node *found = world_node_of(world, node);
-    if (found)
-        found->paused_until_ns = weir_sim_now(world->sim) + duration;
+    if (!found)
+        return;
+    found->paused_until_ns = weir_sim_now(world->sim) + duration;
+    world->dues_ns[found->idx] = 0;
 }

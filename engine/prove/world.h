@@ -31,6 +31,7 @@ struct world_node {
     struct weir_io_host io_host;
     struct weir_io *ios[WEIR_SHARDS_MAX];
     uint64_t busy_until_ns[WEIR_SHARDS_MAX];
+    uint64_t dues_ns[WEIR_SHARDS_MAX]; /* when each shard is due, as the world last looked */
     bool is_done[WEIR_SHARDS_MAX];
     uint64_t paused_until_ns;
     bool is_started; /* some shard of it has turned */

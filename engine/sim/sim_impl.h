@@ -58,7 +58,8 @@ enum sim_net {
 
 struct sim_sock {
     struct weir_sim *sim;
-    struct sim_io *io; /* NULL: raw */
+    struct sim_io *io;                   /* NULL: raw */
+    struct sim_sock *io_next, **io_link; /* of those that the io has; NULL: of none */
     uint64_t gen;
     int fd; /* -1: not accepted yet */
     uint8_t state;
@@ -140,7 +141,9 @@ struct sim_io {
     struct sim_list events; /* struct sim_event: the completion queue */
     size_t event_head;
     uint8_t *bufs;
+    struct sim_sock *socks; /* that are its own, in no order */
     uint8_t *is_lent;
+    uint32_t lent_cnt;
     uint32_t *lent_lens;  /* bytes that were written to it */
     uint32_t *ready_bufs; /* a ring of recv_buf_cnt, first in first out, as the kernel's */
     uint32_t ready_head, ready_cnt;
@@ -190,7 +193,8 @@ void sim_agenda_add(struct weir_sim *sim, struct sim_list *agenda, struct sim_en
 bool sim_agenda_pop(struct sim_list *agenda, uint64_t now_ns, struct sim_entry *ret_entry);
 struct sim_sock *sim_sock_of(struct weir_sim *sim, int fd); /* NULL: not open */
 struct sim_sock *sim_sock_make(struct weir_sim *sim, struct sim_io *io);
-int sim_sock_open(struct sim_sock *sock); /* gives it a descriptor; -EMFILE */
+void sim_sock_move(struct sim_sock *sock, struct sim_io *io); /* NULL: to none */
+int sim_sock_open(struct sim_sock *sock);                     /* gives it a descriptor; -EMFILE */
 void sim_sock_free(struct sim_sock *sock);
 /* One of those who listen there, at random; NULL: nobody. `host` is the dialer's, 0 for raw ones. */
 struct sim_sock *sim_find_listener(struct weir_sim *sim, const struct weir_addr *addr,

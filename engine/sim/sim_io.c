@@ -22,7 +22,7 @@ static struct sim_sock *sock_of(struct weir_io *io, int fd)
     WEIR_CHECK(sock != NULL && sock->io != NULL);
     if (sock->io != of(io)) { /* one shard hands what it accepted to another */
         WEIR_CHECK(sock->host == of(io)->host && sock->in_flight == 0);
-        sock->io = of(io);
+        sim_sock_move(sock, of(io));
     }
     return sock;
 }
@@ -148,6 +148,7 @@ static void sim_io_recv_done(struct weir_io *io, uint32_t buf_idx)
     struct sim_io *s = of(io);
     WEIR_CHECK(buf_idx < s->cfg.recv_buf_cnt && s->is_lent[buf_idx]);
     s->is_lent[buf_idx] = 0;
+    s->lent_cnt--;
     memset(s->bufs + (size_t)buf_idx * s->cfg.recv_buf_bytes, 0xDD, s->lent_lens[buf_idx]);
     s->returned_bufs[s->returned_cnt++] = buf_idx;
 }
@@ -377,10 +378,7 @@ static void sim_io_stats(const struct weir_io *io, struct weir_io_stats *ret_sta
 
 uint32_t weir_sim_lent_cnt(struct weir_io *io)
 {
-    uint32_t cnt = 0;
-    for (uint32_t i = 0; i < of(io)->cfg.recv_buf_cnt; i++)
-        cnt += of(io)->is_lent[i];
-    return cnt;
+    return of(io)->lent_cnt;
 }
 
 /* ---- making and freeing -------------------------------------------------------------------- */
@@ -431,13 +429,9 @@ void weir_sim_io_slot(struct weir_io *io)
 
 void weir_sim_visit_ops(struct weir_io *io, weir_sim_visit visit, void *ctx)
 {
-    struct weir_sim *sim = of(io)->sim;
-    for (size_t i = 0; i < sim->socks.cnt; i++) {
-        const struct sim_sock *sock = ((struct sim_sock **)sim->socks.items)[i];
-        if (sock == NULL || sock->io != of(io))
-            continue;
+    for (const struct sim_sock *sock = of(io)->socks; sock; sock = sock->io_next) {
         uint32_t left = sock->in_flight;
-        for (uint32_t kind = WEIR_IO_ACCEPT; kind < WEIR_IO_SHUTDOWN; kind++) {
+        for (uint32_t kind = WEIR_IO_ACCEPT; left > 0 && kind < WEIR_IO_SHUTDOWN; kind++) {
             if (!sock->ops[kind].is_started)
                 continue;
             visit(ctx, sock->fd, kind, sock->ops[kind].token);
@@ -459,6 +453,8 @@ static void sim_io_free(struct weir_io *io)
         if (sock && sock->io == s)
             sim_sock_close(sock);
     }
+    while (s->socks) /* who would be left here is nobody's */
+        sim_sock_move(s->socks, NULL);
     for (size_t i = 0; i < s->sim->touched.cnt && s->is_touched; i++) {
         struct sim_io **touched = s->sim->touched.items;
         if (touched[i] != s)

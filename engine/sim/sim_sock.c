@@ -245,6 +245,7 @@ static bool recv_one(struct sim_sock *sock)
     io->ready_cnt--;
     WEIR_CHECK(!io->is_lent[buf_idx]);
     io->is_lent[buf_idx] = 1;
+    io->lent_cnt++;
     uint8_t *buf = io->bufs + (size_t)buf_idx * io->cfg.recv_buf_bytes;
     uint32_t len = sim_chunk(sim, weir_min_u64(sock->arrived_len, io->cfg.recv_buf_bytes),
                              sim->cfg.recv_chunk_max);

@@ -58,21 +58,15 @@ static bool is_before(const struct sim_entry *a, const struct sim_entry *b)
     return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : a->seq < b->seq;
 }
 
-static void swap(struct sim_entry *a, struct sim_entry *b)
-{
-    struct sim_entry entry = *a;
-    *a = *b;
-    *b = entry;
-}
-
 void sim_agenda_add(struct weir_sim *sim, struct sim_list *agenda, struct sim_entry entry)
 {
     entry.seq = sim->seq++;
-    *(struct sim_entry *)sim_list_add(agenda, sizeof(entry)) = entry;
+    (void)sim_list_add(agenda, sizeof(entry));
     struct sim_entry *entries = agenda->items;
-    for (size_t at = agenda->cnt - 1; at > 0 && is_before(&entries[at], &entries[(at - 1) / 2]);
-         at = (at - 1) / 2)
-        swap(&entries[at], &entries[(at - 1) / 2]);
+    size_t at = agenda->cnt - 1; /* a hole, which rises */
+    for (; at > 0 && is_before(&entry, &entries[(at - 1) / 2]); at = (at - 1) / 2)
+        entries[at] = entries[(at - 1) / 2];
+    entries[at] = entry;
 }
 
 bool sim_agenda_pop(struct sim_list *agenda, uint64_t now_ns, struct sim_entry *ret_entry)
@@ -81,18 +75,17 @@ bool sim_agenda_pop(struct sim_list *agenda, uint64_t now_ns, struct sim_entry *
     if (agenda->cnt == 0 || entries[0].due_ns > now_ns)
         return false;
     *ret_entry = entries[0];
-    size_t cnt = --agenda->cnt;
-    entries[0] = entries[cnt];
-    for (size_t at = 0;;) {
-        size_t least = at;
-        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < cnt; child++)
-            if (is_before(&entries[child], &entries[least]))
-                least = child;
-        if (least == at)
-            return true;
-        swap(&entries[at], &entries[least]);
-        at = least;
+    size_t cnt = --agenda->cnt, at = 0; /* a hole, which sinks to where the last one fits */
+    const struct sim_entry *last = &entries[cnt];
+    for (size_t child = 1; child < cnt; child = 2 * at + 1) {
+        child += child + 1 < cnt && is_before(&entries[child + 1], &entries[child]);
+        if (!is_before(&entries[child], last))
+            break;
+        entries[at] = entries[child];
+        at = child;
     }
+    entries[at] = *last;
+    return true;
 }
 
 /* ---- sockets by number --------------------------------------------------------------------- */
@@ -115,9 +108,27 @@ struct sim_sock *sim_sock_make(struct weir_sim *sim, struct sim_io *io)
         *(struct sim_sock **)sim_list_add(&sim->every, sizeof(sock)) = sock;
     }
     uint64_t gen = sock->gen + 1;
-    *sock = (struct sim_sock){.sim = sim, .io = io, .gen = gen, .fd = -1, .state = SIM_FRESH};
+    *sock = (struct sim_sock){.sim = sim, .gen = gen, .fd = -1, .state = SIM_FRESH};
     sock->host = io ? io->host : 0;
+    sim_sock_move(sock, io);
     return sock;
+}
+
+void sim_sock_move(struct sim_sock *sock, struct sim_io *io)
+{
+    if (sock->io) {
+        *sock->io_link = sock->io_next;
+        if (sock->io_next)
+            sock->io_next->io_link = sock->io_link;
+    }
+    sock->io = io;
+    if (!io)
+        return;
+    sock->io_next = io->socks;
+    sock->io_link = &io->socks;
+    if (io->socks)
+        io->socks->io_link = &sock->io_next;
+    io->socks = sock;
 }
 
 /* The lowest free number, as the system does it: a stale number soon means another socket. */
@@ -144,6 +155,7 @@ void sim_sock_free(struct sim_sock *sock)
         ((struct sim_sock **)sim->socks.items)[sock->fd] = NULL;
         sim->sock_cnt--;
     }
+    sim_sock_move(sock, NULL);
     free(sock->pipe);
     uint64_t gen = sock->gen + 1;
     *sock = (struct sim_sock){.sim = sim, .gen = gen, .fd = -1, .state = SIM_FREE};
