@@ -20,6 +20,14 @@ assert HEAD.size == 256 and RECORD.size == 256
 PATIENCE_S = 60
 
 
+started = []  # ended at the end, whatever it is: nobody waits for them then
+
+
+def start(*args, **kwargs):
+    started.append(subprocess.Popen([WEIR, *args], **kwargs))
+    return started[-1]
+
+
 def run(*args, env=None):
     done = subprocess.run([WEIR, *args], capture_output=True, text=True, timeout=PATIENCE_S, env=env)
     return done.returncode, done.stdout, done.stderr
@@ -46,14 +54,14 @@ def until(what, condition):
 def check_node(work):
     """A node and its peer: stat sees what happens, and how the node ends."""
     path = work / "stats"
-    node = subprocess.Popen([WEIR, "node", "--listen", "127.0.0.1:0", "--stats-path", path, "--quiet",
-                             "--stats-interval", "50ms", "--channel", "id=1,name=a\"b"], stdout=subprocess.PIPE, text=True)
+    node = start("node", "--listen", "127.0.0.1:0", "--stats-path", path, "--quiet", "--stats-interval", "50ms",
+                 "--channel", "id=1,name=a\"b", stdout=subprocess.PIPE, text=True)
     node.stdout.readline()  # its id
     address = node.stdout.readline().split()[-1]
     code, stat = stat_json(path)
     assert code == 0 and stat["state"] == "live" and stat["pid"] == node.pid, stat
     assert run("node", "--listen", "127.0.0.1:0", "--stats-path", path)[0] == 3, "the file is in use"
-    peer = subprocess.Popen([WEIR, "node", "--peer", address, "--quiet"], stdout=subprocess.DEVNULL)
+    peer = start("node", "--peer", address, "--quiet", stdout=subprocess.DEVNULL)
     until("a peer", lambda: value(stat_json(path)[1], "weir_peers") == 1)
     assert value(stat_json(path)[1], "weir_channel_queue_bytes", channel="1", name='a"b') == 0
     code, out, err = run("stat", path)
@@ -72,8 +80,8 @@ def check_node(work):
     node.wait(PATIENCE_S)
     code, stat = stat_json(path)
     assert code == 1 and stat["state"] == "stopped" and value(stat, "weir_accepted_total") == 1
-    killed = subprocess.Popen([WEIR, "node", "--listen", "127.0.0.1:0", "--stats-path", path, "--quiet"],
-                              stdout=subprocess.PIPE, text=True)
+    killed = start("node", "--listen", "127.0.0.1:0", "--stats-path", path, "--quiet", stdout=subprocess.PIPE,
+                   text=True)
     for _ in range(2):  # its id, its address
         killed.stdout.readline()
     assert stat_json(path)[0] == 0, "the file of a node that has stopped is taken over"
@@ -86,10 +94,13 @@ def check_node(work):
 
 def check_top(path, pid):
     """`weir top`: as text, and on a terminal of 60 columns that then becomes another size."""
-    code, out, _ = run("top", "--plain", "2", "--interval", "300ms", path)
-    assert code == 0 and out.count("SHARD") == 2 and out.count("CHANNEL") == 2, out
-    last = out.split("SHARD")[-1].splitlines()[1].split()
-    assert last[:2] == ["0", "1"] and last[2] == "0", out  # shard 0 has a peer, and nothing comes in
+    def is_idle():
+        code, out, _ = run("top", "--plain", "2", "--interval", "300ms", path)
+        assert code == 0 and out.count("SHARD") == 2 and out.count("CHANNEL") == 2, out
+        last = out.split("SHARD")[-1].splitlines()[1].split()
+        assert last[:2] == ["0", "1"], out  # shard 0 has a peer
+        return last[2] == "0"
+    until("an interval in which nothing comes in", is_idle)  # not the first: the handshake was just now
     assert run("top", path)[0] == 2, "no terminal, and no --plain"
     if not any((Path(folder) / "x" / "xterm").exists()
                for folder in ("/usr/share/terminfo", "/lib/terminfo", "/etc/terminfo")):
@@ -98,8 +109,8 @@ def check_top(path, pid):
     master, slave = pty.openpty()
     set_size(master, 20, 60)
     env = dict(os.environ, TERM="xterm")
-    top = subprocess.Popen([WEIR, "top", "--interval", "100ms", path], stdin=slave, stdout=slave, stderr=slave,
-                           env=env, start_new_session=True)
+    top = start("top", "--interval", "100ms", path, stdin=slave, stdout=slave, stderr=slave, env=env,
+                start_new_session=True)
     os.close(slave)
     screen = read_until(master, b"SHARD")
     assert str(pid).encode() in screen, screen
@@ -184,8 +195,14 @@ def main():
         print("weir cannot run here")
         return 77
     with tempfile.TemporaryDirectory() as work:
-        good = check_node(Path(work))
-        check_files(Path(work), good)
+        try:
+            good = check_node(Path(work))
+            check_files(Path(work), good)
+        finally:
+            for child in started:
+                if child.poll() is None:
+                    child.kill()
+                    child.wait()
     return 0
 
 
