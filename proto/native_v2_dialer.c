@@ -153,7 +153,7 @@ void weir_v2_message2_feed(struct native_v2_state *state, const uint8_t *data, s
     if (data[NATIVE_V2_AT_MARK] == NATIVE_V2_MARK_REFUSAL) {
         ret_feed->consumed = NATIVE_V2_ANSWER_BYTES + 2;
         weir_v2_fail(state, refusal_read(data + NATIVE_V2_ANSWER_BYTES), false);
-        state->is_fault_theirs = state->fault != WEIR_R_BAD_HELLO;
+        state->is_fault_theirs = true; /* in clear: it names the end, whoever wrote it */
         return;
     }
     if (state->out &

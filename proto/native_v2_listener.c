@@ -189,7 +189,7 @@ static void give_up_feed(struct native_v2_state *state, const uint8_t *data, siz
                     reason == WEIR_R_SELF;
     ret_feed->consumed = NATIVE_V2_GIVE_UP_BYTES;
     weir_v2_fail(state, is_known ? reason : WEIR_R_BAD_HELLO, false);
-    state->is_fault_theirs = is_known;
+    state->is_fault_theirs = true; /* an unknown reason, too, may be anybody's */
 }
 
 /* The listener: message 3, which says who the dialer is and what it offers. */

@@ -339,6 +339,7 @@ Test(native_v2, a_reason_in_clear_is_believed_only_when_it_is_a_possible_one)
         bool is_possible = reason == WEIR_R_WRONG_VERSION || reason == WEIR_R_SECURE_REFUSED ||
                            reason == WEIR_R_NETWORK_KEY || reason == WEIR_R_LIMIT_PEERS;
         cr_assert_eq(pair.dialer.fault, is_possible ? reason : WEIR_R_BAD_HELLO);
+        cr_assert(pair.dialer.is_fault_theirs, "%u: it is in clear, so nobody's for sure", reason);
         pair_close(&pair);
     }
 }

@@ -107,7 +107,8 @@ Test(native_v2_clear, a_dialer_gives_up_with_one_of_few_reasons)
         cr_assert_gt(V2->pull(pair.listener.state, bytes, sizeof bytes), 0);
         v2_take(&pair.listener, give_up, sizeof give_up, 1);
         cr_assert_eq(pair.listener.fault, is_possible ? reason : WEIR_R_BAD_HELLO, "%u", reason);
-        cr_assert_eq(pair.listener.is_fault_theirs, is_possible, "%u", reason);
+        cr_assert(pair.listener.is_fault_theirs, "%u: it is in clear, so nobody's for sure",
+                  reason);
         cr_assert_eq(V2->pull(pair.listener.state, bytes, sizeof bytes), 0);
         pair_close(&pair);
     }
