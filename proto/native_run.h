@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/base/copy.h"
 #include "proto/native_bytes.h"
 #include "weir/error.h"
 
@@ -29,7 +30,7 @@
 static inline void weir_run_copy(uint8_t *to, const uint8_t *from, size_t len)
 {
     if (len > 128) {
-        memcpy(to, from, len);
+        weir_copy(to, from, len);
     } else if (len > 64) {
         memcpy(to, from, 64);
         memcpy(to + len - 64, from + len - 64, 64);

@@ -113,11 +113,14 @@ static inline void ring_prepared(const struct run *run, struct io_uring_sqe *sqe
 void ring_wait(struct run *run, struct io_uring *ring);
 
 double now_s(void);
+/* Puts them in order. */
+double median(double *values, int cnt);
 double cpu_s(void);
 
 /* Without a socket. `results`, a JSON array, gets an entry for each line that is printed. */
 struct json_t;
 int hash_compare(int repeat, struct json_t *results);
 int gaps_show(double seconds, struct json_t *results);
+int copy_compare(int repeat, struct json_t *results);
 
 #endif

@@ -42,10 +42,7 @@ bool json_write(FILE *file, const struct options *options, const char *congestio
     bool is_lower = group == NULL || group->is_ping;
 
     machine->load_after = bench_machine_load();
-    json_object_set_new(out, "group",
-                        json_string(group != NULL                ? group->name
-                                    : options->what == WHAT_HASH ? "hash"
-                                                                 : "gaps"));
+    json_object_set_new(out, "group", json_string(options_group(options)));
     json_object_set_new(out, "inputs",
                         json_pack("{s:f, s:i, s:s?, s:s?}", "seconds", options->seconds, "repeat",
                                   options->repeat, "place",
@@ -57,6 +54,7 @@ bool json_write(FILE *file, const struct options *options, const char *congestio
     json_object_set_new(out, "ratio_figure",
                         json_string(options->what == WHAT_HASH   ? "one_ns"
                                     : options->what == WHAT_GAPS ? "longest_ns"
+                                    : options->what == WHAT_COPY ? "memcpy_ns"
                                     : is_lower                   ? "p50_ns"
                                                                  : "bytes_per_s"));
     json_object_set_new(out, "ratio_better", json_string(is_lower ? "lower" : "higher"));

@@ -153,7 +153,7 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *values, int cnt)
+double median(double *values, int cnt)
 {
     qsort(values, (size_t)cnt, sizeof(*values), by_size);
     return values[cnt / 2];
@@ -242,6 +242,8 @@ static int run(const struct options *options, json_t *results)
         return hash_compare(options->repeat, results);
     if (options->what == WHAT_GAPS)
         return gaps_show(options->seconds, results);
+    if (options->what == WHAT_COPY)
+        return copy_compare(options->repeat, results);
     struct shared *shared =
         mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)

@@ -10,10 +10,23 @@
 #define SECONDS_MIN 0.01
 #define SECONDS_MAX 60.0
 
-static const char *const alone_texts[][2] = {
-    {"hash", "XXH3 one by one, or in batches that prefetch"},
-    {"gaps", "for how long each core is taken away from a loop that looks at the clock"},
+static const struct {
+    enum what what;
+    const char *name, *question;
+} alone[] = {
+    {WHAT_HASH, "hash", "XXH3 one by one, or in batches that prefetch"},
+    {WHAT_GAPS, "gaps", "for how long each core is taken away from a loop that looks at the clock"},
+    {WHAT_COPY, "copy", "long copies by where they go, of memcpy, of weir and of the kernel"},
 };
+#define ALONE_CNT (sizeof(alone) / sizeof(alone[0]))
+
+const char *options_group(const struct options *options)
+{
+    for (size_t i = 0; i < ALONE_CNT; i++)
+        if (options->what == alone[i].what)
+            return alone[i].name;
+    return options->group->name;
+}
 
 static void print_help(FILE *out)
 {
@@ -25,8 +38,8 @@ static void print_help(FILE *out)
           out);
     for (size_t i = 0; i < candidate_group_cnt; i++)
         fprintf(out, "  %-9s %s\n", candidate_groups[i].name, candidate_groups[i].question);
-    for (size_t i = 0; i < 2; i++)
-        fprintf(out, "  %-9s %s\n", alone_texts[i][0], alone_texts[i][1]);
+    for (size_t i = 0; i < ALONE_CNT; i++)
+        fprintf(out, "  %-9s %s\n", alone[i].name, alone[i].question);
     fputs(
         "\nExit code: 0; 1 a run failed; 2 wrong arguments; 3 no network namespaces or no veth here.\n",
         out);
@@ -51,15 +64,20 @@ static bool find_group(struct options *options, const char *name)
             options->group = &candidate_groups[i];
             return true;
         }
-    for (size_t i = 0; i < 2; i++)
-        if (strcmp(name, alone_texts[i][0]) == 0) {
-            options->what = i == 0 ? WHAT_HASH : WHAT_GAPS;
+    for (size_t i = 0; i < ALONE_CNT; i++)
+        if (strcmp(name, alone[i].name) == 0) {
+            options->what = alone[i].what;
             return true;
         }
     fprintf(stderr, "weir-candidates: there is no group '%s'; there are", name);
     for (size_t i = 0; i < candidate_group_cnt; i++)
         fprintf(stderr, " %s,", candidate_groups[i].name);
-    fprintf(stderr, " %s and %s (see --help)\n", alone_texts[0][0], alone_texts[1][0]);
+    for (size_t i = 0; i < ALONE_CNT; i++)
+        fprintf(stderr, " %s%s", alone[i].name,
+                i + 2 < ALONE_CNT   ? ","
+                : i + 1 < ALONE_CNT ? " and"
+                                    : "");
+    fputs(" (see --help)\n", stderr);
     return false;
 }
 

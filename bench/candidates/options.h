@@ -6,7 +6,7 @@
 
 #define REPEAT_MAX 99
 
-enum what { WHAT_GROUP, WHAT_HASH, WHAT_GAPS };
+enum what { WHAT_GROUP, WHAT_HASH, WHAT_GAPS, WHAT_COPY };
 
 struct options {
     enum what what;
@@ -18,6 +18,9 @@ struct options {
 };
 
 enum parsed { PARSED_GO, PARSED_STOP_OK, PARSED_STOP_USAGE };
+
+/* The name that was asked for. */
+const char *options_group(const struct options *options);
 
 /* Says itself what is wrong, and what is allowed. `*ret_options` is set with PARSED_GO alone. */
 enum parsed options_parse(struct options *ret_options, int argc, char **argv);

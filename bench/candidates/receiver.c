@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "engine/base/copy.h"
 #include "engine/base/hash.h"
 
 #define GROUP 0
@@ -57,7 +58,7 @@ static bool top_up(struct receiver *receiver, size_t want, const uint8_t **data,
     size_t n = want > receiver->carry_len ? want - receiver->carry_len : 0;
 
     n = n < *len ? n : *len;
-    memcpy(receiver->carry + receiver->carry_len, *data, n);
+    weir_copy(receiver->carry + receiver->carry_len, *data, n);
     receiver->carry_len += n;
     *data += n;
     *len -= n;
@@ -86,7 +87,7 @@ static void take(struct receiver *receiver, const uint8_t *data, size_t len)
         data += sizeof(head) + head.len;
         len -= sizeof(head) + head.len;
     }
-    memcpy(receiver->carry, data, len); /* it is empty */
+    weir_copy(receiver->carry, data, len); /* it is empty */
     receiver->carry_len = len;
 }
 

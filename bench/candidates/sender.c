@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "engine/base/copy.h"
 #include "engine/base/hash.h"
 
 #define GROUP 1
@@ -56,7 +57,7 @@ static void fill(struct sender *sender, struct batch *batch)
         if (sender->source_at + len > SOURCE_BYTES)
             sender->source_at = 0;
         if (!variant->is_uncopied)
-            memcpy(payload, sender->source + sender->source_at, len);
+            weir_copy(payload, sender->source + sender->source_at, len);
         sender->source_at += len;
         struct frame_head head = {len, sender->seq++,
                                   variant->is_unhashed ? 0 : sender->xxh3(payload, len, 0)};

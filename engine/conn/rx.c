@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/copy.h"
 #include "engine/base/probe.h"
 #include "engine/conn/conn.h"
 #include "weir/error.h"
@@ -117,7 +118,7 @@ static uint16_t admit(struct weir_conn *conn, struct weir_frame *frame, bool is_
 static void fragment_place(struct weir_frame *frame)
 {
     uint8_t *to = frame->hold->data + (frame->kind == WEIR_FRAME_FIRST ? 0 : frame->aux);
-    memcpy(to, frame->payload, frame->len);
+    weir_copy(to, frame->payload, frame->len);
     frame->payload = to;
 }
 
@@ -164,7 +165,7 @@ static bool place_begin(struct weir_conn *conn, const struct weir_frame *partial
     uint32_t off = conn->place.kind == WEIR_FRAME_FIRST ? 0 : conn->place.aux;
     conn->place.payload = conn->place.hold->data + off;
     conn->place_len = (uint32_t)have;
-    memcpy(conn->place.payload, payload, have);
+    weir_copy(conn->place.payload, payload, have);
     return true;
 }
 
@@ -196,7 +197,7 @@ static bool carry_begin(struct weir_conn *conn, const uint8_t *data, size_t len,
         fault(conn, WEIR_R_LIMIT_MEMORY);
         return false;
     }
-    memcpy(buf->data, data, len);
+    weir_copy(buf->data, data, len);
     buf->len = len;
     conn->carry = buf;
     conn->carry_need = need;
@@ -267,11 +268,11 @@ static void queue(struct weir_conn *conn, const uint8_t *data, size_t len)
             return;
         }
         if (old)
-            memcpy(buf->data, old->data, old_len);
+            weir_copy(buf->data, old->data, old_len);
         weir_buf_unref(old);
         conn->carry = buf;
     }
-    memcpy(conn->carry->data + old_len, data, len);
+    weir_copy(conn->carry->data + old_len, data, len);
     conn->carry->len = conn->carry_need = old_len + len;
 }
 
@@ -334,7 +335,7 @@ static bool carry_grow(struct weir_conn *conn)
         fault(conn, WEIR_R_LIMIT_MEMORY);
         return false;
     }
-    memcpy(buf->data, old->data, old->len);
+    weir_copy(buf->data, old->data, old->len);
     buf->len = old->len;
     weir_buf_unref(old);
     conn->carry = buf;
@@ -351,7 +352,7 @@ static size_t carry_on(struct weir_conn *conn, const uint8_t *data, size_t len)
     size_t take = end - carry->len;
     if (take > len)
         take = len;
-    memcpy(carry->data + carry->len, data, take);
+    weir_copy(carry->data + carry->len, data, take);
     carry->len += take;
     if (carry->len < conn->carry_need)
         return take;
@@ -389,7 +390,7 @@ void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)
             took = conn->place.len - conn->place_len;
             if (took > len)
                 took = len;
-            memcpy(conn->place.payload + conn->place_len, data, took);
+            weir_copy(conn->place.payload + conn->place_len, data, took);
             conn->place_len += (uint32_t)took;
             if (conn->place_len == conn->place.len)
                 place_end(conn);

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/copy.h"
 #include "engine/base/probe.h"
 #include "engine/conn/burst.h"
 #include "engine/conn/conn.h"
@@ -320,7 +321,7 @@ int weir_sendq_copy(struct weir_conn *conn, uint32_t channel_idx, const void *da
     struct weir_buf *buf = weir_pool_take(conn->hub->pool, len);
     if (!buf)
         return WEIR_E_NOMEM;
-    memcpy(buf->data, data, len);
+    weir_copy(buf->data, data, len);
     buf->len = len;
     return queue_whole(conn, channel_idx, buf, NULL, len, WEIR_ITEM_WHOLE, true);
 }

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/copy.h"
 #include "engine/base/probe.h"
 #include "engine/conn/conn.h"
 #include "proto/native_run.h"
@@ -74,7 +75,7 @@ static void hold_copy(struct weir_conn *conn, uint32_t channel_idx, const uint8_
     if (is_put)
         weir_run_put(buf->data + buf->len, data, (uint16_t)len);
     else
-        memcpy(buf->data + buf->len, data, len);
+        weir_copy(buf->data + buf->len, data, len);
     buf->len += need;
     buf->owner_charge += len;
     conn->bytes_held += need;
@@ -208,7 +209,7 @@ static void deliver_fragment(struct weir_conn *conn, struct weir_frame *frame)
     uint32_t total = is_in_place ? frame->len : (uint32_t)message->len;
     if (!is_in_place) {
         if (frame->payload != message->data + off)
-            memcpy(message->data + off, frame->payload, frame->len);
+            weir_copy(message->data + off, frame->payload, frame->len);
         if (off + frame->len < total)
             return;
     }

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/copy.h"
 #include "engine/node/internal.h"
 #include "engine/node/receipt.h"
 #include "engine/node/sample.h"
@@ -25,7 +26,7 @@ static struct weir_shared *encode(weir_node *node, struct weir_shard *here, uint
         weir_heap_release(shared);
         return NULL;
     }
-    memcpy(buf->data, data, len);
+    weir_copy(buf->data, data, len);
     buf->len = len;
     atomic_init(&shared->refs, 1);
     shared->frame_bytes = frame_bytes;

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "engine/base/copy.h"
 #include "engine/base/hash.h"
 #include "engine/node/gossip_impl.h"
 #include "engine/node/internal.h"
@@ -82,7 +83,7 @@ static int copy(struct weir_buf **ret_buf, const uint8_t *data, size_t len)
 {
     int error = weir_buf_create(ret_buf, WEIR_GOSSIP_HEAD_BYTES + len);
     if (!error)
-        memcpy(weir_buf_data(*ret_buf) + WEIR_GOSSIP_HEAD_BYTES, data, len);
+        weir_copy(weir_buf_data(*ret_buf) + WEIR_GOSSIP_HEAD_BYTES, data, len);
     return error;
 }
 
@@ -242,7 +243,7 @@ static int serve_kept(weir_gossip *gossip, struct gossip_peer *peer, struct weir
     int error = weir_buf_create(&buf, len);
     if (error)
         return error;
-    memcpy(weir_buf_data(buf), weir_buf_data(kept), len);
+    weir_copy(weir_buf_data(buf), weir_buf_data(kept), len);
     weir_gossip_push_head(weir_buf_data(buf), hops, age_of(age_us));
     error = weir_send_buf(gossip->node, peer->peer, gossip->cfg.channel, buf);
     if (error)

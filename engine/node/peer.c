@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include "engine/base/check.h"
+#include "engine/base/copy.h"
 #include "engine/node/internal.h"
 
 uint32_t weir_peer_shard(weir_peer peer)
@@ -130,7 +131,7 @@ int weir_msg_keep(weir_node *node, const struct weir_msg *msg, struct weir_buf *
         buf = weir_pool_take(hub->pool, msg->len ? msg->len : 1);
         if (!buf)
             return WEIR_E_NOMEM;
-        memcpy(buf->data, msg->data, WEIR_PLANTED(KEEP) ? msg->len / 2 : msg->len);
+        weir_copy(buf->data, msg->data, WEIR_PLANTED(KEEP) ? msg->len / 2 : msg->len);
         buf->len = msg->len;
     }
     if (conn) { /* the credit that delivery gave back is taken again until the buffer is released */

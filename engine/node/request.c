@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/copy.h"
 #include "engine/node/internal.h"
 #include "engine/node/request_impl.h"
 
@@ -124,7 +125,7 @@ int request_send(weir_requests *requests, struct request_peer *peer,
         error = weir_buf_create(&buf, len);
         if (!error) {
             memcpy(weir_buf_data(buf), small, head_len);
-            memcpy(weir_buf_data(buf) + head_len, msg->data, msg->len);
+            weir_copy(weir_buf_data(buf) + head_len, msg->data, msg->len);
             error = weir_send_buf(requests->node, peer->peer, requests->cfg.channel, buf);
         }
     }

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/copy.h"
 #include "engine/node/internal.h"
 #include "engine/node/request_impl.h"
 
@@ -233,7 +234,7 @@ static struct request_ask *make(weir_requests *requests, const struct weir_ask *
         return NULL;
     }
     if (ask->len)
-        memcpy(weir_buf_data(made->message), ask->data, ask->len);
+        weir_copy(weir_buf_data(made->message), ask->data, ask->len);
     return made;
 }
 

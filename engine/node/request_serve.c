@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "engine/base/check.h"
+#include "engine/base/copy.h"
 #include "engine/node/request_impl.h"
 
 #define PART_BYTES_MIN 1024u /* a peer that takes no part of this size takes none */
@@ -363,7 +364,7 @@ int weir_reply_send(weir_requests *requests, weir_reply reply, const void *data,
     if (error)
         return error;
     if (len)
-        memcpy(weir_buf_data(whole), data, len);
+        weir_copy(weir_buf_data(whole), data, len);
     return reply_from_anywhere(requests, reply, whole, 0, NULL);
 }
 

@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include "engine/base/check.h"
+#include "engine/base/copy.h"
 #include "engine/conn/burst.h"
 #include "engine/node/internal.h"
 
@@ -146,7 +147,7 @@ __attribute__((noinline)) static int queue_copy(weir_node *node, weir_peer peer,
     if (!note)
         return WEIR_E_NOMEM;
     if (len)
-        memcpy(note->data, data, len);
+        weir_copy(note->data, data, len);
     error = post_send(shard, peer, idx, note, len);
     if (error)
         weir_note_free(note);

@@ -23,6 +23,8 @@ for group in floor size direct ping; do
 done
 "$program" hash --repeat 1 --json "$work/hash.json" | grep -q 'one by one' || fail hash
 "$program" gaps --seconds 0.05 --json "$work/gaps.json" | grep -q 'longest gap' || fail gaps
+"$program" copy --repeat 2 --json "$work/copy.json" >"$work/copy.txt" || fail copy
+grep -q 'through loopback' "$work/copy.txt" || fail "copy: $(cat "$work/copy.txt")"
 
 # The documents are what bench/schema.json says, and say the same as the tables.
 "$program" size --seconds 0.02 --repeat 2 --json "$work/size.json" >"$work/size.txt" || fail "size --json"
@@ -39,7 +41,7 @@ try:
 except ImportError:
     def validate(document):
         assert document["kind"] == "candidates"
-reports = {name: json.loads((work / f"{name}.json").read_text()) for name in ("hash", "gaps", "size", "ping")}
+reports = {name: json.loads((work / f"{name}.json").read_text()) for name in ("copy", "hash", "gaps", "size", "ping")}
 for name, report in reports.items():
     validate(report)
     assert report["group"] == name and report["results"], report
