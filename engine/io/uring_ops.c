@@ -108,8 +108,8 @@ void weir_uring_recv_done(struct weir_io *io, uint32_t buf_idx)
 {
     struct weir_uring *u = weir_uring_of(io);
     /* A buffer given back twice would be filled by two receives at once. */
-    WEIR_CHECK(buf_idx < u->cfg.recv_buf_cnt && u->is_lent[buf_idx]);
-    u->is_lent[buf_idx] = 0;
+    WEIR_CHECK(buf_idx < u->cfg.recv_buf_cnt && u->lent[buf_idx].is_lent);
+    u->lent[buf_idx].is_lent = false;
     weir_uring_buf_return(u, buf_idx);
 }
 

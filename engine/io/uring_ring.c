@@ -90,12 +90,12 @@ static bool translate(struct weir_uring *u, const struct io_uring_cqe *cqe,
     case WEIR_IO_RECV:
         if (cqe->flags & IORING_CQE_F_BUFFER) {
             uint32_t buf_idx = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
-            WEIR_CHECK(buf_idx < u->cfg.recv_buf_cnt && !u->is_lent[buf_idx]);
+            WEIR_CHECK(buf_idx < u->cfg.recv_buf_cnt && !u->lent[buf_idx].is_lent);
             if (cqe->res > 0) {
-                u->is_lent[buf_idx] = 1;
+                u->lent[buf_idx].is_lent = true;
                 event.flags |= WEIR_IO_BUF;
                 event.buf_idx = buf_idx;
-                event.data = u->bufs + (size_t)buf_idx * u->cfg.recv_buf_bytes;
+                event.data = weir_uring_buf(u, buf_idx);
             } else {
                 /* Some kernels spend a buffer on the end of the stream: the caller need not know. */
                 weir_uring_buf_return(u, buf_idx);
@@ -250,7 +250,7 @@ static void uring_free(struct weir_io *io)
         munmap(u->buf_ring, u->map_bytes);
     if (u->wake_fd >= 0)
         close(u->wake_fd);
-    weir_heap_release(u->is_lent);
+    weir_heap_release(u->lent);
     weir_heap_release(u->msgs);
     weir_heap_release(u->addrs);
     weir_heap_release(u->connects);
@@ -315,10 +315,16 @@ static int make_ring(struct weir_uring *u)
 
 static int make_bufs(struct weir_uring *u)
 {
+    u->lent = weir_heap_alloc(NULL, u->cfg.recv_buf_cnt * sizeof(*u->lent));
+    if (u->lent == NULL)
+        return WEIR_E_NOMEM;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t head = u->cfg.recv_buf_cnt * sizeof(struct io_uring_buf);
     head = (head + page - 1) / page * page;
-    size_t bytes = head + (size_t)u->cfg.recv_buf_cnt * u->cfg.recv_buf_bytes;
+    u->buf_stride = u->cfg.recv_buf_bytes;
+    if (u->buf_stride >= WEIR_URING_BUF_MOVED_MIN)
+        u->buf_stride += WEIR_URING_BUF_WALK;
+    size_t bytes = head + u->cfg.recv_buf_cnt * u->buf_stride;
     /* Populated, so that running out of memory shows now. Ordinary memory that the kernel is told of:
      * rings that the kernel maps (IOU_PBUF_RING_MMAP) have a record of holes. */
     void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -361,11 +367,10 @@ static int make(struct weir_io **ret_io, const struct weir_io_config *cfg)
     if (error)
         goto out;
     error = WEIR_E_NOMEM;
-    u->is_lent = weir_heap_alloc(NULL, cfg->recv_buf_cnt);
     u->msgs = weir_heap_alloc(NULL, u->ring.sq.ring_entries * sizeof(*u->msgs));
     u->addrs = weir_heap_alloc(NULL, u->ring.sq.ring_entries * sizeof(*u->addrs));
     u->connects = weir_heap_alloc(NULL, WEIR_URING_CONNECTS_MAX * sizeof(*u->connects));
-    if (u->is_lent == NULL || u->msgs == NULL || u->addrs == NULL || u->connects == NULL)
+    if (u->msgs == NULL || u->addrs == NULL || u->connects == NULL)
         goto out;
     u->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (u->wake_fd < 0) {

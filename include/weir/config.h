@@ -82,10 +82,11 @@ struct weir_config {
                                     * and falls out of the cache), the system's autotuning for others;
                                     * UINT32_MAX: autotuning for all */
     uint32_t socket_send_bytes;    /* SO_SNDBUF; default UINT32_MAX: the system's autotuning */
-    uint32_t recv_buf_bytes;       /* one provided receive buffer; default 65,536 */
-    uint32_t recv_buf_cnt;         /* of them per shard, a power of two; default 8 */
-    uint64_t pool_bytes_max;       /* all message memory of one shard; default 1 GiB */
-    uint64_t peer_bytes_max;       /* queued, partial and kept bytes of one peer; default 256 MiB */
+    uint32_t
+        recv_buf_bytes; /* one provided receive buffer; default 65,536 (4 KiB more are set aside for each of 32 KiB or more) */
+    uint32_t recv_buf_cnt;      /* of them per shard, a power of two; default 8 */
+    uint64_t pool_bytes_max;    /* all message memory of one shard; default 1 GiB */
+    uint64_t peer_bytes_max;    /* queued, partial and kept bytes of one peer; default 256 MiB */
     uint32_t mailbox_bytes_max; /* calls from other threads waiting for one shard; default 64 MiB */
     uint32_t handshakes_max;    /* connections per shard that are not ready yet; default 256 */
     uint32_t dials_max;         /* addresses a node keeps dialing; default 1024 */

@@ -166,6 +166,65 @@ Test(uring_ops, a_receive_ended_by_a_full_queue_loses_nothing)
     io->ops->free(io);
 }
 
+/* Where the buffer of each of `cnt` receives began, of one byte each. */
+static void receive_bytes(const struct weir_io_config *cfg, const uint8_t **ret_at,
+                          uint32_t *ret_bufs, int cnt)
+{
+    struct weir_io *io = fixture_io(cfg);
+    struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
+    CHECK(io->ops->recv(io, pair.accepted, 5) == 0);
+    for (int i = 0; i < cnt; i++) {
+        CHECK(send(pair.dialed, "x", 1, 0) == 1);
+        struct weir_io_event event = fixture_event(io);
+        CHECK(event.kind == WEIR_IO_RECV && event.res == 1 && event.data[0] == 'x');
+        CHECK(event.flags & WEIR_IO_MORE);
+        ret_at[i] = event.data;
+        ret_bufs[i] = event.buf_idx;
+        io->ops->recv_done(io, event.buf_idx);
+    }
+    fixture_pair_end(io, &pair, 1);
+    io->ops->free(io);
+}
+
+Test(uring_ops, a_large_receive_buffer_moves_within_its_page_and_a_small_one_stays)
+{
+    enum { CNT = 150 };
+    const uint8_t *at[CNT], *least[2], *most[2];
+    uint32_t bufs[CNT];
+    struct weir_io_config cfg = fixture_config;
+    cfg.recv_buf_cnt = 2;
+    for (int is_large = 0; is_large < 2; is_large++) {
+        cfg.recv_buf_bytes = is_large ? 32768 : 32704;
+        receive_bytes(&cfg, at, bufs, CNT);
+        memset(least, 0, sizeof least);
+        for (int i = 0; i < CNT; i++) {
+            const uint8_t **low = &least[bufs[i]], **high = &most[bufs[i]];
+            *high = !*low || at[i] > *high ? at[i] : *high;
+            *low = !*low || at[i] < *low ? at[i] : *low;
+            if (is_large)
+                cr_assert_eq((uintptr_t)at[i] % 64, 0);
+        }
+        CHECK(least[0] && least[1]);
+        /* 75 receives each, in steps of two times 64 bytes */
+        for (int b = 0; b < 2; b++)
+            cr_assert_eq(most[b] - least[b], is_large ? 4096 - 128 : 0, "buffer %d", b);
+        int first = least[0] < least[1] ? 0 : 1;
+        cr_assert_geq(least[!first] - most[first], (ptrdiff_t)cfg.recv_buf_bytes, "they overlap");
+    }
+}
+
+Test(uring_ops, large_receive_buffers_are_filled_where_they_have_moved)
+{
+    struct weir_io_config cfg = fixture_config;
+    cfg.recv_buf_cnt = 4;
+    cfg.recv_buf_bytes = 32768;
+    struct weir_io *io = fixture_io(&cfg);
+    struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
+    stream(io, &pair, true);
+    fixture_pair_end(io, &pair, 0);
+    io->ops->free(io);
+}
+
 Test(uring_ops, tokens_come_back_with_all_their_bits)
 {
     struct weir_io *io = fixture_io(NULL);
