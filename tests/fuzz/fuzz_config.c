@@ -201,19 +201,31 @@ static void expect_printed_reads_back(const struct settings *settings)
     settings_free(&back);
 }
 
+/* Reading again, printing, and reading what was printed is nine tenths of an execution: the build for volume does so for
+ * one input in 16, which its bytes choose. */
+static bool is_thorough(const uint8_t *data, size_t size)
+{
+    uint32_t mix = 0;
+    for (size_t i = 0; i < size; i++)
+        mix = (mix + data[i]) * 0x9e3779b1u;
+    return FUZZ_IS_SANITIZED || mix >> 28 == 0;
+}
+
 static void read_file(const uint8_t *data, size_t size)
 {
-    static struct settings settings[2];
-    int codes[2] = {read_once(data, size, &settings[0]), read_once(data, size, &settings[1])};
-    FUZZ_CHECK(codes[0] == codes[1]);
-    expect_same(&settings[0], &settings[1]);
-    expect_in_range(&settings[0]);
-    if (codes[0] == -1) {
-        expect_taken(&settings[0]);
-        expect_printed_reads_back(&settings[0]);
+    static struct settings settings, again;
+    int code = read_once(data, size, &settings);
+    expect_in_range(&settings);
+    if (code == -1)
+        expect_taken(&settings);
+    if (is_thorough(data, size)) {
+        FUZZ_CHECK(read_once(data, size, &again) == code);
+        expect_same(&settings, &again);
+        settings_free(&again);
+        if (code == -1)
+            expect_printed_reads_back(&settings);
     }
-    settings_free(&settings[0]);
-    settings_free(&settings[1]);
+    settings_free(&settings);
 }
 
 static void read_channel(const uint8_t *data, size_t size)
