@@ -109,11 +109,11 @@ static void op_bound_unsent(struct weir_io *io, int sock, uint32_t bytes)
     (void)bytes;
 }
 
-static void op_bound_unread(struct weir_io *io, int sock, bool is_contended)
+static void op_bound_unread(struct weir_io *io, int sock, uint32_t step)
 {
     (void)io;
     (void)sock;
-    (void)is_contended;
+    (void)step;
 }
 
 static int op_recv(struct weir_io *io, int sock, uint64_t token)

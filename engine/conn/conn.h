@@ -161,6 +161,8 @@ struct weir_conn {
     uint64_t active;                  /* channels with queued items */
     uint64_t busy_now, busy_before;   /* channels picked in this and in the last half second */
     uint64_t heard_now, heard_before; /* channels heard of, likewise */
+    uint32_t narrowed;                /* steps of bound_unread() that are taken, and */
+    uint32_t narrowed_rx;             /* wire_rx, its lower half, when the last one was */
     uint64_t busy_since_ns;
     uint64_t urgent_alone_ns; /* when urgent frames last had a send of their own */
     uint64_t pong_value;

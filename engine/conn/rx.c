@@ -363,16 +363,29 @@ static size_t carry_on(struct weir_conn *conn, const uint8_t *data, size_t len)
 }
 
 /* While several channels are heard of, the kernel holds less that nobody has read: what comes for one waits behind what came
- * for the others. */
+ * for the others. It comes to that in steps, each after so much was read (io.h says why). */
+#define NARROW_EACH_BYTES (128u * 1024u)
+
 static void note_heard(struct weir_conn *conn)
 {
     weir_conn_age_busy(conn);
     uint64_t heard = conn->heard_now | conn->heard_before;
     bool is_contended = (heard & (heard - 1)) != 0;
-    if (WEIR_LIKELY(is_contended == ((conn->flags & WEIR_CONN_CONTENDED_IN) != 0)))
+    bool was_contended = (conn->flags & WEIR_CONN_CONTENDED_IN) != 0;
+    uint32_t step = conn->narrowed;
+    if (is_contended != was_contended) {
+        conn->flags ^= WEIR_CONN_CONTENDED_IN;
+        conn->narrowed_rx = (uint32_t)conn->wire_rx;
+        step = 0;
+    } else if (is_contended && step < WEIR_IO_UNREAD_STEPS &&
+               (uint32_t)conn->wire_rx - conn->narrowed_rx >= NARROW_EACH_BYTES) {
+        conn->narrowed_rx = (uint32_t)conn->wire_rx;
+        step++;
+    }
+    if (WEIR_LIKELY(step == conn->narrowed))
         return;
-    conn->flags ^= WEIR_CONN_CONTENDED_IN;
-    conn->hub->io->ops->bound_unread(conn->hub->io, conn->sock, is_contended);
+    conn->narrowed = step;
+    conn->hub->io->ops->bound_unread(conn->hub->io, conn->sock, step);
 }
 
 void weir_rx_event(struct weir_conn *conn, const struct weir_io_event *event)

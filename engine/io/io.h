@@ -55,6 +55,8 @@ struct weir_io_event {
     uint32_t reserved;
 };
 
+#define WEIR_IO_UNREAD_STEPS 8u
+
 struct weir_io_config {
     uint32_t sq_cnt;                               /* submission entries */
     uint32_t cq_cnt;                               /* completion entries */
@@ -107,9 +109,12 @@ struct weir_io_ops {
     void (*tune)(struct weir_io *io, int sock);
     /* Bounds the bytes the kernel holds unsent (TCP_NOTSENT_LOWAT; 0: no bound). No error: advice. */
     void (*bound_unsent)(struct weir_io *io, int sock, uint32_t bytes);
-    /* Bounds the bytes of a near peer that the kernel holds unread: near_recv_contended of them, or near_recv_bytes again. Sockets
-     * that tune() did not take for near stay as they are. No error: advice. */
-    void (*bound_unread)(struct weir_io *io, int sock, bool is_contended);
+    /* Bounds the bytes of a near peer that the kernel holds unread, between near_recv_bytes (step 0) and near_recv_contended
+     * (step WEIR_IO_UNREAD_STEPS). Sockets that tune() did not take for near stay as they are. No error: advice.
+     *
+     * Down one step at a time, each after more was read than a step takes away: the peer may send what the buffer had room
+     * for when it was told, TCP drops what no longer fits, and where that is the last it sent it waits for 200 ms. */
+    void (*bound_unread)(struct weir_io *io, int sock, uint32_t step);
     int (*recv)(struct weir_io *io, int sock, uint64_t token);
     void (*recv_done)(struct weir_io *io, uint32_t buf_idx);
     /* `more_follows`: MSG_MORE-like hint may be ignored. */

@@ -208,7 +208,7 @@ int weir_uring_listen(struct weir_io *io, const struct weir_addr *addr, bool is_
                       struct weir_addr *ret_addr);
 void weir_uring_tune(struct weir_io *io, int sock);
 void weir_uring_bound_unsent(struct weir_io *io, int sock, uint32_t bytes);
-void weir_uring_bound_unread(struct weir_io *io, int sock, bool is_contended);
+void weir_uring_bound_unread(struct weir_io *io, int sock, uint32_t step);
 bool weir_uring_peer_addr(struct weir_io *io, int sock, struct weir_addr *ret_addr);
 /* Remembers who came, until the next turn; sets what a unix socket does not have from its listener. */
 void weir_uring_came(struct weir_uring *u, int sock, const struct weir_uring_accept *accept);

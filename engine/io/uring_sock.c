@@ -198,11 +198,12 @@ void weir_uring_bound_unsent(struct weir_io *io, int sock, uint32_t bytes)
     set_option(weir_uring_of(io), sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes ? (int)bytes : -1);
 }
 
-void weir_uring_bound_unread(struct weir_io *io, int sock, bool is_contended)
+void weir_uring_bound_unread(struct weir_io *io, int sock, uint32_t step)
 {
     struct weir_uring *u = weir_uring_of(io);
     const uint32_t wide = u->cfg.near_recv_bytes, narrow = u->cfg.near_recv_contended;
-    if (u->cfg.socket_recv_bytes || !wide || !narrow)
+    WEIR_DCHECK(step <= WEIR_IO_UNREAD_STEPS);
+    if (u->cfg.socket_recv_bytes || wide <= narrow || !narrow)
         return;
     /* A near socket is one whose size was set. Not known by the size itself: net.core.rmem_max may have cut it. */
     int locks = 0;
@@ -210,7 +211,8 @@ void weir_uring_bound_unread(struct weir_io *io, int sock, bool is_contended)
     u->stats.syscalls++;
     if (getsockopt(sock, SOL_SOCKET, SO_BUF_LOCK, &locks, &len) != 0 || !(locks & SOCK_RCVBUF_LOCK))
         return;
-    set_option(u, sock, SOL_SOCKET, SO_RCVBUF, (int)(is_contended ? narrow : wide));
+    uint64_t less = (uint64_t)(wide - narrow) * step / WEIR_IO_UNREAD_STEPS;
+    set_option(u, sock, SOL_SOCKET, SO_RCVBUF, (int)(wide - less));
 }
 
 bool weir_uring_has_congestion(const char *name)

@@ -122,10 +122,10 @@ static void sim_io_tune(struct weir_io *io, int fd)
     (void)sock_of(io, fd);
 }
 
-static void sim_io_bound_unread(struct weir_io *io, int fd, bool is_contended)
+static void sim_io_bound_unread(struct weir_io *io, int fd, uint32_t step)
 {
     (void)sock_of(io, fd);
-    (void)is_contended;
+    (void)step;
 }
 
 static void sim_io_bound_unsent(struct weir_io *io, int fd, uint32_t bytes)

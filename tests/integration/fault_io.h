@@ -154,9 +154,9 @@ static inline void fault_bound_unsent(struct weir_io *io, int sock, uint32_t byt
     fault_real(io)->ops->bound_unsent(fault_real(io), sock, bytes);
 }
 
-static inline void fault_bound_unread(struct weir_io *io, int sock, bool is_contended)
+static inline void fault_bound_unread(struct weir_io *io, int sock, uint32_t step)
 {
-    fault_real(io)->ops->bound_unread(fault_real(io), sock, is_contended);
+    fault_real(io)->ops->bound_unread(fault_real(io), sock, step);
 }
 
 static inline int fault_recv(struct weir_io *io, int sock, uint64_t token)

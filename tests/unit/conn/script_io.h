@@ -41,7 +41,7 @@ struct script_sock {
     uint64_t send_hash;
     uint32_t send_cnt, recv_cnt, shut_cnt; /* calls */
     uint32_t unsent_bound;
-    bool is_unread_bound;
+    uint32_t unread_step;
     uint8_t *out; /* every byte that was taken */
     size_t out_len, out_cap;
 };
@@ -246,9 +246,9 @@ static inline void script_op_bound_unsent(struct weir_io *io, int sock, uint32_t
     script_at(script_of(io), sock)->unsent_bound = bytes;
 }
 
-static inline void script_op_bound_unread(struct weir_io *io, int sock, bool is_contended)
+static inline void script_op_bound_unread(struct weir_io *io, int sock, uint32_t step)
 {
-    script_at(script_of(io), sock)->is_unread_bound = is_contended;
+    script_at(script_of(io), sock)->unread_step = step;
 }
 
 static inline int script_op_recv(struct weir_io *io, int sock, uint64_t token)

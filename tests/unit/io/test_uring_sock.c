@@ -229,11 +229,16 @@ static void check_narrowed(uint32_t near_recv_bytes)
         int before = option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF);
         bool is_near = option_of(pair.accepted, SOL_SOCKET, SO_BUF_LOCK) & SOCK_RCVBUF_LOCK;
         CHECK(!is_near || before > 100000);
-        io->ops->bound_unread(io, pair.accepted, true);
+        for (uint32_t step = 1, last = (uint32_t)before; step <= WEIR_IO_UNREAD_STEPS; step++) {
+            io->ops->bound_unread(io, pair.accepted, step);
+            uint32_t now = (uint32_t)option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF);
+            CHECK(now <= last && (is_near || now == last));
+            last = now;
+        }
         CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == (is_near ? 100000 : before));
-        io->ops->bound_unread(io, pair.accepted, true); /* as it is */
+        io->ops->bound_unread(io, pair.accepted, WEIR_IO_UNREAD_STEPS); /* as it is */
         CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == (is_near ? 100000 : before));
-        io->ops->bound_unread(io, pair.accepted, false);
+        io->ops->bound_unread(io, pair.accepted, 0);
         CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == before);
         fixture_pair_end(io, &pair, 0);
     }
@@ -259,7 +264,7 @@ Test(uring_sock, a_socket_of_a_size_of_its_own_keeps_it)
     struct weir_io *io = fixture_io(&cfg);
     struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
     io->ops->tune(io, pair.accepted);
-    io->ops->bound_unread(io, pair.accepted, true);
+    io->ops->bound_unread(io, pair.accepted, WEIR_IO_UNREAD_STEPS);
     CHECK(option_of(pair.accepted, SOL_SOCKET, SO_RCVBUF) == 200000);
     fixture_pair_end(io, &pair, 0);
     io->ops->free(io);
