@@ -362,10 +362,11 @@ static size_t carry_on(struct weir_conn *conn, const uint8_t *data, size_t len)
     return take;
 }
 
-/* While several channels are heard of, the kernel holds less that nobody has read: what comes for one waits behind what came
- * for the others. It comes to that in steps, each after so much was read (io.h says why). */
-#define NARROW_EACH_BYTES (128u * 1024u)
+/* Read between two steps of narrowing: more than a step takes away (io.h says why). */
+#define NARROW_EACH_BYTES (64u * 1024u)
 
+/* While several channels are heard of, the kernel holds less that nobody has read: what comes for one waits behind what came
+ * for the others. */
 static void note_heard(struct weir_conn *conn)
 {
     weir_conn_age_busy(conn);

@@ -55,7 +55,8 @@ struct weir_io_event {
     uint32_t reserved;
 };
 
-#define WEIR_IO_UNREAD_STEPS 8u
+/* Steps of bound_unread(), of 2 KiB each as the two sizes are by default. */
+#define WEIR_IO_UNREAD_STEPS 64u
 
 struct weir_io_config {
     uint32_t sq_cnt;                               /* submission entries */
@@ -113,7 +114,9 @@ struct weir_io_ops {
      * (step WEIR_IO_UNREAD_STEPS). Sockets that tune() did not take for near stay as they are. No error: advice.
      *
      * Down one step at a time, each after more was read than a step takes away: the peer may send what the buffer had room
-     * for when it was told, TCP drops what no longer fits, and where that is the last it sent it waits for 200 ms. */
+     * for when it was told, TCP drops what no longer fits, and where that is the last it sent it waits for 200 ms. Steps of
+     * 16 KiB still did that where the reader was kept from its core after one; of 4 and less they were not seen to
+     * (docs/performance.md). */
     void (*bound_unread)(struct weir_io *io, int sock, uint32_t step);
     int (*recv)(struct weir_io *io, int sock, uint64_t token);
     void (*recv_done)(struct weir_io *io, uint32_t buf_idx);

@@ -333,12 +333,12 @@ Test(rx, the_kernel_holds_less_while_several_channels_are_heard_of)
     /* Not at once: what the peer may have sent by then has its room still. */
     uint64_t heard = peer->conn->wire_rx;
     for (uint32_t before = 0; before < WEIR_IO_UNREAD_STEPS; before = *step) {
-        cr_assert_lt(peer->conn->wire_rx - heard, (before + 1) * 136 * 1024);
+        cr_assert_lt(peer->conn->wire_rx - heard, (before + 1) * 72 * 1024);
         peer_run(peer, CHANNEL, 1, 4000, 3);
         peer_say(peer, 8192);
         cr_assert(*step == before || *step == before + 1);
         if (*step != before)
-            cr_assert_geq(peer->conn->wire_rx - heard, *step * 128 * 1024);
+            cr_assert_geq(peer->conn->wire_rx - heard, *step * 64 * 1024);
     }
     /* It stays so for half a second at least, and is over a second later. */
     solo_advance(box, 300 * WEIR_NS_PER_MS);
