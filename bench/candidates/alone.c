@@ -42,13 +42,6 @@ static double hash_ns(uint8_t *pool, size_t area, uint32_t len, bool is_batch)
     return (now - begin) * 1e9 / (double)cnt;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 int hash_compare(int repeat, json_t *results)
 {
     static const uint32_t sizes[] = {64, 256, 1024, 4096, 16384, 65536};
@@ -68,10 +61,9 @@ int hash_compare(int repeat, json_t *results)
                 each[j] = hash_ns(pool, areas[area], sizes[i], false);
                 batch[j] = hash_ns(pool, areas[area], sizes[i], true);
             }
-            qsort(each, (size_t)repeat, sizeof(*each), by_size);
-            qsort(batch, (size_t)repeat, sizeof(*batch), by_size);
-            printf("%10u %6zu KiB %12.1f %12.1f %8.2f\n", sizes[i], areas[area] / KIB,
-                   each[repeat / 2], batch[repeat / 2], each[repeat / 2] / batch[repeat / 2]);
+            double one_ns = median(each, repeat), batch_ns = median(batch, repeat);
+            printf("%10u %6zu KiB %12.1f %12.1f %8.2f\n", sizes[i], areas[area] / KIB, one_ns,
+                   batch_ns, one_ns / batch_ns);
             json_t *result = json_pack("{s:I, s:I}", "frame_bytes", (json_int_t)sizes[i],
                                        "area_bytes", (json_int_t)areas[area]);
             json_add(result, "one_ns", each, repeat, 1);

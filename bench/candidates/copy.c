@@ -13,11 +13,10 @@
 
 #include "engine/base/copy.h"
 
-#define LEN     \
-    (32u *      \
-     (uint32_t) \
-         KIB)    /* what the kernel takes memory in, so that a send begins where the last one did */
-#define STEP 16u /* no relation of 31 in a row is missed */
+/* What the kernel takes memory in, so that a send begins where the last one did. */
+#define LEN (32u * (uint32_t)KIB)
+/* No relation of 31 in a row is missed. */
+#define STEP 16u
 #define PLACES (WEIR_COPY_PAGE / STEP)
 
 struct areas {

@@ -4,19 +4,11 @@
 
 #include "weir/base.h"
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 void json_add(json_t *result, const char *name, double *values, int cnt, double unit)
 {
     json_t *spread = json_object_get(result, "spread");
 
-    qsort(values, (size_t)cnt, sizeof(*values), by_size);
-    json_object_set_new(result, name, json_real(values[cnt / 2] * unit));
+    json_object_set_new(result, name, json_real(median(values, cnt) * unit));
     if (spread == NULL) {
         spread = json_object();
         json_object_set_new(result, "spread", spread);

@@ -112,16 +112,21 @@ Test(uring_ops, a_stream_arrives_whole_over_each_family)
     cr_assert_neq(access(addrs[2] + 5, F_OK), 0, "the socket file is removed");
 }
 
-Test(uring_ops, a_receive_without_buffers_ends_and_goes_on_when_they_are_back)
+static void stream_lazily(uint32_t buf_cnt, uint32_t buf_bytes)
 {
     struct weir_io_config cfg = fixture_config;
-    cfg.recv_buf_cnt = 2;
-    cfg.recv_buf_bytes = 4096;
+    cfg.recv_buf_cnt = buf_cnt;
+    cfg.recv_buf_bytes = buf_bytes;
     struct weir_io *io = fixture_io(&cfg);
     struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
     stream(io, &pair, true);
     fixture_pair_end(io, &pair, 0);
     io->ops->free(io);
+}
+
+Test(uring_ops, a_receive_without_buffers_ends_and_goes_on_when_they_are_back)
+{
+    stream_lazily(2, 4096);
 }
 
 Test(uring_ops, a_receive_ended_by_a_full_queue_loses_nothing)
@@ -215,14 +220,7 @@ Test(uring_ops, a_large_receive_buffer_moves_within_its_page_and_a_small_one_sta
 
 Test(uring_ops, large_receive_buffers_are_filled_where_they_have_moved)
 {
-    struct weir_io_config cfg = fixture_config;
-    cfg.recv_buf_cnt = 4;
-    cfg.recv_buf_bytes = 32768;
-    struct weir_io *io = fixture_io(&cfg);
-    struct fixture_pair pair = fixture_pair_at(io, "127.0.0.1:0");
-    stream(io, &pair, true);
-    fixture_pair_end(io, &pair, 0);
-    io->ops->free(io);
+    stream_lazily(4, 32768);
 }
 
 Test(uring_ops, tokens_come_back_with_all_their_bits)
