@@ -8,4 +8,4 @@ import chaos
 
 if __name__ == "__main__":
     sys.exit(subprocess.run([chaos.program("hostile"), "--check"], stdin=subprocess.DEVNULL,
-                            timeout=float(os.environ.get("WEIR_HOSTILE_TIMEOUT", "170"))).returncode)
+                            timeout=float(os.environ.get("WEIR_HOSTILE_TIMEOUT", "590"))).returncode)
