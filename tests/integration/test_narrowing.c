@@ -1,5 +1,6 @@
 /* A receive buffer that narrows when a second channel is heard of drops nothing: the kernel's count of segments that it
- * could not keep (TcpExtTCPRcvQDrop) stands still. In a network namespace of its own, so that no other test counts there. */
+ * could not keep (TcpExtTCPRcvQDrop) stands still. In a network namespace of its own, so that no other test counts there.
+ * A round in which the machine is too busy for the peer to be near narrows nothing, so it looks at nothing. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
