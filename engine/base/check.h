@@ -78,6 +78,7 @@ enum weir_canary {
     WEIR_CANARY_DIALS,     /* any number of dials is taken */
     WEIR_CANARY_CANCEL,    /* a cancelled dial goes on */
     WEIR_CANARY_IDLE,      /* an urgent message waits for somebody else's reason to send */
+    WEIR_CANARY_PONG,      /* a ping is not answered */
     WEIR_CANARY_CNT
 };
 extern int weir_canary;

@@ -145,7 +145,8 @@ void weir_keepalive_ping(struct weir_conn *conn, uint64_t value)
         return;
     /* Pings that arrive together are answered once, with the latest value. */
     conn->pong_value = value;
-    conn->flags |= WEIR_CONN_WANT_PONG;
+    if (!WEIR_PLANTED(PONG))
+        conn->flags |= WEIR_CONN_WANT_PONG;
     weir_conn_mark_dirty(conn);
 }
 

@@ -414,6 +414,8 @@ static weir_ns on_tick(void *ctx, uint32_t shard, weir_ns now)
         for (uint64_t n = run->is_healing ? 1 : run_below(run, node->ops_max + 1);
              n > 0 && !run->res->is_failed; n--)
             act(node);
+    if (run->is_still) /* nor does it look for something to do */
+        return now + WEIR_NS_PER_S;
     return now + 1 + run_below(run, 2 * node->tick_ns);
 }
 

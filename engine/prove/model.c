@@ -196,6 +196,10 @@ void model_down(struct run_node *node, weir_peer peer, int reason)
           (unsigned long long)peer.v, (unsigned long long)found->link->id,
           weir_reason_name(reason));
     model_blame(node, reason);
+    /* A second one with the same node does: who dials for ever where the other does too comes again and again. */
+    if (run->is_to_stay && reason != WEIR_R_DUPLICATE_PEER)
+        run_fail(run, "still", "node %u: a connection ended for %s where nobody did anything",
+                 node->idx, weir_reason_name(reason));
     end_gone(run, found->link, found->end);
     *found = node->peers[--node->peer_cnt];
     node->downs++;

@@ -348,10 +348,21 @@ static bool is_all_stopped(struct run *run)
     return true;
 }
 
+/* Fails the run for what keeps it from being at rest, unless it has failed. */
+static void say_unrest(struct run *run)
+{
+    if (run->res->is_failed)
+        return;
+    model_check_empty(run);
+    (void)oracle_is_at_rest(run, true);
+    (void)oracle_is_joined(run, true);
+}
+
 static void heal(struct run *run)
 {
     TRACE(run, "healing");
     run->is_healing = true;
+    run->healed_ns = weir_world_now(run->world);
     weir_world_set_faults(run->world, 0);
     heal_ways(run);
     for (uint32_t i = 0; i < run->node_cnt; i++)
@@ -372,11 +383,40 @@ static void heal(struct run *run)
     run->is_quiet = true;
     actor_calm(run);
     actor_release(run, true);
-    if (!pass(run, weir_world_now(run->world) + bound_ns + 20 * WEIR_NS_PER_S, is_at_rest)) {
-        model_check_empty(run);
-        (void)oracle_is_at_rest(run, true);
-        (void)oracle_is_joined(run, true);
+    if (!pass(run, weir_world_now(run->world) + bound_ns + 20 * WEIR_NS_PER_S, is_at_rest))
+        say_unrest(run);
+}
+
+#define STILL_S 8u /* up to so long */
+
+/* How long it may take until each connection whose other end is gone has been found dead. */
+static uint64_t death_bound(const struct run *run)
+{
+    uint64_t most_ns = 0;
+    for (uint32_t i = 0; i < run->node_cnt; i++) {
+        const struct weir_config *cfg = &run->nodes[i].cfg;
+        most_ns = weir_max_u64(most_ns, cfg->idle_timeout_ns + cfg->ping_interval_ns +
+                                            cfg->ping_timeout_ns + cfg->stall_timeout_ns);
     }
+    return most_ns;
+}
+
+/* Nobody wants anything any more. So when what died before has been found, no connection ends (model_down), however long
+ * that lasts: pings are answered and keys are changed. Then everything is as it was. */
+static void stay(struct run *run)
+{
+    run->is_still = true;
+    uint64_t a_second_ns =
+        weir_world_now(run->world) + WEIR_NS_PER_S; /* for what was asked for last */
+    (void)pass(run, weir_max_u64(a_second_ns, run->healed_ns + death_bound(run)), NULL);
+    if (run->res->is_failed)
+        return;
+    TRACE(run, "stillness");
+    run->is_to_stay = true;
+    (void)pass(run, weir_world_now(run->world) + run_below(run, STILL_S * WEIR_NS_PER_S), NULL);
+    run->is_still = run->is_to_stay = false;
+    if (!pass(run, weir_world_now(run->world) + 20 * WEIR_NS_PER_S, is_at_rest))
+        say_unrest(run);
 }
 
 static void finish(struct run *run)
@@ -434,6 +474,8 @@ int prove_run(const struct prove_config *cfg, struct prove_result *ret_result)
     (void)pass(run, run->end_ns, NULL);
     if (!ret_result->is_failed)
         heal(run);
+    if (!ret_result->is_failed)
+        stay(run);
     if (!ret_result->is_failed)
         finish(run);
     ret_result->virtual_ns = weir_world_now(run->world) - WEIR_NS_PER_S;

@@ -147,7 +147,10 @@ struct run {
     uint32_t secure;             /* enum prove_secure */
     struct weir_key network_key; /* kind 0: none */
     bool is_healing, is_quiet;   /* quiet: nothing new is sent */
-    uint64_t end_ns;             /* of the safety phase */
+    bool is_still,
+        is_to_stay;     /* still: nor is anything wanted; to stay: nor does a connection end */
+    uint64_t end_ns;    /* of the safety phase */
+    uint64_t healed_ns; /* no fault since then */
     struct run_node nodes[RUN_NODES_MAX];
     uint32_t node_cnt, channel_cnt;
     bool is_urgent[RUN_CHANNELS_MAX];

@@ -49,6 +49,7 @@ static const struct {
     [WEIR_CANARY_DIALS] = {"dials", "bound", 7},
     [WEIR_CANARY_CANCEL] = {"cancel", "rest"},
     [WEIR_CANARY_IDLE] = {"idle", "urgent"},
+    [WEIR_CANARY_PONG] = {"pong", "still"},
 };
 
 static bool is_word_of(const char *word, const char *words)
