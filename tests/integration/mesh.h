@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sanitized.h"
 #include "weir/sim.h"
 #include "weir/weir.h"
 
@@ -40,14 +41,6 @@ struct mesh {
 };
 
 static struct mesh mesh;
-
-/* Whether this build looks for faults of memory, and takes several times as long: a test that has more nodes, lives or
- * seeds than that needs may have fewer here, where what it asserts holds for them too. The release runs all of them. */
-static inline bool mesh_is_sanitized(void)
-{
-    const char *sanitizer = getenv("WEIR_SANITIZE");
-    return sanitizer && *sanitizer;
-}
 
 /* Finds who listens at an address: for dialed peers that is what was dialed. */
 static uint32_t mesh_find(const char *address)

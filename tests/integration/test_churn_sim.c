@@ -130,7 +130,7 @@ static bool is_whole(void)
 
 Test(churn_sim, a_thousand_nodes_that_come_and_go_become_one_network_and_stay_it, .timeout = 1800)
 {
-    uint32_t node_cnt = mesh_is_sanitized() ? 400 : 1000;
+    uint32_t node_cnt = all_or_few(1000, 250);
     churn_cnt = node_cnt / NODES_PER_CHURN;
     people = calloc(MESH_MAX, sizeof(*people));
     mesh_begin(9, 256);

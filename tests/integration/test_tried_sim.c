@@ -5,7 +5,6 @@
 #include "tests/integration/mesh.h"
 
 #define S WEIR_NS_PER_S
-#define NODES 55u
 #define OWN "19.0.0.1:7000"
 #define DOUBT_S (4u * 3600) /* a success is proof for so long */
 #define SETTLE_S \
@@ -65,11 +64,12 @@ Test(tried_sim, a_feeler_decides_who_gets_a_slot_of_tried, .timeout = 900)
 {
     static const char *const olds[2] = {"90.1.0.1:7000", "90.2.0.1:7000"}; /* lives; dies */
     char youngs[2][64], seed[64], address[64];
+    uint32_t node_cnt = all_or_few(55, 24);
     mesh_begin(31, 128);
     mesh.cfg.ping_interval_ns = 600 * S; /* hours of pings would be most of the run */
     mesh.cfg.idle_timeout_ns = 3000 * S;
     mesh_address(0, seed);
-    for (uint32_t i = 0; i < NODES; i++) {
+    for (uint32_t i = 0; i < node_cnt; i++) {
         mesh.disco.seeds = i ? seed : NULL;
         mesh_address(i, address);
         (void)mesh_add(address);

@@ -7,15 +7,17 @@ weir=$WEIR_BIN_DIR/weir
 
 # The gate of CI runs them plain, encrypted and mixed.
 "$weir" sim --file "$WEIR_SRC_DIR/tests/sim/seeds.txt" --jobs 2 >out 2>err || bad "old seeds: $(cat out err)"
-"$weir" sim --seed 1 --seeds 6 --jobs 2 --json >out 2>err || bad "seeds 1 to 6: $(cat out err)"
-python3 - out <<'END' || bad "its JSON: $(cat out)"
+cnt=6
+[ -z "${WEIR_SANITIZE:-}" ] || cnt=2
+"$weir" sim --seed 1 --seeds $cnt --jobs 2 --json >out 2>err || bad "seeds 1 to $cnt: $(cat out err)"
+python3 - out $cnt <<'END' || bad "its JSON: $(cat out)"
 import json, sys
 result = json.load(open(sys.argv[1]))
-assert result["passed"] and result["seeds"] == 6 and result["run_twice"] == 1
+assert result["passed"] and result["seeds"] == int(sys.argv[2]) and result["run_twice"] == 1
 assert result["messages_delivered"] > 1000 and result["virtual_hours"] > 0.01
 END
 # Their hash says that they run the same way, however many processes share them.
-"$weir" sim --seed 1 --seeds 6 --jobs 1 --json >out.again 2>err || bad "seeds 1 to 6 again: $(cat out.again err)"
+"$weir" sim --seed 1 --seeds $cnt --jobs 1 --json >out.again 2>err || bad "seeds 1 to $cnt again: $(cat out.again err)"
 python3 - out out.again <<'END' || bad "their hash: $(cat out out.again)"
 import json, sys
 first, again = (json.load(open(path)) for path in sys.argv[1:])

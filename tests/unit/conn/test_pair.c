@@ -1,6 +1,7 @@
 /* Two hubs over the simulated network: sizes at every boundary, windows that are just large enough, and
  * random programs in which every delivered byte is compared with what was sent. */
 #include "engine/conn/tx.h"
+#include "tests/sanitized.h"
 #include "tests/unit/conn/pair.h"
 
 static const struct weir_io_config plain_io = {
@@ -418,7 +419,7 @@ static struct seeds seeds_of(uint64_t cnt)
 
 Test(pair, random_programs_deliver_every_byte_and_account_for_it)
 {
-    struct seeds seeds = seeds_of(30);
+    struct seeds seeds = seeds_of(all_or_few(30, 15));
     uint64_t delivered = 0;
     char fault[256];
     for (uint64_t seed = seeds.first; seed <= seeds.last; seed++) {
@@ -432,7 +433,7 @@ Test(pair, random_programs_deliver_every_byte_and_account_for_it)
 /* An operation of the ring cannot be started now and then: connections end, and nothing else happens. */
 Test(pair, random_programs_survive_operations_that_fail)
 {
-    struct seeds seeds = seeds_of(30);
+    struct seeds seeds = seeds_of(all_or_few(30, 15));
     char fault[256];
     for (uint64_t seed = seeds.first; seed <= seeds.last; seed++) {
         random_program(seed, FAULT_OPS, fault);
@@ -444,7 +445,7 @@ Test(pair, random_programs_survive_operations_that_fail)
 /* Both pools are almost empty for some time. */
 Test(pair, random_programs_survive_without_memory)
 {
-    struct seeds seeds = seeds_of(30);
+    struct seeds seeds = seeds_of(all_or_few(30, 15));
     char fault[256];
     for (uint64_t seed = seeds.first; seed <= seeds.last; seed++) {
         random_program(seed, FAULT_POOL, fault);

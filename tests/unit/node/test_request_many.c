@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/sanitized.h"
 #include "weir/request.h"
 #include "weir/sim.h"
 
@@ -160,6 +161,7 @@ static void ask_in(uint64_t seed)
 Test(request_many, fifty_nodes_get_the_answers_to_their_own_questions, .timeout = 200)
 {
     static const uint64_t seeds[] = {1, 3, 4, 23};
-    for (size_t i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++)
+    uint32_t cnt = all_or_few(sizeof(seeds) / sizeof(seeds[0]), 1);
+    for (uint32_t i = 0; i < cnt; i++)
         ask_in(seeds[i]);
 }

@@ -110,7 +110,7 @@ Test(native_v2_records, what_is_malformed_inside_a_record_is_refused)
     /* Frames that do not fill their record exactly. */
     for (uint32_t cut = 1; cut < NATIVE_V2_HEAD + 4; cut++) {
         struct v2_pair pair;
-        struct weir_frame last;
+        struct weir_frame last = {0};
         uint8_t plain[NATIVE_V2_HEAD + 4] = {0};
         pair_ready(&pair, 0);
         V2->frame_head(plain, NATIVE_RUN, 12, 1, NULL, 4);
