@@ -320,7 +320,7 @@ int main(int argc, char **argv)
            "attacked", "p99", "floor", "attacked", "/quiet", "/floor", "pool KiB", "hands",
            "dials");
     for (size_t i = 0; i < sizeof(attacks) / sizeof(*attacks); i++) {
-        if (!only || strstr(attacks[i].name, only))
+        if ((!only || strstr(attacks[i].name, only)) && !(is_check && attacks[i].is_long))
             run_attack_apart(&attacks[i], seconds, rounds);
     }
     if (json)

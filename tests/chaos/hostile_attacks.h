@@ -220,10 +220,9 @@ static void step_loris(uint64_t step)
 }
 
 /* Evenly, so that the flood is the node's to bear and not the scheduler's; the oldest go as others come. */
-static void step_attempts(uint64_t step)
+static void attempt(int cnt)
 {
-    (void)step;
-    for (int i = 0; i < ATTEMPTS_PER_MS; i++) {
+    for (int i = 0; i < cnt; i++) {
         int at = (int)(attempt_cnt % ATTEMPTS_HELD);
         if (sock_cnt == ATTEMPTS_HELD) {
             reset(socks[at]);
@@ -232,6 +231,18 @@ static void step_attempts(uint64_t step)
             keep(dial(0));
         }
     }
+}
+
+static void step_attempts(uint64_t step)
+{
+    (void)step;
+    attempt(ATTEMPTS_PER_MS);
+}
+
+static void step_attempts_paced(uint64_t step)
+{
+    (void)step;
+    attempt(1);
 }
 
 static void nothing(uint64_t step)
@@ -247,19 +258,34 @@ struct attack {
     void (*step)(uint64_t step); /* every millisecond */
     uint64_t attempts_min;       /* the window is as long as these take */
     const struct attack
-        *floor; /* what is done for the floor; NULL: the same, to the bare listener */
+        *floor;   /* what is done for the floor; NULL: the same, to the bare listener */
+    bool is_long; /* takes long and shows in round trips only: not for --check */
 };
 
 /* Peers that take everything: what as many more peers cost the others, whatever they do. */
-static const struct attack ordinary_peers = {"16 ordinary peers", begin_ordinary_peers,
-                                             step_ordinary_readers, 0, NULL};
+static const struct attack ordinary_peers = {
+    .name = "16 ordinary peers", .begin = begin_ordinary_peers, .step = step_ordinary_readers};
 
 static const struct attack attacks[] = {
-    {"16 peers that read 1 byte/s", begin_bad_peers, step_slow_readers, 0, &ordinary_peers},
-    {"16 peers that never read", begin_bad_peers, nothing, 0, &ordinary_peers},
-    {"200 slow handshakes", begin_loris_seated, step_loris, 0, NULL},
-    {"600 slow handshakes", begin_loris, step_loris, 0, NULL},
-    {"20,000 connection attempts", begin_nothing, step_attempts, ATTEMPTS, NULL},
+    {.name = "16 peers that read 1 byte/s",
+     .begin = begin_bad_peers,
+     .step = step_slow_readers,
+     .floor = &ordinary_peers},
+    {.name = "16 peers that never read",
+     .begin = begin_bad_peers,
+     .step = nothing,
+     .floor = &ordinary_peers},
+    {.name = "200 slow handshakes", .begin = begin_loris_seated, .step = step_loris},
+    {.name = "600 slow handshakes", .begin = begin_loris, .step = step_loris},
+    {.name = "20,000 attempts, 1 a ms",
+     .begin = begin_nothing,
+     .step = step_attempts_paced,
+     .attempts_min = ATTEMPTS,
+     .is_long = true},
+    {.name = "20,000 connection attempts",
+     .begin = begin_nothing,
+     .step = step_attempts,
+     .attempts_min = ATTEMPTS},
 };
 
 #endif
