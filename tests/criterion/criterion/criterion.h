@@ -6,7 +6,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include_next <criterion/criterion.h>
 
@@ -24,37 +23,10 @@ static __attribute__((noreturn, cold, noinline, unused, format(printf, 4, 5))) v
 }
 
 #undef cr_assert
-#undef cr_assert_not
-#undef cr_assert_eq
-#undef cr_assert_neq
-#undef cr_assert_lt
-#undef cr_assert_leq
-#undef cr_assert_gt
-#undef cr_assert_geq
-#undef cr_assert_null
-#undef cr_assert_not_null
-#undef cr_assert_str_eq
-#undef cr_assert_str_neq
-#undef cr_assert_str_empty
-#undef cr_assert_arr_eq
-#undef cr_assert_arr_neq
-
 /* The text in front lets a claim come without a message. */
 #define cr_assert(claim, ...) \
     ((claim) ? (void)0 : assert_fail(__FILE__, __LINE__, #claim, ": " __VA_ARGS__))
-#define cr_assert_not(a, ...) cr_assert(!(a), __VA_ARGS__)
-#define cr_assert_eq(a, b, ...) cr_assert((a) == (b), __VA_ARGS__)
-#define cr_assert_neq(a, b, ...) cr_assert((a) != (b), __VA_ARGS__)
-#define cr_assert_lt(a, b, ...) cr_assert((a) < (b), __VA_ARGS__)
-#define cr_assert_leq(a, b, ...) cr_assert((a) <= (b), __VA_ARGS__)
-#define cr_assert_gt(a, b, ...) cr_assert((a) > (b), __VA_ARGS__)
-#define cr_assert_geq(a, b, ...) cr_assert((a) >= (b), __VA_ARGS__)
-#define cr_assert_null(a, ...) cr_assert((a) == NULL, __VA_ARGS__)
-#define cr_assert_not_null(a, ...) cr_assert((a) != NULL, __VA_ARGS__)
-#define cr_assert_str_eq(a, b, ...) cr_assert(strcmp(a, b) == 0, __VA_ARGS__)
-#define cr_assert_str_neq(a, b, ...) cr_assert(strcmp(a, b) != 0, __VA_ARGS__)
-#define cr_assert_str_empty(a, ...) cr_assert((a)[0] == '\0', __VA_ARGS__)
-#define cr_assert_arr_eq(a, b, bytes, ...) cr_assert(memcmp(a, b, bytes) == 0, __VA_ARGS__)
-#define cr_assert_arr_neq(a, b, bytes, ...) cr_assert(memcmp(a, b, bytes) != 0, __VA_ARGS__)
+
+#include "tests/claims.h"
 
 #endif

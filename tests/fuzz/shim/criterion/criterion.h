@@ -24,14 +24,7 @@ static inline void shim_check(bool is_true, const char *where, const char *what,
 /* The empty text in front lets a claim come without a message; what is formatted is not printed, but
  * counts as used. */
 #define cr_assert(claim, ...) shim_check((claim), SHIM_WHERE, #claim, "" __VA_ARGS__)
-#define cr_assert_eq(a, b, ...) cr_assert((a) == (b), __VA_ARGS__)
-#define cr_assert_neq(a, b, ...) cr_assert((a) != (b), __VA_ARGS__)
-#define cr_assert_lt(a, b, ...) cr_assert((a) < (b), __VA_ARGS__)
-#define cr_assert_leq(a, b, ...) cr_assert((a) <= (b), __VA_ARGS__)
-#define cr_assert_gt(a, b, ...) cr_assert((a) > (b), __VA_ARGS__)
-#define cr_assert_geq(a, b, ...) cr_assert((a) >= (b), __VA_ARGS__)
-#define cr_assert_not_null(a, ...) cr_assert((a) != NULL, __VA_ARGS__)
-#define cr_assert_null(a, ...) cr_assert((a) == NULL, __VA_ARGS__)
-#define cr_assert_not(a, ...) cr_assert(!(a), __VA_ARGS__)
+
+#include "tests/claims.h"
 
 #endif
