@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* How many nodes, lives or seeds a test has: `all`, or with sanitizers `few`, where what it asserts holds for them too and
- * more of them run no code that these do not. The release, whose asserts are the same, runs all of them. */
+/* How many nodes, lives or seeds a test has: `all`, or with sanitizers `few`, where what the test asserts holds for them
+ * too. The release runs all of them, though without the engine's own assertions. */
 static inline uint32_t all_or_few(uint32_t all, uint32_t few)
 {
     const char *sanitizer = getenv("WEIR_SANITIZE"); /* ctest sets it */
