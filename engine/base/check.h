@@ -79,6 +79,7 @@ enum weir_canary {
     WEIR_CANARY_CANCEL,    /* a cancelled dial goes on */
     WEIR_CANARY_IDLE,      /* an urgent message waits for somebody else's reason to send */
     WEIR_CANARY_PONG,      /* a ping is not answered */
+    WEIR_CANARY_DOZE,      /* a shard goes to sleep over what is left to do */
     WEIR_CANARY_CNT
 };
 extern int weir_canary;

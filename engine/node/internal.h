@@ -350,6 +350,8 @@ int weir_shard_init(struct weir_shard *shard);
 void weir_shard_fini(struct weir_shard *shard);
 void weir_shard_free(struct weir_shard *shard);
 int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max);
+/* How long its next turn will wait for the ring at most, in ns; 0: there is something to do already. */
+uint64_t weir_shard_wait(const struct weir_shard *shard, uint64_t wait_max);
 void *weir_shard_main(void *arg);
 void weir_shard_stop(struct weir_shard *shard, uint64_t drain_until_ns);
 

@@ -270,10 +270,30 @@ static uint64_t look(struct world_node *node)
     return first_ns;
 }
 
+/* A thread that turns a shard sleeps in the ring while there is nothing to do. A turn that returned with nothing would
+ * not be the same: it looks once more at what there is to do, and what was left without a wake-up would be found. */
+static bool falls_asleep(const struct world_node *node, uint32_t shard)
+{
+    struct weir_shard *own = node->node->shards[shard];
+    if (!atomic_load(&own->is_owned))
+        return false; /* it has not begun */
+    uint64_t wait_ns = weir_shard_wait(own, WEIR_NS_FOREVER);
+    if (!wait_ns || !weir_mailbox_sleep(&own->mailbox))
+        return false;
+    if (weir_sim_io_sleeps(node->ios[shard], wait_ns))
+        return true;
+    weir_mailbox_awake(&own->mailbox);
+    return false;
+}
+
 static void turn(struct world_node *node, uint32_t shard)
 {
     weir_world *world = node->world;
     struct weir_shard *own = node->node->shards[shard];
+    world->dues_ns[node->idx] = 0;
+    weir_mailbox_awake(&own->mailbox);
+    if (falls_asleep(node, shard))
+        return;
     weir_sim_io_slot(node->ios[shard]);
     world_own(node, shard);
     node->is_started = true;
@@ -282,7 +302,6 @@ static void turn(struct world_node *node, uint32_t shard)
     node->busy_until_ns[shard] = weir_sim_now(world->sim) + 1;
     if (world->turn_ns_max > 1)
         node->busy_until_ns[shard] += weir_world_random(world, world->turn_ns_max);
-    weir_mailbox_awake(&own->mailbox);
     int64_t res = weir_node_turn(node->node, shard, WEIR_NS_FOREVER);
     if (res < 0)
         node->is_done[shard] = true;

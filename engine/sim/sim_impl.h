@@ -135,6 +135,7 @@ struct sim_io {
     _Atomic bool is_woken;
     uint64_t now_ns;      /* of the last turn */
     uint64_t deadline_ns; /* when the wait of the last turn ends */
+    bool is_asleep;       /* until deadline_ns at most: weir_sim_io_sleeps */
     uint64_t rng;
     struct sim_list agenda; /* struct sim_entry, a heap by (due_ns, seq) */
     struct sim_list starts; /* struct sim_start */

@@ -325,6 +325,19 @@ static uint32_t deliver(struct sim_io *io, struct weir_io_event *ret_events, uin
     return cnt;
 }
 
+/* A full completion queue, with a kernel that takes nothing more then. */
+static bool is_overflown(const struct sim_io *io)
+{
+    return io->sim->cfg.is_busy_on_overflow && io->events.cnt >= io->cfg.cq_cnt;
+}
+
+/* When the driver must come back at the latest. */
+static void set_deadline(struct sim_io *io, uint64_t wait_ns)
+{
+    io->deadline_ns =
+        wait_ns > WEIR_NS_FOREVER - io->now_ns ? WEIR_NS_FOREVER : io->now_ns + wait_ns;
+}
+
 static int64_t sim_io_turn(struct weir_io *io, struct weir_io_event *ret_events, uint32_t event_max,
                            uint64_t wait_ns)
 {
@@ -336,8 +349,7 @@ static int64_t sim_io_turn(struct weir_io *io, struct weir_io_event *ret_events,
     bool is_woken = atomic_exchange(&s->is_woken, false);
     uint32_t cnt = 0;
     if (s->is_dead || !sim_is_chance(s->sim, s->sim->cfg.turn_empty_ppm)) {
-        bool is_busy = s->sim->cfg.is_busy_on_overflow && s->events.cnt >= s->cfg.cq_cnt;
-        if (!is_busy)
+        if (!is_overflown(s))
             submit(s);
         run(s, event_max);
         cnt = deliver(s, ret_events, event_max);
@@ -346,11 +358,29 @@ static int64_t sim_io_turn(struct weir_io *io, struct weir_io_event *ret_events,
     }
     if (s->sim->is_driven && ++s->turn_cnt > 1 && cnt == 0 && wait_ns != WEIR_NS_FOREVER)
         weir_sim_advance(s->sim, wait_ns);
-    /* When the driver must come back at the latest. */
-    s->deadline_ns = cnt > 0 || is_woken || wait_ns == 0     ? s->now_ns
-                     : wait_ns > WEIR_NS_FOREVER - s->now_ns ? WEIR_NS_FOREVER
-                                                             : s->now_ns + wait_ns;
+    set_deadline(s, cnt > 0 || is_woken ? 0 : wait_ns);
+    s->is_asleep = false;
     return cnt;
+}
+
+bool weir_sim_io_sleeps(struct weir_io *io, uint64_t wait_ns)
+{
+    struct sim_io *s = of(io);
+    s->now_ns = s->sim->now_ns;
+    sim_net_run(s->sim);
+    bool is_late = s->is_asleep && s->deadline_ns <= s->now_ns;
+    if (is_late || s->is_dead || atomic_load(&s->is_woken) ||
+        sim_is_chance(s->sim, s->sim->cfg.turn_empty_ppm))
+        return false;
+    if (!is_overflown(s))
+        submit(s);
+    run(s, 1);
+    if (s->events.cnt > 0 || s->starts.cnt > 0)
+        return false;
+    if (!s->is_asleep)
+        set_deadline(s, wait_ns);
+    s->is_asleep = true;
+    return true;
 }
 
 static void sim_io_wake(struct weir_io *io)
@@ -376,71 +406,7 @@ static void sim_io_stats(const struct weir_io *io, struct weir_io_stats *ret_sta
     *ret_stats = ((const struct sim_io *)(const void *)io)->stats;
 }
 
-uint32_t weir_sim_lent_cnt(struct weir_io *io)
-{
-    return of(io)->lent_cnt;
-}
-
 /* ---- making and freeing -------------------------------------------------------------------- */
-
-static void kill_sock(struct sim_sock *sock, bool is_silent)
-{
-    struct sim_sock *peer = sock->peer;
-    sock->peer = NULL;
-    if (peer) {
-        peer->peer = NULL;
-        if (!is_silent && sock->pipe_len > 0)
-            sim_rst(peer);
-        else if (!is_silent && !sock->is_shut_wr)
-            sim_fin(peer);
-    }
-    sock->is_reset = true;
-    for (uint32_t kind = WEIR_IO_ACCEPT; kind < WEIR_IO_SHUTDOWN; kind++)
-        if (sock->ops[kind].is_armed)
-            sim_end_op(sock, kind, -ECANCELED);
-}
-
-void weir_sim_io_kill(struct weir_io *io, bool is_silent)
-{
-    struct sim_io *s = of(io);
-    s->is_dead = true;
-    if (is_silent)
-        sim_host_power(s->sim, s->host, false);
-    for (size_t i = 0; i < s->sim->socks.cnt; i++) {
-        struct sim_sock *sock = ((struct sim_sock **)s->sim->socks.items)[i];
-        if (sock == NULL || sock->io != s)
-            continue;
-        while (sock->backlog) { /* dialed and not accepted: the same happens to them */
-            struct sim_sock *waiting = sim_backlog_pop(sock);
-            kill_sock(waiting, is_silent);
-            sim_sock_free(waiting);
-        }
-        kill_sock(sock, is_silent);
-        if (sock->state == SIM_LISTENING)
-            sock->state = SIM_FRESH; /* nobody can dial it any more */
-    }
-}
-
-void weir_sim_io_slot(struct weir_io *io)
-{
-    of(io)->sim->is_driven = true;
-    of(io)->turn_cnt = 0;
-}
-
-void weir_sim_visit_ops(struct weir_io *io, weir_sim_visit visit, void *ctx)
-{
-    for (const struct sim_sock *sock = of(io)->socks; sock; sock = sock->io_next) {
-        uint32_t left = sock->in_flight;
-        for (uint32_t kind = WEIR_IO_ACCEPT; left > 0 && kind < WEIR_IO_SHUTDOWN; kind++) {
-            if (!sock->ops[kind].is_started)
-                continue;
-            visit(ctx, sock->fd, kind, sock->ops[kind].token);
-            left--;
-        }
-        while (left-- > 0) /* shutdowns have no token of their own here */
-            visit(ctx, sock->fd, WEIR_IO_SHUTDOWN, 0);
-    }
-}
 
 /* The end of a process: sockets that are left are closed, whatever is in flight on them. */
 static void sim_io_free(struct weir_io *io)

@@ -133,6 +133,11 @@ void weir_sim_io_set_tag(struct weir_io *io, uint32_t tag);
 bool weir_sim_touched(struct weir_sim *sim, uint32_t *ret_tag);
 void weir_sim_io_slot(struct weir_io *io);
 
+/* What a ring's turn does before it returns: the kernel takes what was started, and where nothing is ready then, it
+ * sleeps for wait_ns (more than 0) at most. True: it sleeps, and until weir_sim_io_due() its owner's turn would not have
+ * returned, so that the driver does not make it; false: it returns at once, and the driver makes it. */
+bool weir_sim_io_sleeps(struct weir_io *io, uint64_t wait_ns);
+
 /* When the next thing happens between hosts. */
 uint64_t weir_sim_net_due(const struct weir_sim *sim);
 

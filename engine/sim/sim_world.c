@@ -334,38 +334,6 @@ void sim_touch(struct sim_io *io)
     *(struct sim_io **)sim_list_add(&io->sim->touched, sizeof(struct sim_io *)) = io;
 }
 
-void weir_sim_io_set_tag(struct weir_io *io, uint32_t tag)
-{
-    ((struct sim_io *)(void *)io)->tag = tag;
-}
-
-bool weir_sim_touched(struct weir_sim *sim, uint32_t *ret_tag)
-{
-    if (sim->touched.cnt == 0)
-        return false;
-    struct sim_io *io = ((struct sim_io **)sim->touched.items)[--sim->touched.cnt];
-    io->is_touched = false;
-    *ret_tag = io->tag;
-    return true;
-}
-
-static bool is_runnable(const struct sim_io *io)
-{
-    return io->event_head < io->events.cnt || io->starts.cnt > 0 || atomic_load(&io->is_woken) ||
-           io->deadline_ns <= io->sim->now_ns;
-}
-
-uint64_t weir_sim_io_due(const struct weir_io *io)
-{
-    const struct sim_io *s = (const struct sim_io *)(const void *)io;
-    if (is_runnable(s))
-        return s->sim->now_ns;
-    uint64_t due_ns = s->deadline_ns;
-    if (s->agenda.cnt > 0)
-        due_ns = weir_min_u64(due_ns, ((const struct sim_entry *)s->agenda.items)[0].due_ns);
-    return due_ns;
-}
-
 bool weir_sim_step(struct weir_sim *sim)
 {
     sim_net_run(sim);
@@ -373,9 +341,10 @@ bool weir_sim_step(struct weir_sim *sim)
     for (const struct sim_io *io = sim->ios; io; io = io->next) {
         if (!io->is_enabled)
             continue;
-        if (is_runnable(io))
+        uint64_t due_ns = weir_sim_io_due(&io->io);
+        if (due_ns <= sim->now_ns)
             return true;
-        next_ns = weir_min_u64(next_ns, weir_sim_io_due(&io->io));
+        next_ns = weir_min_u64(next_ns, due_ns);
     }
     if (next_ns == WEIR_NS_FOREVER)
         return false;

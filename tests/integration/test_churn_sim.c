@@ -64,11 +64,13 @@ static uint32_t somebody(void)
     }
 }
 
-/* All know the first one's address and nothing else. */
+/* All know the first one's address and nothing else. It has a place for everybody: where its places are taken (246 of 256
+ * are after one or two minutes), of those who come at once one is let in, and the others try again for seconds. */
 static void join(void)
 {
     char address[64];
     mesh.disco.seeds = mesh.cnt ? mesh.nodes[0].address : NULL;
+    mesh.cfg.peers_max = mesh.cfg.handshakes_max = mesh.cnt ? 256 : 1280;
     mesh_address(mesh.cnt, address);
     (void)mesh_add(address);
 }

@@ -24,7 +24,7 @@ static const struct {
     [WEIR_CANARY_EARLY] = {"early", "blame"},
     [WEIR_CANARY_ACCOUNT] = {"account", "check"},
     [WEIR_CANARY_BOUND] = {"bound", "bound"},
-    [WEIR_CANARY_FAIR] = {"fair", "fair", 12},
+    [WEIR_CANARY_FAIR] = {"fair", "fair", 18},
     [WEIR_CANARY_URGENT] = {"urgent", "urgent"},
     [WEIR_CANARY_EVENT] = {"event", "events check"}, /* or where the peer is taken off the list */
     [WEIR_CANARY_SENDS] = {"sends", "check"},
@@ -41,15 +41,16 @@ static const struct {
     [WEIR_CANARY_SAME] = {"same", "same"},
     [WEIR_CANARY_SECRET] = {"secret", "secret"},
     [WEIR_CANARY_UNOPENED] = {"unopened", "content fifo once loss rest blame"},
-    [WEIR_CANARY_POLICY] = {"policy", "policy", 16},
+    [WEIR_CANARY_POLICY] = {"policy", "policy", 17},
     [WEIR_CANARY_ID] = {"id", "policy"},
     [WEIR_CANARY_TWINS] = {"twins", "twins"},
     [WEIR_CANARY_FRAME] = {"frame", "bound", 15},
-    [WEIR_CANARY_STRANGERS] = {"strangers", "bound", 106},
-    [WEIR_CANARY_DIALS] = {"dials", "bound", 7},
+    [WEIR_CANARY_STRANGERS] = {"strangers", "bound", 28},
+    [WEIR_CANARY_DIALS] = {"dials", "bound", 8},
     [WEIR_CANARY_CANCEL] = {"cancel", "rest"},
     [WEIR_CANARY_IDLE] = {"idle", "urgent"},
     [WEIR_CANARY_PONG] = {"pong", "still"},
+    [WEIR_CANARY_DOZE] = {"doze", "still rest urgent", 39},
 };
 
 static bool is_word_of(const char *word, const char *words)

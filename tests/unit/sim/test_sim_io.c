@@ -164,6 +164,51 @@ Test(sim_io, time_passes_only_between_turns)
     pair_free(&pair);
 }
 
+/* A turn that would have nothing to say sleeps: the kernel has taken what was started, and the owner is not bothered. */
+Test(sim_io, a_turn_sleeps_until_there_is_something_or_its_time_is_over)
+{
+    struct weir_sim_config cfg = {.seed = 1};
+    struct weir_io_event events[4];
+    struct iovec iov = {"hello", 5};
+    struct pair pair;
+    pair_make(&pair, &cfg, "10.0.0.1:700");
+    const struct weir_io_ops *ops = pair.server->ops;
+    cr_assert_eq(ops->recv(pair.server, pair.accepted, 3), 0);
+    cr_assert_eq(weir_sim_io_due(pair.server), weir_sim_now(pair.sim), "a receive was started");
+    cr_assert(weir_sim_io_sleeps(pair.server, 1000));
+    uint64_t end_ns = weir_sim_now(pair.sim) + 1000;
+    cr_assert_eq(weir_sim_io_due(pair.server), end_ns);
+
+    /* Asked again it still sleeps, and not longer for that; a wake ends it. */
+    weir_sim_advance(pair.sim, 400);
+    cr_assert(weir_sim_io_sleeps(pair.server, 1000));
+    cr_assert_eq(weir_sim_io_due(pair.server), end_ns);
+    ops->wake(pair.server);
+    cr_assert_eq(weir_sim_io_due(pair.server), weir_sim_now(pair.sim));
+    cr_assert_not(weir_sim_io_sleeps(pair.server, 1000));
+    cr_assert_eq(ops->turn(pair.server, events, 4, 0), 0);
+
+    /* So does its time. */
+    cr_assert(weir_sim_io_sleeps(pair.server, 1000));
+    weir_sim_advance(pair.sim, 1000);
+    cr_assert_not(weir_sim_io_sleeps(pair.server, 1000));
+    cr_assert_eq(ops->turn(pair.server, events, 4, 0), 0);
+
+    /* And what arrives, which the next turn tells. */
+    cr_assert(weir_sim_io_sleeps(pair.server, WEIR_NS_FOREVER));
+    cr_assert_eq(ops->send(pair.client, pair.dialed, &iov, 1, 4), 0);
+    cr_assert_eq(ops->turn(pair.client, events, 4, 0), 1);
+    for (uint32_t i = 0; i < 100 && weir_sim_io_sleeps(pair.server, WEIR_NS_FOREVER); i++)
+        weir_sim_step(pair.sim);
+    cr_assert_eq(weir_sim_lent_cnt(pair.server), 0, "nobody has heard of it yet");
+    cr_assert_eq(ops->turn(pair.server, events, 4, 0), 1);
+    cr_assert(events[0].token == 3 && events[0].res == 5 &&
+              memcmp(events[0].data, "hello", 5) == 0);
+    cr_assert_eq(weir_sim_lent_cnt(pair.server), 1);
+    ops->recv_done(pair.server, events[0].buf_idx);
+    pair_free(&pair);
+}
+
 Test(sim_io, hosts_have_their_own_wildcard_and_loopback)
 {
     const struct weir_sim_config cfg = {.seed = 1};
