@@ -13,7 +13,7 @@ set(CMAKE_C_FLAGS_CHECKED "-O2 -g1") # assertions on, and fast
 # A report has files and lines from -g1. What is fuzzed runs too shortly to be worth more of the compiler's time.
 set(CMAKE_C_FLAGS_SANITIZE "-O2 -g1 -fno-omit-frame-pointer")
 if(WEIR_FUZZ)
-    set(CMAKE_C_FLAGS_SANITIZE "-O1 -g -fno-omit-frame-pointer")
+    set(CMAKE_C_FLAGS_SANITIZE "-O1 -g1 -fno-omit-frame-pointer")
 endif()
 # Atomic: threads that count at once lose counts, and then a branch that was taken once seems not to be.
 set(CMAKE_C_FLAGS_COVERAGE "-O0 -g --coverage -fprofile-update=atomic")
