@@ -33,10 +33,13 @@ struct variant {
     enum recv_mode recv_mode;
     uint32_t buffer_cnt, buffer_bytes; /* a power of two; 0: 8 of 64 KiB */
     enum send_mode send_mode;
-    uint32_t frame_bytes; /* payload; 0: 64 KiB */
-    uint32_t frame_cnt;   /* in a send; 0: 8 */
-    uint32_t recv_buffer; /* SO_RCVBUF; 0: 256 KiB, as weir on one host; AUTOTUNING: not set */
-    bool is_uncopied;     /* frames are sent from where they lie, always the same */
+    uint32_t frame_bytes;  /* payload; 0: 64 KiB */
+    uint32_t frame_cnt;    /* in a send; 0: 8 */
+    uint32_t recv_buffer;  /* SO_RCVBUF; 0: 256 KiB, as weir on one host; AUTOTUNING: not set */
+    uint32_t unsent_bytes; /* TCP_NOTSENT_LOWAT; 0: not set */
+    uint32_t
+        urgent_us;    /* how often 64 bytes go to the front of the next send; 0: never. SEND_MSG */
+    bool is_uncopied; /* frames are sent from where they lie, always the same */
     bool is_unhashed; /* the sender writes 0 for a hash and the receiver looks at headers alone */
     bool is_direct;   /* registered descriptor */
     bool has_huge_pages;  /* receive buffers with MADV_HUGEPAGE */
@@ -51,6 +54,7 @@ struct variant {
 struct group {
     const char *name, *question;
     bool is_ping;
+    bool is_urgent; /* its table has how long the urgent ones took */
     struct variant variants[VARIANTS_MAX];
 };
 
@@ -64,14 +68,17 @@ struct frame_head {
 _Static_assert(sizeof(struct frame_head) == 16,
                "as long as weir's frame header within a byte or so");
 
+#define URGENT_SEQ \
+    UINT32_MAX /* of an urgent frame; its hash is the time at which it was due, in ns */
+
 /* Of both processes. */
 struct shared {
     _Atomic uint32_t port;    /* where the receiver listens */
     _Atomic uint32_t is_over; /* the receiver's window has ended: the sender stops */
-    _Atomic uint64_t sent;    /* frames; final once the sender has shut down */
+    _Atomic uint64_t sent;    /* frames, urgent ones too; final once the sender has shut down */
     uint64_t received;
     double bytes_per_s, cpu_s_per_gb;
-    double p50_us, p99_us;          /* ping */
+    double p50_us, p99_us;          /* ping, urgent */
     double notices, notices_copied; /* zero copy: notifications, and those that say "copied" */
     _Atomic uint32_t failed;
     char text[256];
@@ -116,6 +123,8 @@ double now_s(void);
 /* Puts them in order. */
 double median(double *values, int cnt);
 double cpu_s(void);
+/* Of one or more times: p50_us and p99_us. Puts them in order. */
+void percentiles(struct shared *shared, float *times_us, uint32_t cnt);
 
 /* Without a socket. `results`, a JSON array, gets an entry for each line that is printed. */
 struct json_t;

@@ -1,6 +1,10 @@
 /* bench/candidates/groups.c: the questions and their answers. */
 #include "bench/candidates/candidates.h"
 
+/* Through a socket as weir's are while channels compete. */
+#define URGENT(cnt) \
+    .frame_cnt = (cnt), .urgent_us = 1000, .unsent_bytes = 128 * KIB, .recv_buffer = 128 * KIB
+
 const struct group candidate_groups[] = {
     {.name = "receive",
      .question = "provided buffers: plain, incremental, bundles",
@@ -64,6 +68,18 @@ const struct group candidate_groups[] = {
                    .frame_cnt = 16,
                    .is_uncopied = true,
                    .is_unhashed = true}}},
+    {.name = "urgent",
+     .question =
+         "64 bytes each ms go to the front of the next send: their wait, and what the rest keeps",
+     .is_urgent = true,
+     .variants = {{.name = "none, sends of 512 KiB", .is_uncopied = true, .is_unhashed = true},
+                  {.name = "sends of 64 KiB", URGENT(1), .is_uncopied = true, .is_unhashed = true},
+                  {.name = "sends of 128 KiB", URGENT(2), .is_uncopied = true, .is_unhashed = true},
+                  {.name = "sends of 192 KiB", URGENT(3), .is_uncopied = true, .is_unhashed = true},
+                  {.name = "sends of 256 KiB", URGENT(4), .is_uncopied = true, .is_unhashed = true},
+                  {.name = "copy, hash: none, 512 KiB", .base_idx = 5},
+                  {.name = "copy, hash: 128 KiB", .base_idx = 5, URGENT(2)},
+                  {.name = "copy, hash: 192 KiB", .base_idx = 5, URGENT(3)}}},
     {.name = "direct",
      .question = "plain or registered descriptors",
      .variants = {{.name = "plain"}, {.name = "direct", .is_direct = true}}},

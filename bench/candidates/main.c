@@ -167,7 +167,7 @@ static double figure(const struct group *group, const struct shared *shared)
 
 /* A variant's entry of the document; `values` and the others are in order afterwards. */
 static json_t *result_of(const struct group *group, const struct variant *variant, int repeat,
-                         double *values, double *ratios, double *cpu, double *p99)
+                         double *values, double *ratios, double *cpu, double *p50, double *p99)
 {
     json_t *out = json_pack("{s:s}", "variant", variant->name);
 
@@ -175,6 +175,10 @@ static json_t *result_of(const struct group *group, const struct variant *varian
              group->is_ping ? 1e3 : 1e9);
     if (group->is_ping)
         json_add(out, "p99_ns", p99, repeat, 1e3);
+    if (group->is_urgent && p50[0] > 0) {
+        json_add(out, "p50_ns", p50, repeat, 1e3);
+        json_add(out, "p99_ns", p99, repeat, 1e3);
+    }
     json_add(out, group->is_ping ? "cores" : "receiver_cpu_s_per_gb", cpu, repeat, 1);
     json_add(out, "ratio", ratios, repeat, 1);
     json_object_set_new(out, "ratio_to", json_string(group->variants[variant->base_idx].name));
@@ -185,7 +189,8 @@ static int run_group(const struct group *group, double seconds, int repeat, stru
                      json_t *results)
 {
     static double values[VARIANTS_MAX][REPEAT_MAX], ratios[VARIANTS_MAX][REPEAT_MAX];
-    static double cpu[VARIANTS_MAX][REPEAT_MAX], p99[VARIANTS_MAX][REPEAT_MAX];
+    static double cpu[VARIANTS_MAX][REPEAT_MAX], p50[VARIANTS_MAX][REPEAT_MAX],
+        p99[VARIANTS_MAX][REPEAT_MAX];
     double notices[VARIANTS_MAX] = {0}, copied[VARIANTS_MAX] = {0};
     bool has_failed[VARIANTS_MAX] = {false};
     int cnt = 0, code = 0;
@@ -203,6 +208,7 @@ static int run_group(const struct group *group, double seconds, int repeat, stru
             double base = values[group->variants[i].base_idx][round];
             ratios[i][round] = base > 0 ? values[i][round] / base : 0;
             cpu[i][round] = shared->cpu_s_per_gb;
+            p50[i][round] = shared->p50_us;
             p99[i][round] = shared->p99_us;
             notices[i] += shared->notices;
             copied[i] += shared->notices_copied;
@@ -210,7 +216,9 @@ static int run_group(const struct group *group, double seconds, int repeat, stru
     printf("%s: %s\n%d runs of %.2g s in turns, %s, %s, medians\n", group->name, group->question,
            repeat, seconds, far_ns >= 0 ? "veth" : "loopback", congestion());
     printf("  %-26s %10s %8s %16s\n", "", group->is_ping ? "p50 us" : "GB/s", "ratio",
-           group->is_ping ? "p99 us, a core" : "rcv CPU s/GB");
+           group->is_ping     ? "p99 us, a core"
+           : group->is_urgent ? "p50 us   p99 us  rcv CPU s/GB"
+                              : "rcv CPU s/GB");
     for (int i = 0; i < cnt; i++) {
         if (has_failed[i]) {
             printf("  %-26s %10s\n", group->variants[i].name, "failed");
@@ -218,14 +226,16 @@ static int run_group(const struct group *group, double seconds, int repeat, stru
                                                      group->variants[i].name, "is_failed", 1));
             continue;
         }
-        json_t *result =
-            result_of(group, &group->variants[i], repeat, values[i], ratios[i], cpu[i], p99[i]);
+        json_t *result = result_of(group, &group->variants[i], repeat, values[i], ratios[i], cpu[i],
+                                   p50[i], p99[i]);
         if (notices[i] > 0)
             json_object_set_new(result, "copied_percent", json_real(100 * copied[i] / notices[i]));
         json_array_append_new(results, result);
         printf("  %-26s %10.2f %8.2f", group->variants[i].name, median(values[i], repeat),
                median(ratios[i], repeat));
-        if (group->is_ping)
+        if (group->is_urgent)
+            printf(" %8.1f", median(p50[i], repeat));
+        if (group->is_ping || group->is_urgent)
             printf(" %8.1f", median(p99[i], repeat));
         printf(" %7.3f", median(cpu[i], repeat));
         if (notices[i] > 0)

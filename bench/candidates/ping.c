@@ -38,13 +38,6 @@ static bool trade(struct run *run, struct io_uring *ring, int sock, uint8_t *dat
     return true;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-
-    return (x > y) - (x < y);
-}
-
 void ping_send(struct run *run)
 {
     struct io_uring ring;
@@ -64,9 +57,7 @@ void ping_send(struct run *run)
         trips[cnt++] = (float)((now - sent) * 1e6);
         sent = now;
     }
-    qsort(trips, cnt, sizeof(*trips), by_size);
-    run->shared->p50_us = trips[cnt / 2];
-    run->shared->p99_us = trips[(uint64_t)cnt * 99 / 100];
+    percentiles(run->shared, trips, cnt);
     run->shared->cpu_s_per_gb = (cpu_s() - cpu) / (sent - begin); /* of a core */
     shutdown(sock, SHUT_RDWR);
 }

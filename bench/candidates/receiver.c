@@ -13,6 +13,7 @@
 #define GROUP 0
 #define WARMUP_S 0.1
 #define BUFFERS_MAX 64u
+#define WAITS_MAX (1u << 16)
 
 struct receiver {
     struct run *run;
@@ -27,13 +28,23 @@ struct receiver {
     size_t carry_len;
     uint32_t seq;
     uint64_t bytes;
-    bool is_armed, is_ended;
+    float *waits_us; /* of urgent frames that came within the window */
+    uint32_t wait_cnt;
+    uint64_t urgent_cnt;
+    bool is_armed, is_ended, is_measured;
 };
 
 /* ---- frames -------------------------------------------------------------------------------- */
 
 static void check(struct receiver *receiver, const uint8_t *frame, const struct frame_head *head)
 {
+    if (head->seq == URGENT_SEQ) {
+        receiver->urgent_cnt++;
+        if (receiver->is_measured && receiver->wait_cnt < WAITS_MAX)
+            receiver->waits_us[receiver->wait_cnt++] =
+                (float)((now_s() - (double)head->hash * 1e-9) * 1e6);
+        return;
+    }
     if (head->seq != receiver->seq++)
         die(receiver->run, "a frame is out of order", 0);
     if (receiver->run->variant->is_unhashed)
@@ -179,10 +190,11 @@ static void open_receiver(struct receiver *receiver, struct run *run)
         .buffer_bytes = variant->buffer_bytes != 0 ? variant->buffer_bytes : 64 * KIB,
         .xxh3 = weir_hash_ops()->xxh3,
         .carry = malloc(sizeof(struct frame_head) + FRAME_BYTES_MAX + BUFFER_BYTES_MAX),
+        .waits_us = malloc(WAITS_MAX * sizeof(float)),
     };
     size_t len = (size_t)receiver->buffer_cnt * receiver->buffer_bytes;
     receiver->pool = aligned_alloc(2048 * KIB, (len + 2048 * KIB - 1) & ~(size_t)(2048 * KIB - 1));
-    if (receiver->pool == NULL || receiver->carry == NULL)
+    if (receiver->pool == NULL || receiver->carry == NULL || receiver->waits_us == NULL)
         die(run, "no memory", 0);
     madvise(receiver->pool, len, variant->has_huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     memset(receiver->pool, 0, len);
@@ -213,6 +225,7 @@ void stream_recv(struct run *run)
         double now = now_s();
         if (begin == 0 && now - first >= WARMUP_S) {
             begin = now;
+            receiver.is_measured = true;
             bytes = receiver.bytes;
             cpu = cpu_s();
         } else if (begin != 0 && !is_over && now - begin >= run->seconds) {
@@ -220,11 +233,14 @@ void stream_recv(struct run *run)
             run->shared->bytes_per_s = moved / (now - begin);
             run->shared->cpu_s_per_gb = (cpu_s() - cpu) / (moved * 1e-9);
             is_over = true;
+            receiver.is_measured = false;
             atomic_store_explicit(&run->shared->is_over, 1, memory_order_release);
         }
     }
     if (receiver.carry_len != 0)
         die(run, "the last frame is not whole", 0);
-    run->shared->received = receiver.seq;
+    run->shared->received = receiver.seq + receiver.urgent_cnt;
+    if (receiver.wait_cnt != 0)
+        percentiles(run->shared, receiver.waits_us, receiver.wait_cnt);
     shutdown(receiver.sock, SHUT_RDWR);
 }

@@ -32,6 +32,20 @@ double cpu_s(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
 }
 
+static int by_size(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+
+    return (x > y) - (x < y);
+}
+
+void percentiles(struct shared *shared, float *times_us, uint32_t cnt)
+{
+    qsort(times_us, cnt, sizeof(*times_us), by_size);
+    shared->p50_us = times_us[cnt / 2];
+    shared->p99_us = times_us[(uint64_t)cnt * 99 / 100];
+}
+
 _Noreturn void die(struct run *run, const char *what, int error)
 {
     if (atomic_exchange(&run->shared->failed, 1) == 0)
@@ -54,6 +68,9 @@ static int open_socket(struct run *run)
     const int recv_buffer = (int)(wanted != 0 ? wanted : 256 * KIB);
     if (wanted != AUTOTUNING)
         setsockopt(sock, SOL_SOCKET, SO_RCVBUF, &recv_buffer, sizeof(recv_buffer));
+    const int unsent = (int)run->variant->unsent_bytes;
+    if (unsent != 0)
+        setsockopt(sock, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
     setsockopt(sock, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5); /* main() says what it became */
     return sock;
 }

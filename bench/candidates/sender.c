@@ -17,8 +17,12 @@
 
 struct batch {
     uint8_t *frames[FRAMES_MAX];
-    struct iovec vectors[FRAMES_MAX];
+    struct iovec vectors[1 + FRAMES_MAX]; /* the first is for an urgent frame */
     struct msghdr msg;
+    struct urgent {
+        struct frame_head head;
+        uint8_t payload[48];
+    } urgent;
     size_t left;   /* bytes that are not sent */
     int in_flight; /* completions, notifications included, until it may be filled again */
     bool is_full;
@@ -33,6 +37,8 @@ struct sender {
     uint64_t (*xxh3)(const void *data, size_t len, uint64_t seed);
     uint8_t *source;
     size_t source_at;
+    double due_s; /* of the next urgent frame */
+    uint32_t urgent_cnt;
     struct batch batches[2];
     bool is_sending;
 };
@@ -62,11 +68,30 @@ static void fill(struct sender *sender, struct batch *batch)
         struct frame_head head = {len, sender->seq++,
                                   variant->is_unhashed ? 0 : sender->xxh3(payload, len, 0)};
         memcpy(frame, &head, sizeof(head));
-        batch->vectors[i] = (struct iovec){frame, sizeof(head) + len};
+        batch->vectors[1 + i] = (struct iovec){frame, sizeof(head) + len};
     }
-    batch->msg = (struct msghdr){.msg_iov = batch->vectors, .msg_iovlen = sender->frame_cnt};
+    batch->msg = (struct msghdr){.msg_iov = batch->vectors + 1, .msg_iovlen = sender->frame_cnt};
     batch->left = (size_t)sender->frame_cnt * (sizeof(struct frame_head) + len);
     batch->is_full = true;
+}
+
+/* An urgent frame that is due goes before all that is in the batch. */
+static void put_in_front(struct sender *sender, struct batch *batch)
+{
+    const double every_s = sender->run->variant->urgent_us * 1e-6, now = now_s();
+
+    if (every_s == 0 || now < sender->due_s)
+        return;
+    if (sender->due_s == 0)
+        sender->due_s = now;
+    batch->urgent.head = (struct frame_head){sizeof(batch->urgent.payload), URGENT_SEQ,
+                                             (uint64_t)(sender->due_s * 1e9)};
+    sender->due_s += every_s;
+    sender->urgent_cnt++;
+    batch->vectors[0] = (struct iovec){&batch->urgent, sizeof(batch->urgent)};
+    batch->msg.msg_iov--;
+    batch->msg.msg_iovlen++;
+    batch->left += sizeof(batch->urgent);
 }
 
 static void submit(struct sender *sender, struct batch *batch)
@@ -84,8 +109,8 @@ static void submit(struct sender *sender, struct batch *batch)
         break;
     case SEND_BUNDLE:
         for (uint32_t i = 0; i < sender->frame_cnt; i++)
-            io_uring_buf_ring_add(sender->buf_ring, batch->vectors[i].iov_base,
-                                  (unsigned)batch->vectors[i].iov_len, (unsigned short)i,
+            io_uring_buf_ring_add(sender->buf_ring, batch->vectors[1 + i].iov_base,
+                                  (unsigned)batch->vectors[1 + i].iov_len, (unsigned short)i,
                                   io_uring_buf_ring_mask(FRAMES_MAX), (int)i);
         io_uring_buf_ring_advance(sender->buf_ring, (int)sender->frame_cnt);
         io_uring_prep_send_bundle(sqe, fd, 0, MSG_WAITALL | MSG_NOSIGNAL);
@@ -191,6 +216,7 @@ void stream_send(struct run *run)
             fill_idx ^= 1;
         }
         if (!sender.is_sending && sender.batches[send_idx].is_full) {
+            put_in_front(&sender, &sender.batches[send_idx]);
             submit(&sender, &sender.batches[send_idx]);
             send_idx ^= 1;
         }
@@ -201,7 +227,7 @@ void stream_send(struct run *run)
             io_uring_submit_and_get_events(&sender.ring);
         reap(&sender);
     }
-    atomic_store(&run->shared->sent, sender.seq);
+    atomic_store(&run->shared->sent, (uint64_t)sender.seq + sender.urgent_cnt);
     shutdown(sender.sock, SHUT_WR);
     uint8_t end;
     if (read(sender.sock, &end, 1) != 0)

@@ -410,12 +410,12 @@ static void run_timers(struct weir_shard *shard)
     }
 }
 
-uint64_t weir_shard_wait(const struct weir_shard *shard, uint64_t wait_max)
+static inline uint64_t wait_of(const struct weir_shard *shard, uint64_t wait_max)
 {
     const struct weir_hub *hub = &shard->hub;
-    bool is_left = hub->dirty_head || weir_gate_has_steps(&hub->keeper) || hub->roomy_head ||
-                   hub->resumed || hub->starved || shard->ended_cnt;
-    if (wait_max == 0 || (is_left && !WEIR_PLANTED(DOZE)))
+    if (!WEIR_PLANTED(DOZE) &&
+        (wait_max == 0 || hub->dirty_head || weir_gate_has_steps(&hub->keeper) || hub->roomy_head ||
+         hub->resumed || hub->starved || shard->ended_cnt))
         return 0;
     /* The library's own threads come here as a turn ends, and have just looked at the clock. */
     bool is_fresh = !(hub->cfg->flags & WEIR_CONFIG_CALLER_TURNS) && shard->stall.end_ns;
@@ -424,6 +424,11 @@ uint64_t weir_shard_wait(const struct weir_shard *shard, uint64_t wait_max)
     if (shard->is_stopping && wait > STOP_STEP_NS)
         wait = STOP_STEP_NS;
     return wait < wait_max ? wait : wait_max;
+}
+
+uint64_t weir_shard_wait(const struct weir_shard *shard, uint64_t wait_max)
+{
+    return wait_of(shard, wait_max);
 }
 
 static inline void stage_end(struct weir_shard *shard, enum weir_stage stage)
@@ -439,7 +444,7 @@ static inline void stage_end(struct weir_shard *shard, enum weir_stage stage)
 int64_t weir_shard_turn(struct weir_shard *shard, uint64_t wait_max)
 {
     struct weir_hub *hub = &shard->hub;
-    uint64_t wait = weir_shard_wait(shard, wait_max);
+    uint64_t wait = wait_of(shard, wait_max);
     if (wait && !weir_mailbox_sleep(&shard->mailbox))
         wait = 0;
     int64_t event_cnt = shard->io->ops->turn(shard->io, shard->events, WEIR_EVENTS_PER_TURN, wait);

@@ -150,7 +150,10 @@ static void check_shard(struct run_node *node, struct weir_shard *shard)
     struct run *run = node->run;
     struct weir_hub *hub = &shard->hub;
     uint32_t used = 0, handshakes = 0, strangers = 0, ready = 0, ops = 0;
-    for (uint32_t i = 0; i < hub->cfg->peers_max; i++) {
+    /* Now and then those behind the last one that is counted are looked at too. */
+    uint64_t counted =
+        run->world->turn_cnt % WHOLE_TURNS ? atomic_load(&hub->metrics.conn_cnt) : UINT64_MAX;
+    for (uint32_t i = 0; i < hub->cfg->peers_max && used < counted; i++) {
         struct weir_conn *conn = &hub->conns[i];
         if (conn->state == WEIR_CONN_FREE)
             continue;

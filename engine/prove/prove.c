@@ -340,9 +340,9 @@ static bool is_at_rest(struct run *run)
     return oracle_is_at_rest(run, false) && model_is_empty(run) && is_joined(run);
 }
 
-#define TURNS_MAX 300000u
+#define TURNS_MAX 200000u
 
-/* A third of the time went into what one seed in seven did after so many turns, some of which made two million in their
+/* Two fifths of the time went into what three seeds in ten did after so many turns, some of which made two million in their
  * minute: more of the same. Others have more to show in that time. */
 static bool is_spent(struct run *run)
 {

@@ -64,7 +64,7 @@ struct prove_config {
     uint64_t seed;
     uint32_t node_cnt;                          /* 0: drawn from the seed, 2 to 5 */
     uint64_t duration_ns;                       /* of the safety phase; 0: drawn, 10 to 60 s, less
-                                                   * where 300,000 turns are made sooner */
+                                                   * where 200,000 turns are made sooner */
     const char *profile;                        /* NULL: drawn */
     uint32_t secure;                            /* enum prove_secure */
     uint32_t off;                               /* classes that stay off whatever the seed says */

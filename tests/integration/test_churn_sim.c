@@ -6,7 +6,7 @@
 #define NODES_PER_CHURN \
     200u /* of so many one crashes, and one joins, in each second: all have changed after 200 s */
 #define GROW_S 60u /* until then they have to have found each other, with nodes coming and going */
-#define STAY_S 90u /* and so long they have to stay together */
+#define STAY_S 60u /* and so long they have to stay together */
 #define SETTLED_S 10u /* one ask-interval: who is older is to have all its peers */
 #define SPREAD_S 20u  /* after that everybody has heard a message who is going to */
 #define MSGS_MAX (GROW_S + STAY_S)

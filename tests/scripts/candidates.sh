@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 
 fail() { echo "candidates: $*" >&2; exit 1; }
 
-for group in floor size direct ping; do
+for group in floor size direct ping urgent; do
     if ! "$program" "$group" --seconds 0.02 --repeat 1 >"$work/out" 2>"$work/err"; then
         cat "$work/out" "$work/err" >&2
         if grep -qE 'io_uring_setup|buffer ring' "$work/err"; then
