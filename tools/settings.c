@@ -125,6 +125,8 @@ static const struct field fields[] = {
      "handshakes a second from which on they do (200)"},
     {"handshake-rate", KIND_LIMIT, AT(handshake_rate), 1, 1000000,
      "handshakes a second that are served, per shard (1000)"},
+    {"accept-rate", KIND_LIMIT, AT(accept_rate), 1, 1000000,
+     "strangers a second, per shard, that are accepted and do not become peers (5000)"},
     {"known-max", KIND_LIMIT, AT(known_max), 1, 1000000,
      "nodes whose key is remembered for a shorter handshake; none: no such handshakes (1024)"},
     {"limit-loopback", KIND_SWITCH, AT(flags), 0, WEIR_CONFIG_LIMIT_LOOPBACK,

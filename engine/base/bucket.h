@@ -38,4 +38,11 @@ static inline void weir_bucket_take(struct weir_bucket *bucket, uint64_t per_s, 
     bucket->rest = cost % per_s;
 }
 
+/* Gives `cnt` tokens back that were taken (up to WEIR_BUCKET_TAKE_MAX). What would be beyond a full bucket is lost. */
+static inline void weir_bucket_give(struct weir_bucket *bucket, uint64_t per_s, uint64_t cnt)
+{
+    uint64_t worth_ns = cnt * UINT64_C(1000000000) / per_s;
+    bucket->paid_ns = bucket->paid_ns > worth_ns ? bucket->paid_ns - worth_ns : 0;
+}
+
 #endif

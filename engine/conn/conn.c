@@ -15,7 +15,7 @@ static void enter(struct weir_conn *conn, enum weir_conn_state state)
     if (conn->state == WEIR_CONN_HANDSHAKE)
         weir_uncount(&hub->metrics.handshake_cnt, 1);
     if (conn->flags & WEIR_CONN_PENDING)
-        weir_gate_left(conn);
+        weir_gate_left(conn, state == WEIR_CONN_READY);
     if (conn->state == WEIR_CONN_READY) {
         weir_burst_end(); /* nothing more is appended */
         atomic_store_explicit(&conn->live_gen, 0, memory_order_release);

@@ -12,13 +12,19 @@
 /* So many handshakes may be served at once after a pause: what they cost together delays everybody else's messages. */
 #define SERVE_BURST_NS (2 * WEIR_NS_PER_MS)
 #define UNCOOKIED_BURST_NS WEIR_NS_PER_S
+/* The same of strangers that are accepted. */
+#define ACCEPT_BURST_NS (2 * WEIR_NS_PER_MS)
 /* Who has brought a cookie is not sent away for so long; a handshake is a few round trips. */
 #define GRACE_NS (2 * WEIR_NS_PER_S)
 
+static bool is_strict_with(const struct weir_hub *hub, const struct weir_addr *addr)
+{
+    return (hub->cfg->flags & WEIR_CONFIG_LIMIT_LOOPBACK) || !weir_addr_is_loopback(addr);
+}
+
 static bool is_strict(const struct weir_conn *conn)
 {
-    return (conn->hub->cfg->flags & WEIR_CONFIG_LIMIT_LOOPBACK) ||
-           !weir_addr_is_loopback(&conn->addr);
+    return is_strict_with(conn->hub, &conn->addr);
 }
 
 static bool has_token(const struct weir_bucket *bucket, uint32_t per_s, uint64_t burst_ns,
@@ -45,6 +51,19 @@ static bool is_loaded(const struct weir_hub *hub)
                       hub->now_ns);
 }
 
+/* ---- who is let in ------------------------------------------------------------------------- */
+
+void weir_gate_accepted(struct weir_hub *hub, const struct weir_addr *addr)
+{
+    if (is_strict_with(hub, addr))
+        token_take(&hub->keeper.accepted, hub->cfg->accept_rate, hub->now_ns);
+}
+
+uint64_t weir_gate_accept_ns(const struct weir_hub *hub)
+{
+    return weir_bucket_ready(&hub->keeper.accepted, ACCEPT_BURST_NS);
+}
+
 /* ---- who is in its handshake --------------------------------------------------------------- */
 
 void weir_gate_came(struct weir_conn *conn)
@@ -67,9 +86,11 @@ static void unhold(struct weir_conn *conn)
     conn->hub->keeper.held_cnt--;
 }
 
-void weir_gate_left(struct weir_conn *conn)
+void weir_gate_left(struct weir_conn *conn, bool is_peer)
 {
     struct weir_gatekeeper *keeper = &conn->hub->keeper;
+    if (is_peer && is_strict(conn) && conn->hub->cfg->accept_rate != UINT32_MAX)
+        weir_bucket_give(&keeper->accepted, conn->hub->cfg->accept_rate, 1);
     if (conn->flags & WEIR_CONN_HELD)
         unhold(conn);
     if (conn->older)

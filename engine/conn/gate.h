@@ -10,6 +10,9 @@
  *   always           at most cfg->handshake_rate are served in a second. Who is beyond it is *held*: its message lies in
  *                    its carry until its turn comes, those with a cookie first, then those that know no cookies, each in
  *                    the order in which they connected
+ *   at the door      cfg->accept_rate strangers are accepted in a second whose handshake has not come to its end; from
+ *                    there on the listener rests, and who comes waits in the kernel's queue, where it costs nobody anything.
+ *                    Who becomes a peer gives back what was taken for it, so that a crowd of honest ones is not held up
  *   full             of cfg->handshakes_max in their handshake the one that was accepted first and has brought no
  *                    cookie makes room for who comes; one that has brought one is safe for GRACE
  *
@@ -32,6 +35,7 @@
 
 #define WEIR_TIMER_GATE 23u
 
+struct weir_addr;
 struct weir_hub;
 struct weir_conn;
 
@@ -39,6 +43,7 @@ struct weir_gatekeeper {
     struct weir_gate gate;        /* what the codec sees */
     struct weir_bucket uncookied; /* of cfg->cookie_rate */
     struct weir_bucket served;    /* of cfg->handshake_rate */
+    struct weir_bucket accepted;  /* of cfg->accept_rate */
     struct weir_timer timer;      /* set while somebody is held */
     uint64_t rotated_ns;          /* when secrets[0] was made; 0: never */
     uint32_t pending_cnt, held_cnt;
@@ -50,9 +55,14 @@ struct weir_gatekeeper {
     struct weir_conn *oldest, *youngest; /* accepted, in their handshake: conn->older, ->younger */
 };
 
+/* A stranger was accepted at `addr`, whether there is a place for it or not. */
+void weir_gate_accepted(struct weir_hub *hub, const struct weir_addr *addr);
+/* When the next one may be: now or before means now. */
+uint64_t weir_gate_accept_ns(const struct weir_hub *hub);
+
 /* An accepted connection begins its handshake, and ends it (or its life). */
 void weir_gate_came(struct weir_conn *conn);
-void weir_gate_left(struct weir_conn *conn);
+void weir_gate_left(struct weir_conn *conn, bool is_peer);
 
 /* Sets what the codec will find, before it is fed with bytes of a connection in its handshake. */
 void weir_gate_before(struct weir_conn *conn);

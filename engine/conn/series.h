@@ -54,6 +54,8 @@
     X(connects, "weir_connects_total", COUNTER, ONE, "Connects begun")                            \
     X(dialed, "weir_dialed_total", COUNTER, ONE, "Connects that ended well")                      \
     X(refused, "weir_refused_total", COUNTER, ONE, "Connections refused at a limit")              \
+    X(accept_rests, "weir_accept_rests_total", COUNTER, ONE,                                      \
+      "Times a listener rested because too many strangers had come to nothing")                   \
     X(handshakes_done, "weir_handshakes_done_total", COUNTER, ONE, "Handshakes that agreed")      \
     X(handshakes_failed, "weir_handshakes_failed_total", COUNTER, ONE, "Handshakes that did not") \
     X(handshakes_served, "weir_handshakes_served_total", COUNTER, ONE,                            \

@@ -99,8 +99,8 @@ struct weir_io_ops {
                   struct weir_addr *ret_addr);
     /* accept, recv, send, shutdown and cancel answer WEIR_E_FULL when the kernel takes no operation now
      * (short of memory): nothing was started.
-     * accept: arms accept on a listening socket, for one connection or for many: after an event without MORE arm
-     * it again: after -EMFILE, -ENFILE, -ENOBUFS or -ENOMEM with a delay. */
+     * accept: arms accept on a listening socket, for one connection: its event is the only one. Arm it again: after
+     * -EMFILE, -ENFILE, -ENOBUFS or -ENOMEM with a delay. */
     int (*accept)(struct weir_io *io, int sock, uint64_t token);
     /* Makes a socket and starts connecting it; `*ret_sock` is set at once. Errors: WEIR_E_ADDRESS,
      * WEIR_E_DESCRIPTORS, WEIR_E_NOMEM, WEIR_E_LIMIT (4,096 under way), WEIR_E_FULL, WEIR_E_SYSTEM. */

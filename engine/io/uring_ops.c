@@ -17,7 +17,7 @@ int weir_uring_accept(struct weir_io *io, int sock, uint64_t token)
         return WEIR_E_FULL;
     /* Not SOCK_NONBLOCK: on a non-blocking file some kernels answer -EAGAIN where they would have
      * waited for the socket to become ready. The ring never blocks on a socket anyway. */
-    /* Not multishot, which io.h allows: that one takes all who wait in the backlog at once, in the enter that
+    /* Not multishot: that one takes all who wait in the backlog at once, in the enter that
      * looks for everybody's bytes. So a flood gets one connection a turn, and what it costs the others has
      * a bound; the kernel keeps the rest, or drops it. */
     struct weir_uring_accept *accept = NULL;

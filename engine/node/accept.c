@@ -13,11 +13,19 @@ void weir_accept_arm(struct weir_shard *shard, uint32_t idx)
 {
     if (shard->listen_socks[idx] < 0 || shard->is_accepting[idx] || shard->is_stopping)
         return;
+    struct weir_hub *hub = &shard->hub;
+    uint64_t due_ns = weir_gate_accept_ns(hub);
+    if (due_ns >
+        hub->now_ns) { /* too many strangers came to nothing: the next ones wait in the kernel's queue */
+        weir_count(&hub->metrics.accept_rests, 1);
+        weir_wheel_set(&shard->wheel, &shard->accept_timers[idx], due_ns);
+        return;
+    }
     int error =
         shard->io->ops->accept(shard->io, shard->listen_socks[idx], WEIR_TOKEN_LISTENER + idx);
     shard->is_accepting[idx] = error == 0;
     if (error) /* the kernel takes no operation now: nothing else would bring us back here */
-        weir_wheel_set(&shard->wheel, &shard->accept_timers[idx], shard->hub.now_ns + RETRY_NS);
+        weir_wheel_set(&shard->wheel, &shard->accept_timers[idx], hub->now_ns + RETRY_NS);
 }
 
 /* The shard with the fewest connections, when it has so many fewer that moving one is worth a letter. */
@@ -108,9 +116,11 @@ void weir_shard_adopt(struct weir_shard *shard, int sock)
 void weir_accept_event(struct weir_shard *shard, const struct weir_io_event *event)
 {
     uint32_t idx = (uint32_t)event->token - WEIR_TOKEN_LISTENER;
-    if (!(event->flags & WEIR_IO_MORE))
-        shard->is_accepting[idx] = false;
+    shard->is_accepting[idx] = false;
     if (event->res >= 0) {
+        struct weir_addr addr = {.family = WEIR_ADDR_NONE};
+        (void)shard->io->ops->peer_addr(shard->io, event->res, &addr);
+        weir_gate_accepted(&shard->hub, &addr);
         struct weir_shard *other = shard->node->shard_cnt > 1 ? lighter(shard) : shard;
         struct weir_note *note = other == shard ? NULL : weir_note_create(WEIR_LETTER_ADOPT, 0);
         if (note) {

@@ -72,6 +72,7 @@ static void set_defaults(struct weir_config *cfg)
     DEFAULT(cookie_rate, 200);
     DEFAULT(handshake_rate, 1000);
     DEFAULT(known_max, 1024);
+    DEFAULT(accept_rate, 5000);
     DEFAULT(dials_max, 1024);
     DEFAULT(handshake_timeout_ns, 10 * WEIR_NS_PER_S);
     DEFAULT(dial_timeout_ns, 5 * WEIR_NS_PER_S);
@@ -199,6 +200,7 @@ static bool check_limits(weir_node *node)
     LIMIT(cookie_rate);
     LIMIT(handshake_rate);
     LIMIT(known_max);
+    LIMIT(accept_rate);
     LIMIT(inbound_max);
     LIMIT(outbound_max);
     LIMIT(outbound_address_max);

@@ -346,12 +346,9 @@ static void begin(struct weir_shard *shard, int sock)
 static void on_accept(struct weir_shard *shard, const struct weir_io_event *event)
 {
     struct weir_exporter *exporter = shard->exporter;
-    if (!(event->flags & WEIR_IO_MORE))
-        exporter->is_accepting = false;
+    exporter->is_accepting = false;
     if (event->res >= 0)
         begin(shard, event->res);
-    if (exporter->is_accepting)
-        return;
     if (event->res >= 0)
         arm_accept(shard);
     else if (!shard->is_stopping)

@@ -39,6 +39,7 @@ static void add_shard(struct weir_metrics *sum, const struct weir_shard *shard,
     sum->handshakes += get(&hub->handshake_cnt);
     sum->handshakes_served += get(&hub->handshakes_served);
     sum->handshakes_held += get(&hub->handshakes_held);
+    sum->accept_rests += get(&hub->accept_rests);
     sum->handshakes_evicted += get(&hub->handshakes_evicted);
     sum->cookies_sent += get(&hub->cookies_tx);
     sum->cookies_returned += get(&hub->cookies_rx);

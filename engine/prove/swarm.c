@@ -54,6 +54,8 @@ static void draw_node(struct run *run, uint32_t idx)
     cfg->shard_cnt = (uint32_t)between(run, 1, RUN_SHARDS_MAX);
     cfg->peers_max = (uint32_t)between(run, 3 * run->node_cnt, RUN_SLOTS_MAX);
     cfg->handshakes_max = (uint32_t)between(run, 4, 16);
+    if (is_tight) /* the other nodes are strangers too, as often as a fault keeps them from becoming peers */
+        cfg->accept_rate = (uint32_t)between_log(run, 5, 500);
     cfg->dials_max = (uint32_t)between(run, run->node_cnt + 2, 24);
     cfg->frame_bytes_max = (uint32_t)between_log(run, 4096, 65536);
     cfg->send_bytes_max = (uint32_t)between_log(run, 4096, 262144);

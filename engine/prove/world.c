@@ -434,7 +434,6 @@ void weir_world_set_faults(weir_world *world, uint32_t faults)
             1 + weir_world_random(world, UINT64_C(1) << (10 + weir_world_random(world, 15)));
     if (faults & WEIR_FAULT_END) {
         cfg.recv_end_ppm = some_ppm(world, 500000);
-        cfg.accept_end_ppm = some_ppm(world, 500000);
         cfg.accept_fail_ppm = some_ppm(world, 300000);
     }
     if (faults & WEIR_FAULT_CQ)

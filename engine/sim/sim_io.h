@@ -47,7 +47,6 @@ struct weir_sim_config {
     uint64_t delay_max_ns;     /* an operation acts up to so much later than it could */
     uint64_t latency_ns;       /* from one host to another, each way, where no route is set */
     uint32_t recv_end_ppm;     /* a good receive event is the last of its multishot */
-    uint32_t accept_end_ppm;   /* likewise for accept */
     uint32_t accept_fail_ppm;  /* accept ends with -EMFILE; the connection stays in the queue */
     uint32_t connect_fail_ppm; /* connect ends with -ECONNREFUSED */
     uint32_t reset_ppm;        /* a send resets its connection */

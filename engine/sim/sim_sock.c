@@ -166,17 +166,7 @@ static void act_accept(struct sim_sock *sock)
         sim_end_op(sock, WEIR_IO_ACCEPT, -EMFILE);
         return;
     }
-    struct sim_sock *accepted = sim_backlog_pop(sock);
-    if (is_full(sock->io) || sim_is_chance(sim, sim->cfg.accept_end_ppm)) {
-        sim_end_op(sock, WEIR_IO_ACCEPT, accepted->fd);
-        return;
-    }
-    sim_post(sock, &(struct weir_io_event){.token = sock->ops[WEIR_IO_ACCEPT].token,
-                                           .res = accepted->fd,
-                                           .kind = WEIR_IO_ACCEPT,
-                                           .flags = WEIR_IO_MORE});
-    if (sock->backlog)
-        sim_list_op(sock, WEIR_IO_ACCEPT, 0);
+    sim_end_op(sock, WEIR_IO_ACCEPT, sim_backlog_pop(sock)->fd);
 }
 
 /* Where a connection comes from: the address that its io listens at, as a host has it, or the host's. */

@@ -181,6 +181,10 @@ struct weir_config {
     uint32_t
         known_max; /* nodes whose static key is remembered, so that dialing one's id again takes a
                          * round trip less, of the whole node; default 1024; UINT32_MAX: none */
+    uint32_t
+        accept_rate; /* strangers a second of a shard, plain or encrypted, that are accepted and have not (yet) become
+                      * peers: above it the listener rests, and who comes waits in the kernel's queue; counted as the
+                      * handshakes above; default 5000; UINT32_MAX: no bound */
 };
 
 enum weir_overflow {

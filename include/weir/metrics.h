@@ -56,6 +56,7 @@ struct weir_metrics {
     uint64_t handshakes_held;     /* that waited for their turn; see weir_config.handshake_rate */
     uint64_t handshakes_evicted;  /* ended to make room for another */
     uint64_t cookies_sent, cookies_returned; /* asked for under load, and what came back */
+    uint64_t accept_rests; /* times that a listener rested; see weir_config.accept_rate */
 };
 
 #define WEIR_DIALED_BYTES 336u /* enough for ID@NAME:PORT with its NUL */

@@ -143,6 +143,9 @@ static inline void victim_run(uint32_t handshakes_max, uint32_t peers_max)
         .size = sizeof(reactor), .on_batch = victim_on_batch, .on_tick = victim_on_tick};
     weir_config_init(&cfg);
     cfg.secure = WEIR_SECURE_PLAIN;
+    /* All of them are of this machine, and strangers all the same; a flood is of many addresses. */
+    cfg.flags |= WEIR_CONFIG_LIMIT_LOOPBACK;
+    cfg.address_max = cfg.subnet_max = cfg.address_burst = cfg.subnet_burst = UINT32_MAX;
     hostile_channels(channels);
     if (handshakes_max) { /* they stay until they were counted */
         cfg.handshakes_max = handshakes_max;

@@ -29,8 +29,8 @@ static const char *attacked_address; /* the victim's, or the bare listener's */
 
 /* ---- sockets ------------------------------------------------------------------------------- */
 
-/* A connection to who is attacked, or -1. */
-static int dial(int recv_bytes)
+/* A connection to who is attacked, or -1; `waits`: until it is made, else it may still be under way. */
+static int dial_as(int recv_bytes, bool waits)
 {
     unsigned port = 0;
     if (sscanf(attacked_address, "127.0.0.1:%u", &port) != 1)
@@ -38,7 +38,7 @@ static int dial(int recv_bytes)
     struct sockaddr_in in = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (waits ? 0 : SOCK_NONBLOCK), 0);
     const int one = 1;
     struct timeval patience = {.tv_sec = 30};
     if (sock < 0)
@@ -49,10 +49,15 @@ static int dial(int recv_bytes)
     setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     attempt_cnt++;
-    if (connect(sock, (struct sockaddr *)&in, sizeof(in)) == 0)
+    if (connect(sock, (struct sockaddr *)&in, sizeof(in)) == 0 || (!waits && errno == EINPROGRESS))
         return sock;
     close(sock);
     return -1;
+}
+
+static int dial(int recv_bytes)
+{
+    return dial_as(recv_bytes, true);
 }
 
 static void keep(int sock)
@@ -219,16 +224,17 @@ static void step_loris(uint64_t step)
     loris_at = (loris_at + (step % 100 == 99)) % loris_len;
 }
 
-/* Evenly, so that the flood is the node's to bear and not the scheduler's; the oldest go as others come. */
+/* Evenly, so that the flood is the node's to bear and not the scheduler's; the oldest go as others come. Nobody waits: where the
+ * listener's queue is full, the next ones are sent all the same. */
 static void attempt(int cnt)
 {
     for (int i = 0; i < cnt; i++) {
         int at = (int)(attempt_cnt % ATTEMPTS_HELD);
         if (sock_cnt == ATTEMPTS_HELD) {
             reset(socks[at]);
-            socks[at] = dial(0);
+            socks[at] = dial_as(0, false);
         } else {
-            keep(dial(0));
+            keep(dial_as(0, false));
         }
     }
 }

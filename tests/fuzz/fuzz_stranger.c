@@ -60,7 +60,6 @@ static void shuffle(struct weir_sim_config *ret_cfg, struct fuzz *fuzz)
     ret_cfg->latency_ns = (uint64_t)fuzz_u8(fuzz) << 16;
     uint8_t which = fuzz_u8(fuzz);
     ret_cfg->recv_end_ppm = which & 1 ? ppm : 0;
-    ret_cfg->accept_end_ppm = which & 2 ? ppm : 0;
     ret_cfg->accept_fail_ppm = which & 4 ? ppm : 0;
     ret_cfg->connect_fail_ppm = which & 8 ? ppm : 0;
     ret_cfg->reset_ppm = which & 16 ? ppm / 8 : 0;

@@ -25,6 +25,8 @@ TestSuite(flood_sim, .timeout = 300);
 #define COOKIE_NS (10 * US)   /* and an answer that costs neither */
 #define SECOND_BYTES 200u     /* the second message has more, a cookie less */
 #define PINGS_MAX 4096u
+#define ATTEMPTS_PER_MS 20u
+#define ATTEMPTS_HELD 1000u
 #define PING_EVERY_NS (5 * MS)
 
 /* What a stranger does once it is connected. */
@@ -32,7 +34,8 @@ enum manner {
     SILENT, /* nothing */
     FIRST,  /* sends the first handshake message, and nothing else */
     WRONG, /* answers the listener's message with bytes that do not open, and is closed: another one comes */
-    BURST, /* waits until all can speak, and then they speak at once */
+    BURST,    /* waits until all can speak, and then they speak at once */
+    ATTEMPTS, /* says nothing, and goes as others come: 20 in a millisecond */
 };
 
 struct stranger {
@@ -48,6 +51,8 @@ static uint64_t rtts[PINGS_MAX];
 static uint32_t ping_cnt, pong_cnt, ups, downs;
 static uint64_t bulk_bytes, next_ping_ns;
 static struct stranger strangers[STRANGERS];
+static int attempts[ATTEMPTS_HELD];
+static uint64_t attempt_cnt;
 static uint32_t stranger_cnt, most_pending;
 static uint64_t most_held, messages, refused;
 static uint8_t opening[WEIR_HANDSHAKE_OUT_MAX];
@@ -126,15 +131,32 @@ static void make_opening(void)
     weir_crypto_fini(&crypto);
 }
 
-static void stranger_come(struct stranger *stranger)
+/* Returns the socket, or -ECONNREFUSED where the queue of the listener is full. */
+static int dial(void)
 {
     struct weir_addr to, from;
     char text[32];
     uint32_t n = stranger_cnt++; /* each from a subnet of its own */
     snprintf(text, sizeof(text), "%u.%u.%u.1:999", 20 + n / 65536, n / 256 % 256, n % 256);
     cr_assert(weir_addr_parse(&to, "10.0.0.1:7000") == 0 && weir_addr_parse(&from, text) == 0);
-    *stranger = (struct stranger){.sock = weir_sim_raw_dial(world->sim, &to, &from)};
+    return weir_sim_raw_dial(world->sim, &to, &from);
+}
+
+static void stranger_come(struct stranger *stranger)
+{
+    *stranger = (struct stranger){.sock = dial()};
     cr_assert_geq(stranger->sock, 0);
+}
+
+/* A millisecond of attempts; the oldest go. */
+static void attempt(void)
+{
+    for (uint32_t i = 0; i < ATTEMPTS_PER_MS; i++) {
+        int *sock = &attempts[attempt_cnt++ % ATTEMPTS_HELD];
+        if (*sock >= 0)
+            weir_sim_raw_close(world->sim, *sock);
+        *sock = dial();
+    }
 }
 
 /* Moves each of them on; a closed one is followed by the next. */
@@ -225,7 +247,9 @@ static struct window watch(int manner, uint64_t duration)
     next_ping_ns = weir_world_now(world) + MS;
     uint64_t end_ns = weir_world_now(world) + duration;
     while (weir_world_now(world) < end_ns) {
-        if (manner >= 0) /* those of a burst speak each half second */
+        if (manner == ATTEMPTS)
+            attempt();
+        else if (manner >= 0) /* those of a burst speak each half second */
             strangers_move((enum manner)manner,
                            manner != BURST || weir_world_now(world) / MS % 500 < 10);
         (void)weir_world_run(world, MS);
@@ -242,7 +266,7 @@ static struct window watch(int manner, uint64_t duration)
     return window;
 }
 
-static void begin(uint64_t seed)
+static void begin(uint64_t seed, uint32_t accept_rate)
 {
     struct weir_world_config world_cfg = {
         .size = sizeof(world_cfg), .seed = seed, .turn_us_max = TURN_NS / US};
@@ -251,6 +275,7 @@ static void begin(uint64_t seed)
     weir_config_init(&cfg);
     cfg.network_id = "flood";
     cfg.handshakes_max = PLACES;
+    cfg.accept_rate = accept_rate;
     cfg.peers_max = 128;
     cfg.handshake_timeout_ns = S;
     struct weir_channel channels[2];
@@ -277,8 +302,10 @@ static void begin(uint64_t seed)
     world->after_turn = charge;
     for (uint32_t i = 0; i < STRANGERS; i++)
         strangers[i].sock = -1;
+    for (uint32_t i = 0; i < ATTEMPTS_HELD; i++)
+        attempts[i] = -1;
     stranger_cnt = most_pending = 0;
-    most_held = messages = refused = 0;
+    most_held = messages = refused = attempt_cnt = 0;
 }
 
 static void end(void)
@@ -289,6 +316,9 @@ static void end(void)
     for (uint32_t i = 0; i < STRANGERS; i++)
         if (strangers[i].sock >= 0)
             weir_sim_raw_close(world->sim, strangers[i].sock);
+    for (uint32_t i = 0; i < ATTEMPTS_HELD; i++)
+        if (attempts[i] >= 0)
+            weir_sim_raw_close(world->sim, attempts[i]);
     world->after_turn = NULL;
     weir_world_free(world);
 }
@@ -301,19 +331,25 @@ static uint64_t bound(const struct window *quiet, uint64_t longer_ns, uint64_t o
     return 2 * quiet->p99_ns * (TURN_NS / 2 + longer_ns) / (TURN_NS / 2) + once_ns;
 }
 
-static void flood(enum manner manner, uint64_t longer_ns, uint64_t once_ns)
+static void say(enum manner manner, const struct window *quiet, const struct window *during)
 {
-    begin(11 + (uint64_t)manner);
-    struct window quiet = watch(-1, S), during = watch((int)manner, 3 * S);
     cr_log_info(
         "manner %d: p50 %llu to %llu us, p99 %llu to %llu us, most %llu to %llu us, bulk %llu "
         "to %llu MB/s, %u strangers, %llu messages",
-        manner, (unsigned long long)(quiet.p50_ns / US), (unsigned long long)(during.p50_ns / US),
-        (unsigned long long)(quiet.p99_ns / US), (unsigned long long)(during.p99_ns / US),
-        (unsigned long long)(quiet.most_ns / US), (unsigned long long)(during.most_ns / US),
-        (unsigned long long)(quiet.bulk_bytes / 1000000),
-        (unsigned long long)(during.bulk_bytes / 3000000), stranger_cnt,
+        manner, (unsigned long long)(quiet->p50_ns / US), (unsigned long long)(during->p50_ns / US),
+        (unsigned long long)(quiet->p99_ns / US), (unsigned long long)(during->p99_ns / US),
+        (unsigned long long)(quiet->most_ns / US), (unsigned long long)(during->most_ns / US),
+        (unsigned long long)(quiet->bulk_bytes / 1000000),
+        (unsigned long long)(during->bulk_bytes / 3000000), stranger_cnt,
         (unsigned long long)messages);
+}
+
+/* As many are accepted as come. */
+static void flood(enum manner manner, uint64_t longer_ns, uint64_t once_ns)
+{
+    begin(11 + (uint64_t)manner, UINT32_MAX);
+    struct window quiet = watch(-1, S), during = watch((int)manner, 3 * S);
+    say(manner, &quiet, &during);
     uint64_t most_ns = bound(&quiet, longer_ns, once_ns);
     cr_assert_leq(during.p99_ns, most_ns, "%llu us, and %llu us may be",
                   (unsigned long long)(during.p99_ns / US), (unsigned long long)(most_ns / US));
@@ -350,4 +386,53 @@ Test(flood_sim, strangers_who_fail_a_handshake_and_come_again_cost_what_they_say
 Test(flood_sim, strangers_who_speak_at_once_cost_their_places)
 {
     flood(BURST, ACCEPT_NS + COOKIE_NS, PLACES * MESSAGE_NS);
+}
+
+#define RATE 5000u /* the default */
+
+/* By default a listener rests where more than so many strangers come to nothing. Whatever the others do, who is connected feels a fifth more
+ * than in quiet at most. */
+static void flood_by_default(enum manner manner)
+{
+    begin(21 + (uint64_t)manner, RATE);
+    struct window quiet = watch(-1, S), during = watch((int)manner, 3 * S);
+    say(manner, &quiet, &during);
+    cr_assert_leq(during.p99_ns, quiet.p99_ns * 6 / 5, "%llu us, %llu in quiet",
+                  (unsigned long long)(during.p99_ns / US),
+                  (unsigned long long)(quiet.p99_ns / US));
+    cr_assert_geq(during.bulk_bytes, 3 * quiet.bulk_bytes * 9 / 10);
+    struct weir_metrics metrics = {.size = sizeof(metrics)};
+    cr_assert_eq(weir_metrics_read(victim, &metrics), 0);
+    cr_assert_gt(metrics.accept_rests, 0);
+    /* The windows have 3.5 s; and what may go at once, which is 2 ms' worth. */
+    cr_assert_leq(metrics.accepted + metrics.refused, RATE * 7 / 2 + RATE / 500 + 2);
+    cr_assert_eq(most_pending, PLACES, "all places were taken: it was a flood");
+    end();
+}
+
+Test(flood_sim, by_default_silent_strangers_are_hardly_felt)
+{
+    flood_by_default(SILENT);
+}
+
+Test(flood_sim, by_default_first_messages_are_hardly_felt)
+{
+    flood_by_default(FIRST);
+}
+
+Test(flood_sim, by_default_failed_handshakes_are_hardly_felt)
+{
+    flood_by_default(WRONG);
+}
+
+Test(flood_sim, by_default_messages_at_once_are_hardly_felt)
+{
+    flood_by_default(BURST);
+}
+
+/* 60,000 of them. */
+Test(flood_sim, by_default_connection_attempts_are_hardly_felt)
+{
+    flood_by_default(ATTEMPTS);
+    cr_assert_geq(attempt_cnt, 20000);
 }

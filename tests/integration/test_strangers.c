@@ -12,7 +12,7 @@ IT_SUITE(strangers);
 static struct it_node b;
 static int socks[FLOOD];
 
-static void start(uint32_t handshakes_max, uint32_t secure)
+static void start_with(uint32_t handshakes_max, uint32_t secure, uint32_t accept_rate)
 {
     it_init(&b, "b");
     it_channel(&b, 1);
@@ -20,7 +20,18 @@ static void start(uint32_t handshakes_max, uint32_t secure)
     b.cfg.flags = WEIR_CONFIG_CALLER_TURNS;
     b.cfg.handshakes_max = handshakes_max;
     b.cfg.handshake_timeout_ns = 600 * WEIR_NS_PER_S;
+    if (accept_rate != UINT32_MAX) { /* they are of this machine, and strangers all the same */
+        b.cfg.flags |= WEIR_CONFIG_LIMIT_LOOPBACK;
+        b.cfg.address_max = b.cfg.subnet_max = UINT32_MAX;
+        b.cfg.address_burst = b.cfg.subnet_burst = UINT32_MAX;
+        b.cfg.accept_rate = accept_rate;
+    }
     it_start(&b, "127.0.0.1:0");
+}
+
+static void start(uint32_t handshakes_max, uint32_t secure)
+{
+    start_with(handshakes_max, secure, UINT32_MAX);
 }
 
 static int64_t turn(void)
@@ -72,6 +83,25 @@ IT_TEST(strangers, a_flood_gets_one_connection_a_turn)
         socks[i] = i < PLACES ? raw_socket_to(b.address) : -1;
     IT_WAIT(turn() >= 0 && it_metrics(&b)->handshakes == PLACES);
     IT_EQ(it_metrics(&b)->refused, FLOOD - PLACES);
+    end();
+}
+
+/* Beyond the rate they wait in the kernel's queue, and none of them is lost. */
+IT_TEST(strangers, a_flood_comes_in_at_the_rate)
+{
+    const uint32_t rate = 200;
+    start_with(FLOOD, WEIR_SECURE_PLAIN, rate);
+    weir_ns began = weir_now();
+    flood();
+    for (uint64_t come = 0; come < FLOOD;) {
+        cr_assert(turn() >= 0);
+        come = it_metrics(&b)->accepted;
+        uint64_t most = (weir_now() - began) * rate / WEIR_NS_PER_S + 2;
+        cr_assert(come <= most, "%llu have come, %llu may have", (unsigned long long)come,
+                  (unsigned long long)most);
+    }
+    cr_assert(it_metrics(&b)->accept_rests >= FLOOD / 2);
+    IT_EQ(it_metrics(&b)->refused, 0);
     end();
 }
 

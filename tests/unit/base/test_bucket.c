@@ -22,6 +22,21 @@ static uint64_t take_all(struct weir_bucket *bucket, uint64_t per_s, uint64_t bu
     return sum;
 }
 
+Test(bucket, what_is_given_back_may_be_taken_again_and_no_more)
+{
+    struct weir_bucket bucket = {0};
+    uint64_t now = 5 * S;
+    for (int i = 0; i < 3; i++)
+        weir_bucket_take(&bucket, 1000, 1, now);
+    cr_assert_eq(weir_bucket_ready(&bucket, 0), now + 3 * MS);
+    weir_bucket_give(&bucket, 1000, 2);
+    cr_assert_eq(weir_bucket_ready(&bucket, 0), now + MS);
+    weir_bucket_give(&bucket, 1000, UINT64_C(1) << 34); /* far more than was taken */
+    cr_assert_eq(weir_bucket_ready(&bucket, 0), 0);
+    weir_bucket_take(&bucket, 1000, 1, now);
+    cr_assert_eq(weir_bucket_ready(&bucket, 0), now + MS, "nothing was saved up");
+}
+
 Test(bucket, over_a_long_time_the_rate_is_exact)
 {
     static const uint64_t rates[] = {1, 3, 7, 1000, 999983, 12345678, 1000000000, 70000000001};

@@ -63,6 +63,35 @@ Test(gate, above_a_rate_who_comes_is_asked_and_below_it_no_more)
     siege_end();
 }
 
+/* Who becomes a peer costs nothing at the door; who does not, and who is still in its handshake, does. */
+Test(gate, who_becomes_a_peer_gives_back_what_was_taken_for_it)
+{
+    siege_begin();
+    siege.box->cfg.accept_rate = 1000; /* two at once */
+    siege_open();
+    struct weir_hub *hub = &siege.box->hub;
+    struct weir_addr far = {.family = WEIR_ADDR_NONE}, near;
+    cr_assert_eq(weir_addr_parse(&near, "127.0.0.1:5000"), 0);
+    for (int i = 0; i < 100; i++)
+        weir_gate_accepted(hub, &near);
+    cr_assert_leq(weir_gate_accept_ns(hub), hub->now_ns, "this machine is not counted");
+    struct stranger *first = come(), *second = come(), *third = come();
+    for (int i = 0; i < 3; i++)
+        weir_gate_accepted(hub, &far);
+    cr_assert_eq(weir_gate_accept_ns(hub), hub->now_ns + MS);
+    speak(first);
+    finish(first);
+    cr_assert_leq(weir_gate_accept_ns(hub), hub->now_ns);
+    weir_gate_accepted(hub, &far);
+    cr_assert_gt(weir_gate_accept_ns(hub), hub->now_ns);
+    weir_conn_abort(second->conn, WEIR_R_APPLICATION); /* it comes to nothing */
+    cr_assert_gt(weir_gate_accept_ns(hub), hub->now_ns);
+    speak(third);
+    finish(third);
+    cr_assert_leq(weir_gate_accept_ns(hub), hub->now_ns);
+    siege_end();
+}
+
 Test(gate, a_machine_does_not_ask_itself)
 {
     for (int is_limited = 0; is_limited < 2; is_limited++) {

@@ -105,7 +105,6 @@ static struct weir_sim_config network_of(struct pair *pair, uint64_t seed)
         .delay_max_ns = pair_below(pair, 3) ? 0 : pair_below(pair, 2 * WEIR_NS_PER_MS),
         .latency_ns = pair_below(pair, 3) ? 0 : pair_below(pair, WEIR_NS_PER_MS),
         .recv_end_ppm = pick(pair, ppms, 4),
-        .accept_end_ppm = pick(pair, ppms, 4),
         .flood_ppm = pick(pair, ppms, 4),
     };
 }

@@ -47,6 +47,7 @@ static const struct field config_fields[] = {
     FIELD(weir_config, cookie_rate, 200, 1, 1000000, UINT32_MAX),
     FIELD(weir_config, handshake_rate, 1000, 1, 1000000, UINT32_MAX),
     FIELD(weir_config, known_max, 1024, 1, 1000000, UINT32_MAX),
+    FIELD(weir_config, accept_rate, 5000, 1, 1000000, UINT32_MAX),
     CONFIG(subnet_bits_ipv4, 24, 8, 32),
     CONFIG(subnet_bits_ipv6, 56, 16, 64),
     CONFIG(address_interval_ns, 200 * MS, 1000, DAY),
