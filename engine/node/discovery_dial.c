@@ -14,7 +14,9 @@
 
 #define SEED_MIN_NS WEIR_NS_PER_S
 #define SEED_MAX_NS (300 * WEIR_NS_PER_S)
-#define CRAWL_DIV 60u /* a crawler's feelers come so many times as often */
+#define SEED_LOST_NS \
+    (15 * WEIR_NS_PER_S) /* the same of a node that knows nobody: it has nothing else to do */
+#define CRAWL_DIV 60u    /* a crawler's feelers come so many times as often */
 #define ANSWER_NS (5 * WEIR_NS_PER_S)
 #define ROUND_NS (250 * WEIR_NS_PER_MS) /* while places are free */
 #define CALM_NS WEIR_NS_PER_S
@@ -221,8 +223,9 @@ static bool is_seed_up(const struct weir_discovery *disco, uint32_t seed_idx)
     return has_place && disco_is_own(disco, place);
 }
 
-static void try_seeds(struct weir_discovery *disco, uint64_t now_ns)
+static void try_seeds(struct weir_discovery *disco, bool is_lost, uint64_t now_ns)
 {
+    uint64_t max_ns = is_lost ? SEED_LOST_NS : SEED_MAX_NS;
     for (uint32_t i = 0; i < disco->seed_cnt; i++) {
         struct disco_seed *seed = &disco->seeds[i];
         if (disco->dial_cnt >= disco->cfg.dials_at_once)
@@ -233,7 +236,7 @@ static void try_seeds(struct weir_discovery *disco, uint64_t now_ns)
         bool has_place = !is_name && seed->place.family != WEIR_ADDR_NONE;
         if (!begin(disco, &seed->target, has_place ? &seed->place : NULL, DISCO_SEED, i, now_ns))
             return;
-        seed->next_ns = now_ns + weir_dial_backoff(SEED_MIN_NS, SEED_MAX_NS, seed->attempt_cnt,
+        seed->next_ns = now_ns + weir_dial_backoff(SEED_MIN_NS, max_ns, seed->attempt_cnt,
                                                    weir_book_random(disco->book, UINT64_MAX));
         if (seed->attempt_cnt < 63)
             seed->attempt_cnt++;
@@ -352,7 +355,7 @@ void disco_dial_keep(struct weir_discovery *disco, uint64_t now_ns)
     weir_book_stats(disco->book, &stats);
     uint32_t places = stats.new_cnt + stats.tried_cnt, dialing;
     if (disco->is_hungry || (is_crawler(disco) && places == 0))
-        try_seeds(disco, now_ns);
+        try_seeds(disco, places == 0 && disco->peer_cnt == 0, now_ns);
     /* Who knows few has nowhere to go when many are lost at once. */
     if (disco->is_hungry || places < POOR_FACTOR * target_of(disco))
         ask_around(disco, now_ns);
