@@ -142,7 +142,9 @@ struct bench_shared {
     _Atomic uint32_t
         idle_cnt; /* sides that have looked at their memory with all connections idle */
     _Atomic uint32_t begun_cnt; /* connections that something was sent over: bench_conn_begins() */
-    _Atomic uint64_t progress; /* the receiver's: messages that every peer has; connections taken */
+    _Atomic uint64_t
+        progress; /* the receiver's: messages that every peer has; connections taken; records opened */
+    _Atomic uint64_t sealed; /* bench/micro/ciphers.c: records, so far */
     struct bench_side sides[2];
     /* Written by the side that sees a message arrive. `urgent` and `rate`: from when a message was
      * due; `latency_call` of `urgent`: from when it was given to the implementation. `wake`: between two arrivals on channel 0,
@@ -189,7 +191,8 @@ static inline bool bench_has_newcomers(enum bench_case which)
 }
 
 extern const struct bench_impl bench_weir, bench_weir_watched, bench_weir_secure, bench_weir_aes,
-    bench_arithmetic, bench_raw, bench_spin, bench_uring, bench_epoll, bench_iperf3;
+    bench_arithmetic, bench_aead, bench_aead_aes, bench_raw, bench_spin, bench_uring, bench_epoll,
+    bench_iperf3;
 /* Only in builds that found the library. */
 extern const struct bench_impl bench_libuv, bench_zmq, bench_zmq_pair, bench_nng,
     bench_nng_pushpull;

@@ -9,7 +9,8 @@
 const struct bench_impl *const bench_impls[] = {
     &bench_weir,        &bench_weir_watched,
     &bench_weir_secure, &bench_weir_aes,
-    &bench_arithmetic,  &bench_raw,
+    &bench_arithmetic,  &bench_aead,
+    &bench_aead_aes,    &bench_raw,
     &bench_spin,        &bench_uring,
     &bench_epoll,
 #ifdef WEIR_BENCH_HAS_LIBUV

@@ -169,6 +169,29 @@ def newcomers(results):
     return row
 
 
+def encrypted(results):
+    row = Row("encrypted", "from 16 KiB on ≥ 0.85 of the serial sum of plain weir and the cipher alone; 64 B ≥ 0.5 of plain; "
+                           "round trip p50 ≤ plain + 4 µs; ≤ 1 KiB more for each of 10,000 idle connections")
+    plain = {size: results.find("throughput", size=size) for size in results.sizes("throughput", 64, 4 * MIB)}
+    for cipher, alone in (("secure", "aead"), ("secure-aes", "aead-aes")):
+        for size in [size for size in plain if size >= 16 * KIB] or [16 * KIB]:
+            rates = [figure_of(result, "msgs_per_s") for result in
+                     (plain.get(size), results.find("throughput", alone, size=size), results.find("throughput", cipher, size=size))]
+            serial = rates[2] * (1 / rates[0] + 1 / rates[1]) if None not in rates and rates[0] and rates[1] else None
+            if cipher == "secure": # the default; the other one is there to be seen
+                row.add(f"{size_text(size)} of the sum", serial, 0.85)
+            elif serial is not None:
+                row.seen.append(f"AES {size_text(size)} {serial:.2f}")
+    row.add("64 B of plain", divide(results.find("throughput", "secure", size=64), plain.get(64), "msgs_per_s"), 0.5)
+    trips = [figure_of(results.find("rtt", impl, size=64), "p50_ns", 1e3) for impl in ("secure", "weir")]
+    row.add("64 B p50 + µs", None if None in trips else trips[0] - trips[1], 4, is_most=True)
+    for side in ("sender", "receiver"):
+        idle = [figure_of(results.find("connections", impl, connections=10000), f"{side}_idle_bytes", KIB)
+                for impl in ("secure", "weir")]
+        row.add(f"{side} + KiB", None if None in idle else idle[0] - idle[1], 1, is_most=True)
+    return row
+
+
 def steady(results):
     row = Row("steady state", "no allocation (tests/integration/test_alloc.c), ≤ 1 system call per turn per shard")
     result = results.find("throughput", size=64)
@@ -192,5 +215,5 @@ def judge(document):
         throughput(results, "1 MiB, 4 MiB", "≥ 0.9 of uring and ≥ zmq", {"uring": 0.9, "zmq": 1}),
     ]
     rows += [goal(results) for goal in (rtt, urgent, share, wake, stall, connections, broadcast, shards, churn, newcomers,
-                                   steady)]
+                                   encrypted, steady)]
     return [row.document() for row in rows]

@@ -159,6 +159,8 @@ else
 fi
 rivals=arithmetic,weir
 check handshake --connections 1,16
+rivals=aead,aead-aes
+check throughput --size 16K
 rivals=none
 check flood --connections 2,64 --size 16,1000
 subject=secure-aes
