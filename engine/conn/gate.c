@@ -12,7 +12,8 @@
 /* So many handshakes may be served at once after a pause: what they cost together delays everybody else's messages. */
 #define SERVE_BURST_NS (2 * WEIR_NS_PER_MS)
 #define UNCOOKIED_BURST_NS WEIR_NS_PER_S
-/* The same of strangers that are accepted. */
+/* The same of strangers that are accepted. A listener that rests does so until as many may come again: to wake for each
+ * of them costs more than it does, and one in a turn delays nobody, however many turns follow each other. */
 #define ACCEPT_BURST_NS (2 * WEIR_NS_PER_MS)
 /* Who has brought a cookie is not sent away for so long; a handshake is a few round trips. */
 #define GRACE_NS (2 * WEIR_NS_PER_S)
@@ -61,7 +62,10 @@ void weir_gate_accepted(struct weir_hub *hub, const struct weir_addr *addr)
 
 uint64_t weir_gate_accept_ns(const struct weir_hub *hub)
 {
-    return weir_bucket_ready(&hub->keeper.accepted, ACCEPT_BURST_NS);
+    const struct weir_bucket *bucket = &hub->keeper.accepted;
+    if (weir_bucket_ready(bucket, ACCEPT_BURST_NS) <= hub->now_ns)
+        return hub->now_ns;
+    return weir_bucket_ready(bucket, 0);
 }
 
 /* ---- who is in its handshake --------------------------------------------------------------- */

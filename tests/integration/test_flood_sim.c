@@ -390,7 +390,7 @@ Test(flood_sim, strangers_who_speak_at_once_cost_their_places)
 
 #define RATE 5000u /* the default */
 
-/* By default a listener rests where more than so many strangers come to nothing. Whatever the others do, who is connected feels a fifth more
+/* By default a listener rests where more than so many strangers come to nothing. Whatever they do, who is connected feels a fifth more
  * than in quiet at most. */
 static void flood_by_default(enum manner manner)
 {

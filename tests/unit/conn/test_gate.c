@@ -67,7 +67,7 @@ Test(gate, above_a_rate_who_comes_is_asked_and_below_it_no_more)
 Test(gate, who_becomes_a_peer_gives_back_what_was_taken_for_it)
 {
     siege_begin();
-    siege.box->cfg.accept_rate = 1000; /* two at once */
+    siege.box->cfg.accept_rate = 1000; /* three at once */
     siege_open();
     struct weir_hub *hub = &siege.box->hub;
     struct weir_addr far = {.family = WEIR_ADDR_NONE}, near;
@@ -78,7 +78,7 @@ Test(gate, who_becomes_a_peer_gives_back_what_was_taken_for_it)
     struct stranger *first = come(), *second = come(), *third = come();
     for (int i = 0; i < 3; i++)
         weir_gate_accepted(hub, &far);
-    cr_assert_eq(weir_gate_accept_ns(hub), hub->now_ns + MS);
+    cr_assert_eq(weir_gate_accept_ns(hub), hub->now_ns + 3 * MS);
     speak(first);
     finish(first);
     cr_assert_leq(weir_gate_accept_ns(hub), hub->now_ns);
