@@ -15,8 +15,8 @@ void weir_accept_arm(struct weir_shard *shard, uint32_t idx)
         return;
     struct weir_hub *hub = &shard->hub;
     uint64_t due_ns = weir_gate_accept_ns(hub);
-    if (due_ns >
-        hub->now_ns) { /* too many strangers came to nothing: the next ones wait in the kernel's queue */
+    /* Too many strangers came to nothing: the next ones wait in the kernel's queue. */
+    if (due_ns > hub->now_ns) {
         weir_count(&hub->metrics.accept_rests, 1);
         weir_wheel_set(&shard->wheel, &shard->accept_timers[idx], due_ns);
         return;

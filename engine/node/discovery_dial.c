@@ -14,9 +14,9 @@
 
 #define SEED_MIN_NS WEIR_NS_PER_S
 #define SEED_MAX_NS (300 * WEIR_NS_PER_S)
-#define SEED_LOST_NS \
-    (15 * WEIR_NS_PER_S) /* the same of a node that knows nobody: it has nothing else to do */
-#define CRAWL_DIV 60u    /* a crawler's feelers come so many times as often */
+/* The same of a node that knows nobody: it has nothing else to do. */
+#define SEED_LOST_NS (15 * WEIR_NS_PER_S)
+#define CRAWL_DIV 60u /* a crawler's feelers come so many times as often */
 #define ANSWER_NS (5 * WEIR_NS_PER_S)
 #define ROUND_NS (250 * WEIR_NS_PER_MS) /* while places are free */
 #define CALM_NS WEIR_NS_PER_S

@@ -347,12 +347,12 @@ static void on_accept(struct weir_shard *shard, const struct weir_io_event *even
 {
     struct weir_exporter *exporter = shard->exporter;
     exporter->is_accepting = false;
-    if (event->res >= 0)
+    if (event->res >= 0) {
         begin(shard, event->res);
-    if (event->res >= 0)
         arm_accept(shard);
-    else if (!shard->is_stopping)
+    } else if (!shard->is_stopping) {
         weir_wheel_set(&shard->wheel, &exporter->accept_timer, shard->hub.now_ns + ACCEPT_RETRY_NS);
+    }
 }
 
 void weir_exporter_event(struct weir_shard *shard, const struct weir_io_event *event)
