@@ -24,7 +24,7 @@ static const struct {
     [WEIR_CANARY_EARLY] = {"early", "blame"},
     [WEIR_CANARY_ACCOUNT] = {"account", "check"},
     [WEIR_CANARY_BOUND] = {"bound", "bound"},
-    [WEIR_CANARY_FAIR] = {"fair", "fair", 18},
+    [WEIR_CANARY_FAIR] = {"fair", "fair", 30},
     [WEIR_CANARY_URGENT] = {"urgent", "urgent"},
     [WEIR_CANARY_EVENT] = {"event", "events check"}, /* or where the peer is taken off the list */
     [WEIR_CANARY_SENDS] = {"sends", "check"},
@@ -32,7 +32,7 @@ static const struct {
     [WEIR_CANARY_OWNER] = {"owner", "owner"},
     [WEIR_CANARY_REDIAL] = {"redial", "converge"},
     [WEIR_CANARY_STOP] = {"stop", "stop"},
-    [WEIR_CANARY_WRITABLE] = {"writable", "rest"},
+    [WEIR_CANARY_WRITABLE] = {"writable", "rest", 31},
     [WEIR_CANARY_CREDIT] = {"credit", "rest loss"},
     [WEIR_CANARY_RELEASE] = {"release", "release rest"},
     [WEIR_CANARY_WAKE] = {"wake", "wake"},
@@ -44,13 +44,13 @@ static const struct {
     [WEIR_CANARY_POLICY] = {"policy", "policy", 17},
     [WEIR_CANARY_ID] = {"id", "policy"},
     [WEIR_CANARY_TWINS] = {"twins", "twins"},
-    [WEIR_CANARY_FRAME] = {"frame", "bound", 15},
-    [WEIR_CANARY_STRANGERS] = {"strangers", "bound", 28},
+    [WEIR_CANARY_FRAME] = {"frame", "bound", 40},
+    [WEIR_CANARY_STRANGERS] = {"strangers", "bound", 345},
     [WEIR_CANARY_DIALS] = {"dials", "bound", 8},
     [WEIR_CANARY_CANCEL] = {"cancel", "rest"},
     [WEIR_CANARY_IDLE] = {"idle", "urgent"},
     [WEIR_CANARY_PONG] = {"pong", "still"},
-    [WEIR_CANARY_DOZE] = {"doze", "still rest urgent", 39},
+    [WEIR_CANARY_DOZE] = {"doze", "still rest urgent", 203},
 };
 
 static bool is_word_of(const char *word, const char *words)
