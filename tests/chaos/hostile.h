@@ -146,6 +146,8 @@ static inline void victim_run(uint32_t handshakes_max, uint32_t peers_max)
     /* All of them are of this machine, and strangers all the same; a flood is of many addresses. */
     cfg.flags |= WEIR_CONFIG_LIMIT_LOOPBACK;
     cfg.address_max = cfg.subnet_max = cfg.address_burst = cfg.subnet_burst = UINT32_MAX;
+    /* What one of them does wrong is not held against the others, who have the same address. */
+    cfg.score_disconnect = cfg.score_ban = 1000000;
     hostile_channels(channels);
     if (handshakes_max) { /* they stay until they were counted */
         cfg.handshakes_max = handshakes_max;
